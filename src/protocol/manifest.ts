@@ -1,0 +1,131 @@
+/**
+ * @file The run manifest: what all participants must agree on. Signed by the owner; its hash is the run id.
+ * Numbers that are not integers are decimal text (see `names.ts`).
+ */
+import { z } from 'zod';
+import { countSchema, decimalSchema, hashSchema, hotkeySchema } from './names.ts';
+
+const positive = countSchema.min(1);
+
+/** A blob named by the Merkle root of its pieces (`artifact.ts`). */
+export const artifactRefSchema = z.strictObject({ root: hashSchema, sizeBytes: countSchema });
+export type ArtifactRef = z.infer<typeof artifactRefSchema>;
+
+export const shardSchema = z.strictObject({
+  source: z.string().min(1).max(64),
+  artifact: artifactRefSchema,
+  tokens: countSchema,
+  licence: z.string().min(1).max(200),
+  /** What the shard may be used for; `held-out`: documents of training sources, `held-out-other`: another source. */
+  stage: z.enum(['train', 'held-out', 'held-out-other']),
+});
+export type Shard = z.infer<typeof shardSchema>;
+
+export const phaseSchema = z.strictObject({
+  name: z.string().min(1).max(64),
+  targetTokens: positive,
+  sequenceLength: positive.max(1 << 20),
+  /** Source name → integer share of the mixture. */
+  mixture: z.record(z.string().min(1).max(64), positive.max(1_000_000)),
+  schedule: z.strictObject({
+    kind: z.enum(['constant', 'linear', 'cosine', 'wsd']),
+    peakLearningRate: decimalSchema,
+    finalLearningRate: decimalSchema,
+    /** Warm-up and total length in counted tokens. */
+    warmupTokens: countSchema,
+    totalTokens: positive,
+  }),
+});
+export type Phase = z.infer<typeof phaseSchema>;
+
+export const manifestSchema = z.strictObject({
+  version: z.literal(1),
+  name: z.string().min(1).max(64),
+  /** Ledger binding: what signatures and anchors refer to. */
+  ledger: z.strictObject({
+    chainId: z.string().min(1).max(128),
+    netuid: countSchema.max(65_535),
+    tempoBlocks: positive,
+    blockMs: positive,
+  }),
+  owner: hotkeySchema,
+  createdAtMs: countSchema,
+  /** Seed of initialisation, data order and plans: 32 bytes of hex. */
+  seed: hashSchema,
+  model: z.strictObject({
+    preset: z.string().max(64),
+    /** The Hugging Face config.json as canonical JSON text (it may hold floats, which signed bodies do not). */
+    config: z.string().min(2).max(65_536),
+    /** SHA-256 of the canonical JSON of the parameter contract (name, shape, dtype, kind of every tensor). */
+    contractHash: hashSchema,
+  }),
+  tokenizer: z.strictObject({ artifact: artifactRefSchema, configArtifact: artifactRefSchema, vocabSize: positive }),
+  data: z.strictObject({ shards: z.array(shardSchema).min(1).max(100_000) }),
+  phases: z.array(phaseSchema).min(1).max(64),
+  recipe: z.strictObject({
+    optimizer: z.literal('adamw'),
+    beta1: decimalSchema,
+    beta2: decimalSchema,
+    epsilon: decimalSchema,
+    weightDecay: decimalSchema,
+    /** Global-norm clip of the inner gradient; 0 turns it off. */
+    clipNorm: decimalSchema,
+    /** u of b_e += u·sign(mean load − load_e). */
+    selectionBiasRate: decimalSchema,
+    /** Sequences of one inner step. */
+    batchSequences: positive.max(65_536),
+    /** A joiner's own inner steps over which its learning rate rises from 0. */
+    joinWarmupSteps: countSchema,
+    precision: z.literal('f32'),
+  }),
+  fragments: z.strictObject({ count: positive.max(4096) }),
+  sync: z.strictObject({
+    /** Inner steps that a learner does between two of its claims, at least. */
+    innerStepsPerOuterStep: positive,
+    /** K: accepted claims that start the grace window. */
+    quorum: positive,
+    grace: z.strictObject({ gamma: decimalSchema, minMs: countSchema, maxMs: countSchema }),
+    /** After this an outer step closes with what it has. */
+    deadlineMs: positive,
+    /** Greatest staleness (in versions of the fragment) that is still merged. */
+    maxStaleness: countSchema,
+    /** Sequences of one lease, and how long it may stay silent. */
+    leaseSequences: positive,
+    leaseMs: positive,
+    /** S: inner steps between two state roots in a trace. */
+    stateRootEverySteps: positive,
+  }),
+  codec: z.enum(['f32', 'bf16', 'int8']),
+  merge: z.strictObject({
+    rule: z.enum(['mean', 'rda']),
+    outerLearningRate: decimalSchema,
+    outerMomentum: decimalSchema,
+    /** Norms are clipped to this multiple of the token-weighted median norm. */
+    normClip: decimalSchema,
+  }),
+  evaluation: z.strictObject({
+    /** g: share of claims whose gain is tested, drawn by the beacon. */
+    gainShare: decimalSchema,
+    /** A hotkey's first claims are all tested. */
+    gainFirstClaims: countSchema,
+    /** Sequences of one gain test. */
+    gainSequences: positive.max(4096),
+    /** Norm per √(inner steps) over the fragment's recent median must lie in [floor, ceiling]. */
+    normFloor: decimalSchema,
+    normCeiling: decimalSchema,
+    committee: positive.max(64),
+    /** Sequences of the held-out evaluation of a release, for each stage. */
+    heldOutSequences: positive,
+  }),
+  rewards: z.strictObject({
+    /** Share of the weights that goes to verdict work. */
+    verdictShare: decimalSchema,
+    /** Half-life of scores, in tempos. */
+    halfLifeTempos: decimalSchema,
+  }),
+  release: z.strictObject({
+    /** Every fragment must have been merged at least this often since the last release. */
+    everyMerges: positive,
+  }),
+});
+export type RunManifest = z.infer<typeof manifestSchema>;

@@ -1,0 +1,225 @@
+/**
+ * @file Every message that changes a run: its body's schema, who signs it, and what it means. The journal holds these
+ * bodies as events; heartbeats and requests are signed the same way and not journaled. Parsed at the edge, bounded.
+ *
+ * Life of a claim: `claim-commit` (hash of the compressed pseudo-gradient) → `claim-beacon` (a later block's hash draws
+ * committee and tests) → upload and `claim-reveal` → `verdict` of each committee member → `merge` → `fragment-published`.
+ */
+import { z } from 'zod';
+import { artifactRefSchema, manifestSchema } from './manifest.ts';
+import {
+  countSchema,
+  decimalSchema,
+  hashSchema,
+  hotkeySchema,
+  learnerNameSchema,
+  rangeSchema,
+  sessionKeySchema,
+} from './names.ts';
+
+export const roleSchema = z.enum(['syncer', 'miner', 'validator']);
+export type Role = z.infer<typeof roleSchema>;
+
+/** Stable codes of verdicts; `docs/protocol.md` says what each means and what a miner can do. */
+export const verdictCodeSchema = z.enum([
+  'OK',
+  'MALFORMED',
+  'OVERSIZED',
+  'HEADER',
+  'NOT_FINITE',
+  'NORM_LOW',
+  'NORM_HIGH',
+  'HARMFUL',
+  'TRACE',
+  'MISSING',
+  'STALE',
+]);
+export type VerdictCode = z.infer<typeof verdictCodeSchema>;
+
+const claimId = hashSchema;
+const measurements = z
+  .record(z.string().regex(/^[a-z][a-zA-Z0-9_]{0,47}$/), decimalSchema)
+  .refine((m) => Object.keys(m).length <= 32, 'at most 32 measurements');
+
+/** Bodies of journaled events. The signer's role is checked by the fold's admission rules. */
+export const eventSchemas = {
+  /** seq 0. Signer: the owner's hotkey. */
+  run: z.strictObject({ manifest: manifestSchema, start: z.array(artifactRefSchema).min(1).max(4096) }),
+  /** This session key acts as my `role` under `name`. Signer: the hotkey. A later one replaces an earlier one. */
+  delegate: z.strictObject({
+    hotkey: hotkeySchema,
+    role: roleSchema,
+    name: learnerNameSchema,
+    sessionKey: sessionKeySchema,
+    expiresAtMs: countSchema,
+  }),
+  /** A learner enters the run. Signer: its session key. Capabilities are rounded; no addresses or host names. */
+  join: z.strictObject({
+    threads: countSchema.max(4096),
+    memoryGib: countSchema.max(1 << 20),
+    machineClass: z.string().max(64),
+  }),
+  /** A clean goodbye. Signer: session key. */
+  leave: z.strictObject({}),
+  /** Sequences [from, to) of the phase's order for one learner. Signer: syncer. */
+  lease: z.strictObject({
+    lease: countSchema,
+    hotkey: hotkeySchema,
+    name: learnerNameSchema,
+    phase: countSchema,
+    range: rangeSchema,
+    /** Position in the learning-rate schedule (tokens) at the lease's start and end; linear between. */
+    scheduleTokens: z.tuple([countSchema, countSchema]).readonly(),
+    deadlineMs: countSchema,
+  }),
+  /** What no committed trace line covers goes back to the pool. Signer: the learner (return) or the syncer (expiry). */
+  'lease-return': z.strictObject({ lease: countSchema, reason: z.enum(['returned', 'expired', 'left']) }),
+  /** Outer step t, fragment t mod P, is open for claims. Signer: syncer. */
+  'fragment-due': z.strictObject({ outerStep: countSchema, fragment: countSchema, deadlineMs: countSchema }),
+  /**
+   * A learner's signed statement of work. Its claim id is the hash of the journal message. Signer: session key.
+   * `steps` is the trace interval [from, to) of the learner's life-long inner-step count that this fragment has not been
+   * claimed for; `sequences` are the order positions that these steps trained on, sorted and disjoint.
+   */
+  'claim-commit': z.strictObject({
+    outerStep: countSchema,
+    fragment: countSchema,
+    /** Version of the fragment last taken in before the interval's end. */
+    baseVersion: countSchema,
+    steps: rangeSchema,
+    phase: countSchema,
+    sequences: z.array(rangeSchema).min(1).max(4096),
+    artifact: artifactRefSchema,
+    trace: z.strictObject({
+      /** The lines [from, to) as an artifact; `from` is where the learner's last committed line ended. */
+      artifact: artifactRefSchema,
+      lines: rangeSchema,
+      previousHead: hashSchema,
+      head: hashSchema,
+    }),
+  }),
+  /** The artifact and the trace lie in the store. Signer: session key. */
+  'claim-reveal': z.strictObject({ claim: claimId }),
+  /**
+   * Randomness for one claim: `blockHash` of the first block after the block that follows the commit. `candidates` are the
+   * validators with a fresh heartbeat and their stake in rao; committee and test follow from it (`draw.ts`). Signer: syncer.
+   */
+  'claim-beacon': z.strictObject({
+    claim: claimId,
+    commitBlock: countSchema,
+    block: countSchema,
+    blockHash: hashSchema,
+    candidates: z.array(z.strictObject({ hotkey: hotkeySchema, stakeRao: countSchema })).max(4096),
+    committee: z.array(hotkeySchema).max(4096),
+    gainTested: z.boolean(),
+  }),
+  /** The claim's bytes never came, or its fragment moved on past the bound. Signer: syncer. */
+  'claim-void': z.strictObject({ claim: claimId, code: verdictCodeSchema, sentence: z.string().max(500) }),
+  /** A validator's signed judgement. Signer: session key of a committee member. */
+  verdict: z.strictObject({
+    claim: claimId,
+    outcome: z.enum(['accept', 'ignore', 'reject']),
+    code: verdictCodeSchema,
+    sentence: z.string().max(500),
+    measurements,
+    /** Per-sequence numbers of the gain test, in the store. */
+    details: artifactRefSchema.nullable(),
+  }),
+  /** Exactly the claims accepted before this event, unmerged and within the bound. Signer: syncer. */
+  merge: z.strictObject({
+    outerStep: countSchema,
+    fragment: countSchema,
+    fromVersion: countSchema,
+    claims: z.array(z.strictObject({ claim: claimId, tokens: decimalSchema, staleness: countSchema })).max(65_536),
+  }),
+  /** The result of the merge with the same outer step. Signer: syncer. */
+  'fragment-published': z.strictObject({
+    outerStep: countSchema,
+    fragment: countSchema,
+    version: countSchema,
+    /** Absolute parameters (float32 safetensors) and the outer momentum. */
+    artifact: artifactRefSchema,
+    momentum: artifactRefSchema,
+    /** Per merged claim, in merge order. */
+    shares: z.array(
+      z.strictObject({ claim: claimId, share: decimalSchema, norm: decimalSchema, clippedNorm: decimalSchema }),
+    ),
+    durationMs: countSchema,
+  }),
+  /** A checkpoint of absolute fragment states. Signer: syncer. */
+  release: z.strictObject({
+    release: countSchema,
+    parent: hashSchema.nullable(),
+    versions: z.array(countSchema).min(1).max(4096),
+    countedTokens: decimalSchema,
+    tokensBySource: z.record(z.string().max(64), countSchema),
+    treeHead: hashSchema,
+  }),
+  /** Losses (nats a token) of a release on the held-out stages. Signer: a validator's session key. */
+  evaluation: z.strictObject({
+    release: countSchema,
+    losses: z.record(z.string().max(64), decimalSchema),
+    sequences: countSchema,
+  }),
+  'phase-change': z.strictObject({ phase: countSchema }),
+  /** The ledger entered tempo `tempo` at `block`; scores of the last one are closed. Signer: syncer. */
+  tempo: z.strictObject({ tempo: countSchema, block: countSchema, blockHash: hashSchema }),
+  /** RFC 6962 head over the first `size` events. Signer: syncer; anchored on the ledger. */
+  'tree-head': z.strictObject({ size: countSchema, root: hashSchema, block: countSchema }),
+} as const;
+
+export type EventKind = keyof typeof eventSchemas;
+export type EventBody<K extends EventKind> = z.infer<(typeof eventSchemas)[K]>;
+/** Any journaled event's kind and body. */
+export type RunEvent = { [K in EventKind]: { readonly kind: K; readonly body: EventBody<K> } }[EventKind];
+
+/** Signed like events, never journaled. */
+export const wireSchemas = {
+  heartbeat: z.strictObject({
+    role: roleSchema,
+    innerSteps: countSchema,
+    loss: decimalSchema.nullable(),
+    tokensPerSecond: decimalSchema.nullable(),
+    rssBytes: countSchema,
+    atMs: countSchema,
+  }),
+  'lease-request': z.strictObject({ nonce: countSchema }),
+  /** Asks for permission to store exactly these bytes. */
+  'grant-request': z.strictObject({ artifact: artifactRefSchema, purpose: z.enum(['claim', 'trace', 'details']) }),
+  /** A validator asks the ledger's embedded chain to take its weights. */
+  extrinsic: z.strictObject({ call: z.string().max(64), args: z.string().max(1 << 20), nonce: countSchema }),
+} as const;
+export type WireKind = keyof typeof wireSchemas;
+export type WireBody<K extends WireKind> = z.infer<(typeof wireSchemas)[K]>;
+
+export type MessageKind = EventKind | WireKind;
+
+/** A signed message as it crosses the wire. */
+export const envelopeSchema = z.strictObject({
+  version: z.literal(1),
+  kind: z.string().max(32),
+  /** Run id: hash of the manifest. */
+  run: hashSchema,
+  /** `ed25519:<hex>` for session keys; `hotkey:<ss58>` for what only hotkeys sign (`run`, `delegate`, extrinsics). */
+  signer: z.string().max(80),
+  /** The newest tree head that the signer has seen (null before the first). */
+  seenHead: z.strictObject({ size: countSchema, root: hashSchema }).nullable(),
+  body: z.unknown(),
+  /** Lower-case hex of 64 bytes. */
+  signature: z.string().regex(/^[0-9a-f]{128}$/),
+});
+export type Envelope = z.infer<typeof envelopeSchema>;
+
+/** One line of the journal: a signed message with its place and time. */
+export const journalEntrySchema = z.strictObject({
+  seq: countSchema,
+  prevHash: hashSchema,
+  timeMs: countSchema,
+  message: envelopeSchema,
+});
+export type JournalEntry = z.infer<typeof journalEntrySchema>;
+
+/** What a peer's message is worth: `ignore` costs nothing (late, duplicate), `reject` costs the sender. */
+export type Admission =
+  | { readonly outcome: 'accept' }
+  | { readonly outcome: 'ignore' | 'reject'; readonly code: string; readonly sentence: string };
