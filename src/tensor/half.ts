@@ -1,0 +1,35 @@
+/** @file Sixteen-bit floats to and from float32: bfloat16 (round to nearest even) and IEEE half (reading only). */
+
+/** Reads bfloat16 words: the upper half of a float32. */
+export function bf16ToF32(words: Uint16Array): Float32Array {
+  const bits = new Uint32Array(words.length);
+  for (let i = 0; i < words.length; i++) bits[i] = words[i]! << 16;
+  return new Float32Array(bits.buffer);
+}
+
+/** Rounds to nearest, ties to even; NaN stays NaN, overflow becomes infinity. */
+export function f32ToBf16(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i]!;
+    const isNan = (word & 0x7f800000) === 0x7f800000 && (word & 0x007fffff) !== 0;
+    out[i] = isNan ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+  return out;
+}
+
+/** Reads IEEE 754 binary16 words, subnormals included. */
+export function f16ToF32(words: Uint16Array): Float32Array {
+  const out = new Float32Array(words.length);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    const sign = word & 0x8000 ? -1 : 1;
+    const exponent = (word >>> 10) & 0x1f;
+    const fraction = word & 0x3ff;
+    if (exponent === 0) out[i] = sign * fraction * 2 ** -24;
+    else if (exponent === 31) out[i] = fraction === 0 ? sign * Infinity : NaN;
+    else out[i] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  }
+  return out;
+}
