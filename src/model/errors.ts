@@ -1,0 +1,16 @@
+/** @file What fails in the model layer: a config that cannot be run, a checkpoint that does not hold what it should. */
+import { BaseError } from '../util/errors.ts';
+
+export type ModelErrorCode =
+  /** A config field has a value that no model can have. */
+  | 'BAD_CONFIG'
+  /** A config asks for a variant of the architecture that is not built. */
+  | 'UNSUPPORTED_VARIANT'
+  /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape. */
+  | 'CHECKPOINT_MISMATCH'
+  /** A file of a checkpoint is absent or cannot be read. */
+  | 'CHECKPOINT_UNREADABLE'
+  /** Inputs that no graph takes: ids outside the vocabulary, a prompt that is too long. */
+  | 'BAD_INPUT';
+
+export class ModelError extends BaseError<ModelErrorCode> {}

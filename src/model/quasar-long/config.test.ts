@@ -1,0 +1,143 @@
+/** @file Config parsing, refusals by name, the parameter contract's counts, initial values. */
+import { describe, expect, it } from 'vitest';
+import { ModelError } from '../errors.ts';
+import { branchesByLayer, parseConfig, toConfigJson } from './config.ts';
+import { buildContract, countParameters, elementCount } from './contract.ts';
+import { glaLogDecays, initParams, initTensor } from './init.ts';
+import { presetConfig, presetNames } from './presets.ts';
+
+function faultOf(fields: unknown): { code: string; field: unknown } {
+  try {
+    parseConfig(fields);
+  } catch (error) {
+    if (error instanceof ModelError) return { code: error.code, field: error.context.field };
+    throw error;
+  }
+  return { code: 'OK', field: null };
+}
+
+describe('config', () => {
+  it('has the defaults of the config class', () => {
+    const config = parseConfig({});
+    expect(config).toMatchObject({
+      rope_theta: 600000,
+      hybrid_alpha_init: -15,
+      routed_scaling_factor: 1,
+      use_nope: false,
+    });
+    expect(branchesByLayer(config)).toEqual(new Array(20).fill(null));
+  });
+
+  it('comes back from its own config.json', () => {
+    for (const name of presetNames) {
+      const config = presetConfig(name);
+      expect(parseConfig(JSON.parse(JSON.stringify(toConfigJson(config)))), name).toEqual(config);
+    }
+  });
+
+  it('places the branches of the released model', () => {
+    const branches = branchesByLayer(presetConfig('quasar-preview'));
+    const layersOf = (wanted: string) => branches.flatMap((branch, layer) => (branch === wanted ? [layer] : []));
+    expect(layersOf('quasar')).toEqual([4, 6, 7, 9, 11, 12, 14, 16, 17, 19]);
+    expect(layersOf('raven')).toEqual([5, 10, 15]);
+    expect(layersOf('gla')).toEqual([8, 13, 18]);
+  });
+
+  const variants: [string, unknown][] = [
+    ['num_loops', 2],
+    ['use_looped_injection', true],
+    ['use_parcae_loop_stabilizer', true],
+    ['engram_layers', [3]],
+    ['num_nextn_predict_layers', 1],
+    ['tie_word_embeddings', true],
+    ['rope_scaling', { type: 'yarn' }],
+    ['hybrid_replacement_mode', 'replace'],
+    ['hybrid_quasar_mode', 'fused_recurrent'],
+    ['hybrid_quasar_use_rope', true],
+    ['hybrid_use_short_conv', true],
+    ['hybrid_raven_decay_type', 'GLA'],
+    ['hybrid_raven_add_gumbel_noise', true],
+    ['hybrid_local_window_size', 128],
+    ['hybrid_branch_layout', 'mixed'],
+    ['branch_mimic_loss', true],
+  ];
+  it.each(variants)('refuses %s by name', (field, value) => {
+    const fields = { ...toConfigJson(presetConfig('tiny')), [field]: value };
+    expect(faultOf(fields)).toEqual({ code: 'UNSUPPORTED_VARIANT', field });
+  });
+
+  const faults: [string, unknown][] = [
+    ['hidden_size', 0],
+    ['hidden_size', 1e12],
+    ['num_key_value_heads', 3],
+    ['n_group', 3],
+    ['num_experts_per_tok', 5],
+    ['partial_rotary_factor', 0.2],
+    ['hybrid_attention_layers', [9]],
+    ['hybrid_layerwise_cycle', ['mamba']],
+    ['hybrid_raven_topk', 17],
+    ['pad_token_id', 512],
+    ['hybrid_gla_group_norm_size', 5],
+  ];
+  it.each(faults)('names the faulty field %s', (field, value) => {
+    expect(faultOf({ ...toConfigJson(presetConfig('tiny')), [field]: value })).toEqual({ code: 'BAD_CONFIG', field });
+  });
+});
+
+describe('parameter contract', () => {
+  it('counts the released model exactly', () => {
+    const count = countParameters(presetConfig('quasar-preview'));
+    expect(count).toEqual({ total: 16_553_949_296, active: 1_731_278_960, tensorCount: 562, bufferNumbers: 4944 });
+  });
+
+  it('keeps the presets in their ranges', () => {
+    expect(countParameters(presetConfig('tiny')).total).toBeLessThan(200_000);
+    const nano = countParameters(presetConfig('nano')).total;
+    expect(nano > 3e6 && nano < 8e6, `nano has ${nano}`).toBe(true);
+    const small = countParameters(presetConfig('small')).total;
+    expect(small > 5e7 && small <= 1e8, `small has ${small}`).toBe(true);
+  });
+});
+
+describe('initial values', () => {
+  const config = presetConfig('tiny');
+
+  it('fill the contract, finite, and do not depend on order', () => {
+    const params = initParams(config, 7);
+    const contract = buildContract(config);
+    for (const spec of [...contract.tensors].reverse()) {
+      const values = params.get(spec.name)!;
+      expect(values.length, spec.name).toBe(elementCount(spec));
+      expect(values.every(Number.isFinite), spec.name).toBe(true);
+      expect(initTensor(config, spec, 7), spec.name).toEqual(values);
+    }
+    const other = initTensor(config, contract.byName.get('lm_head.weight')!, 8);
+    expect(other).not.toEqual(params.get('lm_head.weight'));
+  });
+
+  it('leave no routed expert dead and the padding row empty', () => {
+    const params = initParams(config, 7);
+    const experts = params.get('model.layers.1.mlp.experts_w12')!;
+    const deviation = Math.sqrt(experts.reduce((sum, value) => sum + value * value, 0) / experts.length);
+    expect(deviation).toBeGreaterThan(0.018);
+    expect(deviation).toBeLessThan(0.022);
+    expect(
+      params
+        .get('model.word_embeddings.weight')!
+        .subarray(0, config.hidden_size)
+        .every((value) => value === 0),
+    ).toBe(true);
+  });
+
+  it('give the decays of a head count that is no power of two', () => {
+    const odd = presetConfig('tiny', {
+      num_attention_heads: 3,
+      num_key_value_heads: 1,
+      hidden_size: 48,
+      hybrid_gla_group_norm_size: 3,
+    });
+    expect(glaLogDecays(odd, 0).map((g) => -g / (1 + 1e-5))).toEqual(
+      [1 / 16, 1 / 256, 1 / 4].map((s) => expect.closeTo(s, 9)),
+    );
+  });
+});

@@ -1,0 +1,179 @@
+/**
+ * @file The parameter contract: every tensor of a checkpoint by name, shape and role, in one fixed order, computed from
+ * the config alone. Nothing is allocated, so the contract of the released 16.55-billion-parameter model costs nothing.
+ */
+import { branchesByLayer, isMoeLayer, type QuasarLongConfig, rotaryWidth } from './config.ts';
+
+/**
+ * What training does to a tensor:
+ * - `param`: the inner optimiser changes it by its gradient;
+ * - `selection-bias`: a buffer of the router, changed by the balancing rule, never by a gradient;
+ * - `constant`: a parameter of the checkpoint whose gradient is zero in the variants built here (never read, or it
+ *   cancels out); it keeps its initial value;
+ * - `buffer`: recomputable from the config.
+ */
+export type TensorKind = 'param' | 'selection-bias' | 'constant' | 'buffer';
+
+export interface TensorSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: 'F32';
+  readonly kind: TensorKind;
+  /** True where the optimiser's weight decay applies: matrices, but no norm, bias, gate, gain or decay rate. */
+  readonly decay: boolean;
+  /** Of a routed expert's numbers, the share that one token uses is num_experts_per_tok / num_experts. */
+  readonly isRouted: boolean;
+}
+
+type Add = (
+  name: string,
+  shape: readonly number[],
+  options?: Partial<Pick<TensorSpec, 'kind' | 'decay' | 'isRouted'>>,
+) => void;
+
+export interface ParameterContract {
+  readonly tensors: readonly TensorSpec[];
+  readonly byName: ReadonlyMap<string, TensorSpec>;
+}
+
+/** Order: embedding, layers by index, final norm, head, rotary buffer. */
+export function buildContract(config: QuasarLongConfig): ParameterContract {
+  const tensors: TensorSpec[] = [];
+  const add: Add = (name, shape, options = {}) => {
+    const decay = shape.length >= 2;
+    tensors.push(Object.freeze({ name, shape, dtype: 'F32', kind: 'param', decay, isRouted: false, ...options }));
+  };
+  const branches = branchesByLayer(config);
+  const { vocab_size: V, hidden_size: h } = config;
+  add('model.word_embeddings.weight', [V, h]);
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const prefix = `model.layers.${layer}`;
+    add(`${prefix}.input_layernorm.weight`, [h]);
+    addGroupedQuery(add, `${prefix}.attention`, config);
+    const branch = branches[layer];
+    if (branch) {
+      addMixing(add, `${prefix}.attention`, config);
+      addBranch[branch](add, `${prefix}.attention.${branch}_attention`, config);
+    }
+    add(`${prefix}.post_attention_layernorm.weight`, [h]);
+    if (isMoeLayer(config, layer)) addMoe(add, `${prefix}.mlp`, config);
+    else addMlp(add, `${prefix}.mlp`, h, config.intermediate_size);
+  }
+  add('model.norm.weight', [h]);
+  add('lm_head.weight', [V, h]);
+  add('model.rotary_emb.inv_freq', [rotaryWidth(config) / 2], { kind: 'buffer' });
+  return { tensors, byName: new Map(tensors.map((tensor) => [tensor.name, tensor])) };
+}
+
+function addGroupedQuery(add: Add, prefix: string, c: QuasarLongConfig): void {
+  const { hidden_size: h, num_attention_heads: H, num_key_value_heads: KV, head_dim: D } = c;
+  const width = (H + 2 * KV) * D;
+  add(`${prefix}.query_key_value.weight`, [width, h]);
+  if (c.use_qkv_bias) add(`${prefix}.query_key_value.bias`, [width]);
+  if (c.use_qk_norm) {
+    add(`${prefix}.query_layernorm.weight`, [D]);
+    add(`${prefix}.key_layernorm.weight`, [D]);
+  }
+  add(`${prefix}.dense.weight`, [h, H * D]);
+  if (c.use_bias) add(`${prefix}.dense.bias`, [h]);
+}
+
+/** Gate, gains and adapter of a hybrid layer. In the layerwise layout mix logits and output gain cancel out. */
+function addMixing(add: Add, prefix: string, c: QuasarLongConfig): void {
+  const { hidden_size: h, hybrid_output_adapter_rank: R } = c;
+  add(`${prefix}.replace_alpha_raw`, [1]);
+  add(`${prefix}.branch_mix_logits`, [3], { kind: 'constant' });
+  add(`${prefix}.branch_output_gain`, [1], { kind: 'constant' });
+  add(`${prefix}.branch_global_output_gain`, [1]);
+  add(`${prefix}.branch_output_channel_gain`, [h]);
+  add(`${prefix}.branch_local_window_mix_logit`, [1], { kind: 'constant' });
+  if (R > 0) {
+    add(`${prefix}.branch_output_adapter_down.weight`, [R, h]);
+    add(`${prefix}.branch_output_adapter_up.weight`, [h, R]);
+  }
+}
+
+const addBranch = {
+  quasar(add: Add, prefix: string, c: QuasarLongConfig): void {
+    const { hidden_size: h, num_attention_heads: H, head_dim: D } = c;
+    for (const part of ['q', 'k', 'v']) add(`${prefix}.${part}_proj.weight`, [H * D, h]);
+    // Mode "chunk" does not decay the state, so nothing reads f_proj.
+    add(`${prefix}.f_proj.weight`, [H * D, h], { kind: 'constant' });
+    add(`${prefix}.b_proj.weight`, [H, h]);
+    add(`${prefix}.A_log`, [H]);
+    add(`${prefix}.dt_bias`, [H * D]);
+    add(`${prefix}.g_proj.0.weight`, [D, h]);
+    add(`${prefix}.g_proj.1.weight`, [H * D, D]);
+    add(`${prefix}.g_proj.1.bias`, [H * D]);
+    add(`${prefix}.o_norm.weight`, [D]);
+    add(`${prefix}.o_proj.weight`, [h, H * D]);
+  },
+  raven(add: Add, prefix: string, c: QuasarLongConfig): void {
+    const { hidden_size: h, num_attention_heads: H, num_key_value_heads: KV, hybrid_raven_slots: M } = c;
+    const d = h / H;
+    add(`${prefix}.q_proj.weight`, [h, h]);
+    add(`${prefix}.k_proj.weight`, [KV * d, h]);
+    add(`${prefix}.v_proj.weight`, [KV * d, h]);
+    add(`${prefix}.r_proj.weight`, [H * M, h]);
+    add(`${prefix}.a_proj.weight`, [H, h]);
+    add(`${prefix}.A_log`, [H]);
+    add(`${prefix}.dt_bias`, [H]);
+    add(`${prefix}.q_norm.weight`, [d]);
+    add(`${prefix}.k_norm.weight`, [d]);
+    add(`${prefix}.g_norm.weight`, [h]);
+    add(`${prefix}.o_proj.weight`, [h, h]);
+  },
+  gla(add: Add, prefix: string, c: QuasarLongConfig): void {
+    const { hidden_size: h, num_attention_heads: H, head_dim: D } = c;
+    addGroupedQuery(add, prefix, c);
+    add(`${prefix}.g_proj.weight`, [H * D, h]);
+    add(`${prefix}.g_norm.weight`, [H * D]);
+    add(`${prefix}.slope`, [H], { kind: 'buffer' });
+  },
+};
+
+function addMlp(add: Add, prefix: string, h: number, width: number): void {
+  add(`${prefix}.gate_proj.weight`, [width, h]);
+  add(`${prefix}.up_proj.weight`, [width, h]);
+  add(`${prefix}.down_proj.weight`, [h, width]);
+}
+
+function addMoe(add: Add, prefix: string, c: QuasarLongConfig): void {
+  const { hidden_size: h, num_experts: E, moe_intermediate_size: I, num_shared_experts: shared } = c;
+  add(`${prefix}.gate.weight`, [E, h]);
+  add(`${prefix}.gate.expert_bias`, [E], { kind: 'selection-bias' });
+  add(`${prefix}.experts_w12`, [E, h, 2 * I], { isRouted: true });
+  add(`${prefix}.experts_w3`, [E, I, h], { isRouted: true });
+  if (shared > 0) addMlp(add, `${prefix}.shared_experts`, h, I * shared);
+}
+
+export function elementCount(spec: { readonly shape: readonly number[] }): number {
+  return spec.shape.reduce((product, dim) => product * dim, 1);
+}
+
+export interface ParameterCount {
+  /** Every number of a checkpoint's parameters; buffers do not count. */
+  readonly total: number;
+  /** What one token uses: of the routed experts only those chosen; embedding and head count whole. */
+  readonly active: number;
+  readonly tensorCount: number;
+  readonly bufferNumbers: number;
+}
+
+/** Exact up to 2^53. */
+export function countParameters(config: QuasarLongConfig): ParameterCount {
+  const { tensors } = buildContract(config);
+  let total = 0;
+  let active = 0;
+  let bufferNumbers = 0;
+  for (const spec of tensors) {
+    const numbers = elementCount(spec);
+    if (spec.kind === 'buffer' || spec.kind === 'selection-bias') {
+      bufferNumbers += numbers;
+      continue;
+    }
+    total += numbers;
+    active += spec.isRouted ? (numbers / config.num_experts) * config.num_experts_per_tok : numbers;
+  }
+  return { total, active, tensorCount: tensors.length, bufferNumbers };
+}
