@@ -1,0 +1,261 @@
+/**
+ * @file A role's view of a run that it has joined: the journal folded and kept up to date, signed messages submitted,
+ * store and ledger at hand. It checks every entry that it is given (hash chain, signature, admission): a syncer that
+ * lies is noticed here, not believed. It decides nothing.
+ */
+import type { Bus } from '../bus/port.ts';
+import { applyEvent, admit } from '../journal/fold.ts';
+import { emptyState, type RunState } from '../journal/state.ts';
+import type { Ledger } from '../ledger/port.ts';
+import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
+import type { EventBody, EventKind, JournalEntry, WireBody } from '../protocol/messages.ts';
+import type { Hash } from '../protocol/names.ts';
+import { type OpenContext, openEntry, type Signer, signMessage } from '../protocol/signing.ts';
+import type { Store, WriteGrant } from '../store/port.ts';
+import type { Clock, Log } from '../util/clock.ts';
+import { RoleError } from './errors.ts';
+
+/** How the syncer answered a message. */
+export interface SubmitResult {
+  readonly outcome: 'accept' | 'ignore' | 'reject';
+  readonly code: string;
+  readonly sentence: string;
+  /** Id of the message (a claim-commit's is the claim id). */
+  readonly id: Hash;
+  /** Place in the journal, if accepted. */
+  readonly seq: number | null;
+}
+
+/** Topics of the bus; `docs/protocol.md` lists who may use which. */
+export const topics = {
+  journal: 'journal',
+  journalRead: 'journal.read',
+  submit: 'submit',
+  lease: 'lease',
+  grant: 'grant',
+  heartbeat: 'heartbeat',
+} as const;
+
+/** Entries of one `journal.read` answer, at most. */
+export const journalPageEntries = 256;
+
+export interface RunClientOptions {
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** The session key of this process; null for an observer. */
+  readonly session: Signer | null;
+}
+
+export interface RunClient {
+  readonly runId: Hash;
+  readonly manifest: RunManifest;
+  /** The fold, owned by the client: read it, never write it. */
+  readonly state: RunState;
+  readonly store: Store;
+  readonly ledger: Ledger;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Called after each entry is folded, in order. Returns the function that stops it. */
+  onEntry(handler: (entry: JournalEntry) => void): () => void;
+  /** Signs, sends, and waits until the own fold has the entry. Retries what is retryable until `signal` aborts. */
+  submit<K extends EventKind>(kind: K, body: EventBody<K>, options?: { readonly signer?: Signer }): Promise<SubmitResult>;
+  /** Asks for a lease; null if the syncer has none to give now. The lease itself is an event of the journal. */
+  requestLease(): Promise<number | null>;
+  requestGrant(artifact: ArtifactRef, purpose: WireBody<'grant-request'>['purpose']): Promise<WriteGrant>;
+  heartbeat(body: WireBody<'heartbeat'>): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Reads the journal from its first entry, checks it, and follows it. */
+export async function connectRun(options: RunClientOptions): Promise<RunClient> {
+  const follower = new JournalFollower(options);
+  await follower.start();
+  return new BusRunClient(options, follower);
+}
+
+const requestTimeoutMs = 10_000;
+/** A published entry can be lost with its connection; the poll finds it. */
+const pollMs = 1_000;
+
+class JournalFollower {
+  readonly state: RunState = emptyState();
+  readonly #options: RunClientOptions;
+  readonly #handlers = new Set<(entry: JournalEntry) => void>();
+  readonly #waiting: { seq: number; wake: () => void }[] = [];
+  #catchingUp: Promise<void> | null = null;
+  #prevHash: Hash | null = null;
+  #close: (() => Promise<void>) | null = null;
+
+  constructor(options: RunClientOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { bus, clock, signal, log } = this.#options;
+    const subscription = await bus.subscribe(topics.journal, (payload) => this.#onPublished(payload));
+    this.#close = () => subscription.close();
+    await this.#catchUp();
+    const poll = async () => {
+      while (!signal.aborted) {
+        await clock.sleep(pollMs, signal);
+        await this.#catchUp().catch((error) => log.debug('journal poll failed', { error: String(error) }));
+      }
+    };
+    poll().catch(() => {}); // ends with the signal
+  }
+
+  onEntry(handler: (entry: JournalEntry) => void): () => void {
+    this.#handlers.add(handler);
+    return () => this.#handlers.delete(handler);
+  }
+
+  /** Resolves once the entry `seq` is folded, or after a bounded wait. */
+  async reached(seq: number): Promise<void> {
+    if (this.state.nextSeq > seq) return;
+    await this.#catchUp();
+    if (this.state.nextSeq > seq) return;
+    await Promise.race([
+      new Promise<void>((wake) => this.#waiting.push({ seq, wake })),
+      this.#options.clock.sleep(requestTimeoutMs, this.#options.signal),
+    ]);
+  }
+
+  async close(): Promise<void> {
+    await this.#close?.();
+  }
+
+  #onPublished(payload: string): void {
+    const entry = JSON.parse(payload) as JournalEntry;
+    if (entry.seq < this.state.nextSeq) return;
+    if (entry.seq === this.state.nextSeq && this.#catchingUp === null) this.#take(entry);
+    else this.#catchUp().catch((error) => this.#options.log.debug('journal read failed', { error: String(error) }));
+  }
+
+  #catchUp(): Promise<void> {
+    this.#catchingUp ??= this.#readOn().finally(() => {
+      this.#catchingUp = null;
+    });
+    return this.#catchingUp;
+  }
+
+  async #readOn(): Promise<void> {
+    const { bus, signal } = this.#options;
+    for (;;) {
+      const request = JSON.stringify({ from: this.state.nextSeq, limit: journalPageEntries });
+      const reply = await bus.request(topics.journalRead, request, { timeoutMs: requestTimeoutMs, signal });
+      const entries = JSON.parse(reply) as JournalEntry[];
+      for (const entry of entries) if (entry.seq === this.state.nextSeq) this.#take(entry);
+      if (entries.length < journalPageEntries) return;
+      await new Promise((resume) => setImmediate(resume));
+    }
+  }
+
+  /** Checks and folds one entry. A bad one is the syncer's lie (or our bug): the role must not go on with it. */
+  #take(raw: JournalEntry): void {
+    const opened = openEntry(raw, this.#prevHash, contextOf(this.state));
+    if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
+    const admission = admit(this.state, opened.entry);
+    if (admission.outcome !== 'accept')
+      throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq} breaks a rule of the run: ${admission.sentence}`);
+    applyEvent(this.state, opened.entry);
+    this.#prevHash = opened.hash;
+    for (const handler of this.#handlers) handler(opened.entry);
+    for (let i = this.#waiting.length - 1; i >= 0; i--)
+      if (this.#waiting[i]!.seq < this.state.nextSeq) this.#waiting.splice(i, 1)[0]!.wake();
+  }
+}
+
+/** What signatures of this run are bound to; before the first entry nothing is known. */
+export function contextOf(state: RunState): OpenContext | null {
+  if (state.run === null) return null;
+  const { chainId, netuid } = state.run.manifest.ledger;
+  return { chainId, netuid, run: state.run.id };
+}
+
+class BusRunClient implements RunClient {
+  readonly runId: Hash;
+  readonly manifest: RunManifest;
+  readonly state: RunState;
+  readonly store: Store;
+  readonly ledger: Ledger;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly #options: RunClientOptions;
+  readonly #follower: JournalFollower;
+  #nonce = 0;
+
+  constructor(options: RunClientOptions, follower: JournalFollower) {
+    if (follower.state.run === null) throw new RoleError('NO_RUN', 'the journal is empty: expected a run to join');
+    this.#options = options;
+    this.#follower = follower;
+    this.runId = follower.state.run.id;
+    this.manifest = follower.state.run.manifest;
+    this.state = follower.state;
+    ({ store: this.store, ledger: this.ledger, log: this.log, signal: this.signal } = options);
+  }
+
+  onEntry(handler: (entry: JournalEntry) => void): () => void {
+    return this.#follower.onEntry(handler);
+  }
+
+  async submit<K extends EventKind>(
+    kind: K,
+    body: EventBody<K>,
+    options: { readonly signer?: Signer } = {},
+  ): Promise<SubmitResult> {
+    const payload = this.#sign(options.signer ?? this.#session(), kind, body);
+    const result = JSON.parse(await this.#request(topics.submit, payload)) as SubmitResult;
+    if (result.seq !== null) await this.#follower.reached(result.seq);
+    return result;
+  }
+
+  async requestLease(): Promise<number | null> {
+    const payload = this.#sign(this.#session(), 'lease-request', { nonce: this.#nonce++ });
+    const reply = JSON.parse(await this.#request(topics.lease, payload)) as { lease: number | null; seq: number | null };
+    if (reply.seq !== null) await this.#follower.reached(reply.seq);
+    return reply.lease;
+  }
+
+  async requestGrant(artifact: ArtifactRef, purpose: WireBody<'grant-request'>['purpose']): Promise<WriteGrant> {
+    const payload = this.#sign(this.#session(), 'grant-request', { artifact, purpose });
+    return JSON.parse(await this.#request(topics.grant, payload)) as WriteGrant;
+  }
+
+  async heartbeat(body: WireBody<'heartbeat'>): Promise<void> {
+    await this.#options.bus.publish(topics.heartbeat, this.#sign(this.#session(), 'heartbeat', body));
+  }
+
+  close(): Promise<void> {
+    return this.#follower.close();
+  }
+
+  #session(): Signer {
+    if (this.#options.session === null) throw new RoleError('NO_KEY', 'an observer has no key to sign with');
+    return this.#options.session;
+  }
+
+  #sign(signer: Signer, kind: Parameters<typeof signMessage>[1], body: unknown): string {
+    const head = this.state.treeHeads.at(-1);
+    const seenHead = head === undefined ? null : { size: head.size, root: head.root };
+    return JSON.stringify(signMessage(signer, kind, body, { ...contextOf(this.state)!, seenHead }));
+  }
+
+  /** Retries with growing pauses while the failure is retryable: a syncer that restarts is the normal case. */
+  async #request(topic: string, payload: string): Promise<string> {
+    const { bus, clock, signal, log } = this.#options;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await bus.request(topic, payload, { timeoutMs: requestTimeoutMs, signal });
+      } catch (error) {
+        const retryable = (error as { retryable?: boolean }).retryable === true;
+        if (!retryable || signal.aborted) throw error;
+        log.debug('request is retried', { topic, attempt, error: String(error) });
+        await clock.sleep(Math.min(200 * 2 ** attempt, 3_000), signal);
+      }
+    }
+  }
+}
