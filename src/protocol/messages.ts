@@ -51,16 +51,24 @@ export const eventSchemas = {
     role: roleSchema,
     name: learnerNameSchema,
     sessionKey: sessionKeySchema,
+    /** Greater than in the delegation that it replaces, so that an old one cannot be replayed. */
+    issuedAtMs: countSchema,
+    /** At or before `issuedAtMs` it revokes. */
     expiresAtMs: countSchema,
   }),
-  /** A learner enters the run. Signer: its session key. Capabilities are rounded; no addresses or host names. */
+  /**
+   * A learner enters the run, or enters it again after a restart: its trace goes on from its committed head, and every
+   * fragment's next claim starts there. Signer: its session key. Capabilities are rounded; no addresses or host names.
+   */
   join: z.strictObject({
+    /** The learner's own clock; greater than in its last `join` or `leave`, so that neither can be replayed. */
+    atMs: countSchema,
     threads: countSchema.max(4096),
     memoryGib: countSchema.max(1 << 20),
     machineClass: z.string().max(64),
   }),
   /** A clean goodbye. Signer: session key. */
-  leave: z.strictObject({}),
+  leave: z.strictObject({ atMs: countSchema }),
   /** Sequences [from, to) of the phase's order for one learner. Signer: syncer. */
   lease: z.strictObject({
     lease: countSchema,
@@ -200,7 +208,7 @@ export const envelopeSchema = z.strictObject({
   kind: z.string().max(32),
   /** Run id: hash of the manifest. */
   run: hashSchema,
-  /** `ed25519:<hex>` for session keys; `hotkey:<ss58>` for what only hotkeys sign (`run`, `delegate`, extrinsics). */
+  /** `ed25519:<hex>` for session keys; `hotkey:<sr25519|ed25519>:<ss58>` for what only hotkeys sign (`run`, `delegate`, extrinsics). */
   signer: z.string().max(80),
   /** The newest tree head that the signer has seen (null before the first). */
   seenHead: z.strictObject({ size: countSchema, root: hashSchema }).nullable(),

@@ -1,0 +1,115 @@
+/** @file Questions to the state of a run that more than one role asks. Nothing here changes the state. */
+import type { Phase, RunManifest } from '../protocol/manifest.ts';
+import type { Role } from '../protocol/messages.ts';
+import type { Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
+import { assert } from '../util/errors.ts';
+import { type Range, takeFromRanges } from '../util/ranges.ts';
+import type { Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
+
+/** The run; an empty journal is the caller's mistake. */
+export function runOf(state: RunState): NonNullable<RunState['run']> {
+  assert(state.run !== null, 'the journal has no run event yet');
+  return state.run;
+}
+
+export const manifestOf = (state: RunState): RunManifest => runOf(state).manifest;
+
+export function phaseOf(state: RunState, phase = state.phase): Phase {
+  const found = manifestOf(state).phases[phase];
+  assert(found !== undefined, `the manifest has no phase ${phase}`);
+  return found;
+}
+
+/** Merged tokens of the whole run; a cell is worth 1/P of its sequence. */
+export const countedTokens = (state: RunState): number => state.cellTokens / manifestOf(state).fragments.count;
+
+/** Merged tokens of one learner. */
+export const learnerTokens = (state: RunState, learner: Learner): number =>
+  learner.cellTokens / manifestOf(state).fragments.count;
+
+/** Tokens that a claim counts once it is merged. */
+export const claimTokens = (state: RunState, claim: Claim): number =>
+  claim.cellTokens / manifestOf(state).fragments.count;
+
+/** The delegation that a session key acts under at `timeMs`; null if there is none or it has expired. */
+export function delegationOf(state: RunState, sessionKey: SessionKey, timeMs: number): Delegation | null {
+  const key = state.sessions.get(sessionKey);
+  const delegation = key === undefined ? undefined : state.delegations.get(key);
+  return delegation !== undefined && timeMs < delegation.expiresAtMs ? delegation : null;
+}
+
+/** Delegations of one role that are in force at `timeMs`, in order of hotkey and name. */
+export function delegationsOf(state: RunState, role: Role, timeMs: number): Delegation[] {
+  return [...state.delegations.values()]
+    .filter((delegation) => delegation.role === role && timeMs < delegation.expiresAtMs)
+    .sort((a, b) => (a.hotkey + a.name < b.hotkey + b.name ? -1 : 1));
+}
+
+export function openLeases(state: RunState, learner: LearnerId): Lease[] {
+  return [...(state.learners.get(learner)?.leases ?? [])].map((id) => state.leases.get(id)!);
+}
+
+/** Claims that wait for something (not merged, refused or voided), in commit order. */
+export const openClaims = (state: RunState): Claim[] => [...state.openClaims].map((id) => state.claims.get(id)!);
+
+/**
+ * What the next lease must be: the smallest returned sequences first, then on from the cursor. At most `count` long; one
+ * piece of the pool may be shorter.
+ */
+export function nextLeaseRange(state: RunState, phase: number, count: number): Range {
+  const [taken] = takeFromRanges(state.pool[phase] ?? [], count);
+  if (taken.length > 0) return taken[0]!;
+  const cursor = state.cursor[phase] ?? 0;
+  return [cursor, cursor + count];
+}
+
+/** How many versions of its fragment were published since the one that the claim started from. */
+export function stalenessOf(state: RunState, claim: Claim): number {
+  return state.fragments[claim.body.fragment]!.version - claim.body.baseVersion;
+}
+
+/** Median of norm / √(inner steps) over the fragment's last 8 merges; null before the first. */
+export function medianNorm(state: RunState, fragment: number): number | null {
+  const norms = state.fragments[fragment]!.recentNorms.flat().sort((a, b) => a - b);
+  if (norms.length === 0) return null;
+  const middle = norms.length >> 1;
+  return norms.length % 2 === 1 ? norms[middle]! : (norms[middle - 1]! + norms[middle]!) / 2;
+}
+
+/** Whether a release may be journaled now: all fragments merged often enough, no merge half done. */
+export function isReleaseDue(state: RunState): boolean {
+  const needed = manifestOf(state).release.everyMerges;
+  return state.fragments.every((f) => f.mergesSinceRelease >= needed && f.pendingMerge === null);
+}
+
+/** Whether the current phase's target is merged and another phase follows. */
+export function isPhaseDone(state: RunState): boolean {
+  const { phases, fragments } = manifestOf(state);
+  return (
+    state.phase + 1 < phases.length &&
+    state.phaseCellTokens[state.phase]! / fragments.count >= phases[state.phase]!.targetTokens
+  );
+}
+
+/** What a signer should name as `seenHead`. */
+export function newestTreeHead(state: RunState): TreeHead | null {
+  const head = state.treeHeads.at(-1);
+  return head === undefined ? null : { size: head.size, root: head.root };
+}
+
+/** The claim of a learner for one outer step, if it has made one. */
+export function claimFor(state: RunState, learner: LearnerId, outerStep: number): Claim | null {
+  for (const claim of state.claims.values())
+    if (claim.learner === learner && claim.body.outerStep === outerStep) return claim;
+  return null;
+}
+
+/** Claims that a validator still owes a verdict: on the committee, revealed, not judged by it. In commit order. */
+export function verdictsOwed(state: RunState, validator: Hotkey): Claim[] {
+  return openClaims(state).filter(
+    (claim) =>
+      claim.status === 'revealed' &&
+      claim.beacon!.committee.includes(validator) &&
+      !claim.verdicts.some((verdict) => verdict.hotkey === validator),
+  );
+}

@@ -1,0 +1,286 @@
+/**
+ * @file The state of a run as its journal tells it: what `fold.ts` builds, one event after another, and what roles,
+ * dashboard and auditors read. It is mutable and has one owner, the fold; everybody else only reads it, and takes
+ * nothing out of it across an `await` that must still be true afterwards. Tokens are counted in cell-tokens (one
+ * token of one sequence as it trained one fragment), which are whole numbers: tokens = cell-tokens / P.
+ */
+import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
+import type { EventBody, EventKind, Role, VerdictCode } from '../protocol/messages.ts';
+import type { Decimal, Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
+import type { Range } from '../util/ranges.ts';
+
+export interface Delegation {
+  readonly hotkey: Hotkey;
+  readonly role: Role;
+  readonly name: string;
+  readonly sessionKey: SessionKey;
+  readonly issuedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+/** What one committed claim added to a learner's trace: lines [from, to) trained on `sequences` of `phase`. */
+export interface TraceSegment {
+  readonly lines: Range;
+  readonly phase: number;
+  readonly sequences: readonly Range[];
+}
+
+export interface Learner {
+  readonly id: LearnerId;
+  readonly hotkey: Hotkey;
+  readonly name: string;
+  readonly joinedAtMs: number;
+  /** Seq of its newest `join`. */
+  joinedSeq: number;
+  /** True between `join` and `leave`. */
+  present: boolean;
+  /** `atMs` of its newest `join` or `leave`. */
+  lastAtMs: number;
+  capabilities: { readonly threads: number; readonly memoryGib: number; readonly machineClass: string };
+  /** Committed length of its life-long trace. */
+  innerSteps: number;
+  traceHead: Hash;
+  /** Per fragment: the inner step at which its next claim of it starts. */
+  readonly claimedThrough: number[];
+  /** Per fragment: outer step of its newest claim, -1 before the first. */
+  readonly claimedOuterStep: number[];
+  /** Committed segments that some fragment has not been claimed for, oldest first. */
+  segments: TraceSegment[];
+  /** Ids of its open leases, ascending. */
+  readonly leases: Set<number>;
+  /** Cell-tokens of its merged claims. */
+  cellTokens: number;
+  readonly claims: { committed: number; accepted: number; refused: number; voided: number; merged: number };
+  /** Code and sentence of its last settled claim (OK and empty if it was accepted). */
+  lastCode: string | null;
+  lastSentence: string;
+  lastClaimAtMs: number | null;
+}
+
+export interface Lease {
+  readonly id: number;
+  readonly learner: LearnerId;
+  readonly phase: number;
+  readonly range: Range;
+  readonly scheduleTokens: readonly [start: number, end: number];
+  readonly seq: number;
+  readonly issuedAtMs: number;
+  readonly deadlineMs: number;
+  /** Time of the lease or of the last committed trace line in it. */
+  activeAtMs: number;
+  /** What committed trace lines have trained on. */
+  covered: Range[];
+  /** `done`: wholly covered; the others as in `lease-return`. */
+  status: 'open' | 'done' | 'returned' | 'expired' | 'left';
+}
+
+/** The open outer step. */
+export interface DueStep {
+  readonly outerStep: number;
+  readonly fragment: number;
+  readonly openedAtMs: number;
+  readonly deadlineMs: number;
+}
+
+/**
+ * committed → beaconed → revealed (beacon and bytes are both there, in either order) → accepted → merging → merged, or
+ * refused by verdicts, or voided (by `claim-void`, or by verdicts that ignore it).
+ */
+export type ClaimStatus =
+  | 'committed'
+  | 'beaconed'
+  | 'revealed'
+  | 'accepted'
+  | 'refused'
+  | 'voided'
+  | 'merging'
+  | 'merged';
+
+export interface ClaimVerdict {
+  readonly hotkey: Hotkey;
+  readonly outcome: 'accept' | 'ignore' | 'reject';
+  readonly code: VerdictCode;
+  readonly sentence: string;
+  readonly measurements: Readonly<Record<string, Decimal>>;
+  readonly atMs: number;
+}
+
+export interface Claim {
+  /** Id of the `claim-commit` message. */
+  readonly id: Hash;
+  readonly body: EventBody<'claim-commit'>;
+  readonly learner: LearnerId;
+  readonly hotkey: Hotkey;
+  readonly name: string;
+  readonly commitSeq: number;
+  readonly committedAtMs: number;
+  /** Version of the fragment when the claim was committed: the heads that a gain test starts from. */
+  readonly versionAtCommit: number;
+  /** How many claims the hotkey had committed before. */
+  readonly ordinal: number;
+  /** Sequences × sequence length. */
+  readonly cellTokens: number;
+  status: ClaimStatus;
+  revealedAtMs: number | null;
+  beacon: {
+    readonly commitBlock: number;
+    readonly block: number;
+    readonly blockHash: Hash;
+    readonly committee: readonly Hotkey[];
+    readonly gainTested: boolean;
+    readonly atMs: number;
+  } | null;
+  /** In order of arrival. */
+  readonly verdicts: ClaimVerdict[];
+  settledAtMs: number | null;
+  mergedAtMs: number | null;
+  /** Why it was refused or voided; `OK` once accepted; `DISAGREED` where verdicts gave no majority. */
+  code: string | null;
+  sentence: string;
+}
+
+export interface PendingMerge {
+  readonly outerStep: number;
+  readonly fromVersion: number;
+  readonly claims: EventBody<'merge'>['claims'];
+  readonly mergedAtMs: number;
+}
+
+export interface FragmentState {
+  version: number;
+  artifact: ArtifactRef;
+  /** Null before the first merge: zeros. */
+  momentum: ArtifactRef | null;
+  lastMergeMs: number | null;
+  /** Learners of the last published merge, in merge order. */
+  contributors: readonly LearnerId[];
+  mergesSinceRelease: number;
+  merges: number;
+  /** Of the last 8 published merges, oldest first: each claim's norm / √(inner steps). */
+  recentNorms: (readonly number[])[];
+  /** A merge without its `fragment-published`: a syncer that restarts does it again. */
+  pendingMerge: PendingMerge | null;
+}
+
+export interface ReleaseRecord {
+  /** Id of the `release` message. */
+  readonly id: Hash;
+  readonly body: EventBody<'release'>;
+  readonly seq: number;
+  readonly atMs: number;
+}
+
+export interface EvaluationRecord {
+  readonly release: number;
+  readonly hotkey: Hotkey;
+  readonly losses: Readonly<Record<string, Decimal>>;
+  readonly sequences: number;
+  readonly atMs: number;
+}
+
+/** A hotkey's standing; work of the open tempo and the score (with half-life) of the closed ones. */
+export interface HotkeyState {
+  readonly hotkey: Hotkey;
+  /** Committed claims of all its learners. */
+  claims: number;
+  /** Claims with a smaller ordinal are all gain-tested (the first ones, and those after a refusal). */
+  testAllBelow: number;
+  /** Cell-tokens merged in the open tempo. */
+  tempoCellTokens: number;
+  /** Verdicts of the open tempo that agreed with the settlement. */
+  tempoVerdicts: number;
+  score: number;
+  verdictScore: number;
+  /** Verdicts that agreed and disagreed with the settlement, over the run. */
+  settledVerdicts: number;
+  overruledVerdicts: number;
+}
+
+export interface TempoRecord {
+  readonly tempo: number;
+  readonly block: number;
+  readonly work: readonly { readonly hotkey: Hotkey; readonly cellTokens: number; readonly verdicts: number }[];
+}
+
+export interface TreeHead {
+  readonly size: number;
+  readonly root: Hash;
+}
+
+export interface RunState {
+  /** Null only before the first event. */
+  run: { readonly id: Hash; readonly manifest: RunManifest; readonly start: readonly ArtifactRef[] } | null;
+  /** Events folded so far, hash of the last entry, and its time. */
+  size: number;
+  headHash: Hash;
+  lastTimeMs: number;
+  /** Peaks of the RFC 6962 tree over the entries, largest first (`merkle.ts`). */
+  frontier: { readonly size: number; readonly root: Hash }[];
+  readonly eventCounts: Map<EventKind, number>;
+  /** By `role/hotkey/name`. */
+  readonly delegations: Map<string, Delegation>;
+  /** Session key → key of `delegations`. */
+  readonly sessions: Map<SessionKey, string>;
+  readonly learners: Map<LearnerId, Learner>;
+  readonly hotkeys: Map<Hotkey, HotkeyState>;
+  readonly leases: Map<number, Lease>;
+  nextLease: number;
+  phase: number;
+  /** Per phase: the first position of the order that was never leased. */
+  readonly cursor: number[];
+  /** Per phase: returned ranges below the cursor, in normal form. */
+  readonly pool: Range[][];
+  /** Per phase and fragment: sequences that some claim was ever committed for. */
+  readonly claimedCells: Range[][][];
+  due: DueStep | null;
+  /** The next outer step to open; its fragment is `nextOuterStep mod P`. */
+  nextOuterStep: number;
+  readonly claims: Map<Hash, Claim>;
+  /** Ids of claims that are neither merged, refused nor voided, in commit order. */
+  readonly openClaims: Set<Hash>;
+  readonly fragments: FragmentState[];
+  /** Cell-tokens of all merged claims, and of each phase. */
+  cellTokens: number;
+  readonly phaseCellTokens: number[];
+  readonly releases: ReleaseRecord[];
+  readonly evaluations: EvaluationRecord[];
+  tempo: { index: number; block: number; history: TempoRecord[] };
+  readonly treeHeads: (TreeHead & { readonly block: number; readonly seq: number })[];
+}
+
+export const zeroHash = '0'.repeat(64) as Hash;
+
+/** The state before the first event. */
+export function emptyState(): RunState {
+  return {
+    run: null,
+    size: 0,
+    headHash: zeroHash,
+    lastTimeMs: 0,
+    frontier: [],
+    eventCounts: new Map(),
+    delegations: new Map(),
+    sessions: new Map(),
+    learners: new Map(),
+    hotkeys: new Map(),
+    leases: new Map(),
+    nextLease: 0,
+    phase: 0,
+    cursor: [],
+    pool: [],
+    claimedCells: [],
+    due: null,
+    nextOuterStep: 0,
+    claims: new Map(),
+    openClaims: new Set(),
+    fragments: [],
+    cellTokens: 0,
+    phaseCellTokens: [],
+    releases: [],
+    evaluations: [],
+    tempo: { index: -1, block: 0, history: [] },
+    treeHeads: [],
+  };
+}
+
+export const delegationKeyOf = (role: Role, hotkey: Hotkey, name: string): string => `${role}/${hotkey}/${name}`;
