@@ -1,8 +1,9 @@
 /** @file Config parsing, refusals by name, the parameter contract's counts, initial values. */
 import { describe, expect, it } from 'vitest';
+import { elementCount } from '../../tensor/contract.ts';
 import { ModelError } from '../errors.ts';
 import { branchesByLayer, parseConfig, toConfigJson } from './config.ts';
-import { buildContract, countParameters, elementCount } from './contract.ts';
+import { buildContract, countParameters } from './contract.ts';
 import { glaLogDecays, initParams, initTensor } from './init.ts';
 import { presetConfig, presetNames } from './presets.ts';
 
@@ -105,13 +106,13 @@ describe('initial values', () => {
   it('fill the contract, finite, and do not depend on order', () => {
     const params = initParams(config, 7);
     const contract = buildContract(config);
-    for (const spec of [...contract.tensors].reverse()) {
+    for (const spec of [...contract].reverse()) {
       const values = params.get(spec.name)!;
-      expect(values.length, spec.name).toBe(elementCount(spec));
+      expect(values.length, spec.name).toBe(elementCount(spec.shape));
       expect(values.every(Number.isFinite), spec.name).toBe(true);
       expect(initTensor(config, spec, 7), spec.name).toEqual(values);
     }
-    const other = initTensor(config, contract.byName.get('lm_head.weight')!, 8);
+    const other = initTensor(config, contract.find((spec) => spec.name === 'lm_head.weight')!, 8);
     expect(other).not.toEqual(params.get('lm_head.weight'));
   });
 

@@ -2,46 +2,33 @@
  * @file The parameter contract: every tensor of a checkpoint by name, shape and role, in one fixed order, computed from
  * the config alone. Nothing is allocated, so the contract of the released 16.55-billion-parameter model costs nothing.
  */
+import { elementCount, type TensorContractEntry } from '../../tensor/contract.ts';
 import { branchesByLayer, isMoeLayer, type QuasarLongConfig, rotaryWidth } from './config.ts';
 
 /**
- * What training does to a tensor:
- * - `param`: the inner optimiser changes it by its gradient;
- * - `selection-bias`: a buffer of the router, changed by the balancing rule, never by a gradient;
- * - `constant`: a parameter of the checkpoint whose gradient is zero in the variants built here (never read, or it
- *   cancels out); it keeps its initial value;
- * - `buffer`: recomputable from the config.
+ * A tensor of a checkpoint. Beside what the contract of a run says of it:
+ * `constant` tensors are the buffers that the config determines and the parameters whose gradient is zero in the
+ * variants built here (never read, or cancelling out); they keep their initial values.
  */
-export type TensorKind = 'param' | 'selection-bias' | 'constant' | 'buffer';
-
-export interface TensorSpec {
-  readonly name: string;
-  readonly shape: readonly number[];
+export interface TensorSpec extends TensorContractEntry {
   readonly dtype: 'F32';
-  readonly kind: TensorKind;
+  /** A buffer of the reference implementation; not counted as a parameter. */
+  readonly isBuffer: boolean;
   /** True where the optimiser's weight decay applies: matrices, but no norm, bias, gate, gain or decay rate. */
   readonly decay: boolean;
   /** Of a routed expert's numbers, the share that one token uses is num_experts_per_tok / num_experts. */
   readonly isRouted: boolean;
 }
 
-type Add = (
-  name: string,
-  shape: readonly number[],
-  options?: Partial<Pick<TensorSpec, 'kind' | 'decay' | 'isRouted'>>,
-) => void;
-
-export interface ParameterContract {
-  readonly tensors: readonly TensorSpec[];
-  readonly byName: ReadonlyMap<string, TensorSpec>;
-}
+type Traits = Partial<Pick<TensorSpec, 'kind' | 'decay' | 'isRouted' | 'isBuffer'>>;
+type Add = (name: string, shape: readonly number[], traits?: Traits) => void;
 
 /** Order: embedding, layers by index, final norm, head, rotary buffer. */
-export function buildContract(config: QuasarLongConfig): ParameterContract {
+export function buildContract(config: QuasarLongConfig): readonly TensorSpec[] {
   const tensors: TensorSpec[] = [];
-  const add: Add = (name, shape, options = {}) => {
-    const decay = shape.length >= 2;
-    tensors.push(Object.freeze({ name, shape, dtype: 'F32', kind: 'param', decay, isRouted: false, ...options }));
+  const add: Add = (name, shape, traits = {}) => {
+    const defaults = { kind: 'param', decay: shape.length >= 2, isRouted: false, isBuffer: false } as const;
+    tensors.push(Object.freeze({ name, shape, dtype: 'F32', ...defaults, ...traits }));
   };
   const branches = branchesByLayer(config);
   const { vocab_size: V, hidden_size: h } = config;
@@ -61,8 +48,8 @@ export function buildContract(config: QuasarLongConfig): ParameterContract {
   }
   add('model.norm.weight', [h]);
   add('lm_head.weight', [V, h]);
-  add('model.rotary_emb.inv_freq', [rotaryWidth(config) / 2], { kind: 'buffer' });
-  return { tensors, byName: new Map(tensors.map((tensor) => [tensor.name, tensor])) };
+  add('model.rotary_emb.inv_freq', [rotaryWidth(config) / 2], { kind: 'constant', isBuffer: true });
+  return tensors;
 }
 
 function addGroupedQuery(add: Add, prefix: string, c: QuasarLongConfig): void {
@@ -128,7 +115,7 @@ const addBranch = {
     addGroupedQuery(add, prefix, c);
     add(`${prefix}.g_proj.weight`, [H * D, h]);
     add(`${prefix}.g_norm.weight`, [H * D]);
-    add(`${prefix}.slope`, [H], { kind: 'buffer' });
+    add(`${prefix}.slope`, [H], { kind: 'constant', isBuffer: true });
   },
 };
 
@@ -141,14 +128,10 @@ function addMlp(add: Add, prefix: string, h: number, width: number): void {
 function addMoe(add: Add, prefix: string, c: QuasarLongConfig): void {
   const { hidden_size: h, num_experts: E, moe_intermediate_size: I, num_shared_experts: shared } = c;
   add(`${prefix}.gate.weight`, [E, h]);
-  add(`${prefix}.gate.expert_bias`, [E], { kind: 'selection-bias' });
+  add(`${prefix}.gate.expert_bias`, [E], { kind: 'selection-bias', isBuffer: true });
   add(`${prefix}.experts_w12`, [E, h, 2 * I], { isRouted: true });
   add(`${prefix}.experts_w3`, [E, I, h], { isRouted: true });
   if (shared > 0) addMlp(add, `${prefix}.shared_experts`, h, I * shared);
-}
-
-export function elementCount(spec: { readonly shape: readonly number[] }): number {
-  return spec.shape.reduce((product, dim) => product * dim, 1);
 }
 
 export interface ParameterCount {
@@ -162,13 +145,13 @@ export interface ParameterCount {
 
 /** Exact up to 2^53. */
 export function countParameters(config: QuasarLongConfig): ParameterCount {
-  const { tensors } = buildContract(config);
+  const tensors = buildContract(config);
   let total = 0;
   let active = 0;
   let bufferNumbers = 0;
   for (const spec of tensors) {
-    const numbers = elementCount(spec);
-    if (spec.kind === 'buffer' || spec.kind === 'selection-bias') {
+    const numbers = elementCount(spec.shape);
+    if (spec.isBuffer) {
       bufferNumbers += numbers;
       continue;
     }

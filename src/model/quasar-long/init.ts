@@ -4,9 +4,11 @@
  * the quasar branch's A_log is ln U(0.1, 2) (the reference's U(1, 16) saturates the write strength at its clamp).
  * Each tensor draws from a stream of its own, seeded by (seed, name): neither order nor other tensors matter.
  */
+
+import { elementCount } from '../../tensor/contract.ts';
 import { Rng } from '../../util/rng.ts';
 import { type QuasarLongConfig, rotaryWidth } from './config.ts';
-import { buildContract, elementCount, type TensorSpec } from './contract.ts';
+import { buildContract, type TensorSpec } from './contract.ts';
 
 /** Named float32 tensors, row-major, of the shapes in the contract. */
 export type Params = ReadonlyMap<string, Float32Array>;
@@ -16,14 +18,14 @@ type Fill = (rng: Rng) => number;
 /** Every tensor of the contract, buffers included. The same seed gives the same bits on every machine. */
 export function initParams(config: QuasarLongConfig, seed: number | string): Map<string, Float32Array> {
   const params = new Map<string, Float32Array>();
-  for (const spec of buildContract(config).tensors) params.set(spec.name, initTensor(config, spec, seed));
+  for (const spec of buildContract(config)) params.set(spec.name, initTensor(config, spec, seed));
   return params;
 }
 
 /** One tensor's initial values. */
 export function initTensor(config: QuasarLongConfig, spec: TensorSpec, seed: number | string): Float32Array {
-  if (spec.kind === 'buffer') return bufferValues(config, spec.name);
-  const values = new Float32Array(elementCount(spec));
+  if (spec.isBuffer && spec.kind === 'constant') return bufferValues(config, spec.name);
+  const values = new Float32Array(elementCount(spec.shape));
   const fill = fillFor(config, spec);
   const rng = new Rng(`${seed}:${spec.name}`);
   for (let i = 0; i < values.length; i++) values[i] = fill(rng);
