@@ -87,7 +87,6 @@ class JournalFollower {
   readonly #handlers = new Set<(entry: JournalEntry) => void>();
   readonly #waiting: { seq: number; wake: () => void }[] = [];
   #catchingUp: Promise<void> | null = null;
-  #prevHash: Hash | null = null;
   #close: (() => Promise<void>) | null = null;
 
   constructor(options: RunClientOptions) {
@@ -115,9 +114,9 @@ class JournalFollower {
 
   /** Resolves once the entry `seq` is folded, or after a bounded wait. */
   async reached(seq: number): Promise<void> {
-    if (this.state.nextSeq > seq) return;
+    if (this.state.size > seq) return;
     await this.#catchUp();
-    if (this.state.nextSeq > seq) return;
+    if (this.state.size > seq) return;
     await Promise.race([
       new Promise<void>((wake) => this.#waiting.push({ seq, wake })),
       this.#options.clock.sleep(requestTimeoutMs, this.#options.signal),
@@ -130,8 +129,8 @@ class JournalFollower {
 
   #onPublished(payload: string): void {
     const entry = JSON.parse(payload) as JournalEntry;
-    if (entry.seq < this.state.nextSeq) return;
-    if (entry.seq === this.state.nextSeq && this.#catchingUp === null) this.#take(entry);
+    if (entry.seq < this.state.size) return;
+    if (entry.seq === this.state.size && this.#catchingUp === null) this.#take(entry);
     else this.#catchUp().catch((error) => this.#options.log.debug('journal read failed', { error: String(error) }));
   }
 
@@ -145,10 +144,10 @@ class JournalFollower {
   async #readOn(): Promise<void> {
     const { bus, signal } = this.#options;
     for (;;) {
-      const request = JSON.stringify({ from: this.state.nextSeq, limit: journalPageEntries });
+      const request = JSON.stringify({ from: this.state.size, limit: journalPageEntries });
       const reply = await bus.request(topics.journalRead, request, { timeoutMs: requestTimeoutMs, signal });
       const entries = JSON.parse(reply) as JournalEntry[];
-      for (const entry of entries) if (entry.seq === this.state.nextSeq) this.#take(entry);
+      for (const entry of entries) if (entry.seq === this.state.size) this.#take(entry);
       if (entries.length < journalPageEntries) return;
       await new Promise((resume) => setImmediate(resume));
     }
@@ -156,16 +155,15 @@ class JournalFollower {
 
   /** Checks and folds one entry. A bad one is the syncer's lie (or our bug): the role must not go on with it. */
   #take(raw: JournalEntry): void {
-    const opened = openEntry(raw, this.#prevHash, contextOf(this.state));
+    const opened = openEntry(raw, this.state.headHash, contextOf(this.state));
     if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
     const admission = admit(this.state, opened.entry);
     if (admission.outcome !== 'accept')
       throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq} breaks a rule of the run: ${admission.sentence}`);
     applyEvent(this.state, opened.entry);
-    this.#prevHash = opened.hash;
     for (const handler of this.#handlers) handler(opened.entry);
     for (let i = this.#waiting.length - 1; i >= 0; i--)
-      if (this.#waiting[i]!.seq < this.state.nextSeq) this.#waiting.splice(i, 1)[0]!.wake();
+      if (this.#waiting[i]!.seq < this.state.size) this.#waiting.splice(i, 1)[0]!.wake();
   }
 }
 

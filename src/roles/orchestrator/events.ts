@@ -1,0 +1,55 @@
+/** @file What the orchestrator's step knows beside the journal, what can happen to it, and what it can ask for. */
+import type { RunState } from '../../journal/state.ts';
+import type { Role, RunEvent } from '../../protocol/messages.ts';
+import type { Hash, Hotkey, LearnerId } from '../../protocol/names.ts';
+
+export interface BlockRef {
+  readonly number: number;
+  readonly hash: Hash;
+}
+
+/** Progress of an asked-for end: claims drain, one more release, its evaluation, then done. */
+export type StopState = 'running' | 'stopping' | 'stopped';
+
+/** Everything but the fold can be lost in a crash: it is rebuilt from heartbeats, blocks and time. */
+export interface OrchestratorState {
+  /** The fold of the journal; the shell owns it and changes it between steps. */
+  readonly run: RunState;
+  readonly head: BlockRef | null;
+  /** Recent blocks by number. */
+  readonly blocks: ReadonlyMap<number, Hash>;
+  /** Ledger height when a claim was committed. */
+  readonly commitBlocks: ReadonlyMap<Hash, number>;
+  /** Last heartbeat of each validator's hotkey and each learner. */
+  readonly validatorsSeen: ReadonlyMap<Hotkey, number>;
+  readonly learnersSeen: ReadonlyMap<LearnerId, number>;
+  readonly stakeRao: ReadonlyMap<Hotkey, number>;
+  /** When the due outer step had its quorum of accepted claims. */
+  readonly quorumAtMs: number | null;
+  /** Moving averages (ms): a learner's time between claims, quorum after due, publish after merge. */
+  readonly averages: { readonly stepMs: number | null; readonly quorumMs: number | null; readonly syncMs: number | null };
+  /** Effects under way, by key. */
+  readonly busy: ReadonlySet<string>;
+  /** Effects that were done; the next tick starts a failed one again. */
+  readonly finished: ReadonlySet<string>;
+  readonly stop: { readonly state: StopState; readonly atMs: number | null; readonly releasesThen: number };
+}
+
+export type OrchestratorEvent =
+  | { readonly kind: 'journaled'; readonly event: RunEvent; readonly id: Hash; readonly nowMs: number }
+  | { readonly kind: 'block'; readonly block: BlockRef; readonly nowMs: number }
+  | { readonly kind: 'heartbeat'; readonly role: Role; readonly hotkey: Hotkey; readonly learner: LearnerId; readonly nowMs: number }
+  | { readonly kind: 'stake'; readonly stakeRao: ReadonlyMap<Hotkey, number>; readonly nowMs: number }
+  | { readonly kind: 'done' | 'failed'; readonly key: string; readonly nowMs: number }
+  | { readonly kind: 'stop'; readonly nowMs: number }
+  | { readonly kind: 'tick'; readonly nowMs: number };
+
+export type OrchestratorEffect =
+  /** Append one event, signed by the syncer, and feed `journaled` back before anything else. */
+  | { readonly kind: 'journal'; readonly event: RunEvent }
+  /** Do the pending merge of a fragment and journal `fragment-published`. */
+  | { readonly kind: 'compute-merge'; readonly key: string; readonly fragment: number }
+  /** Put the newest tree head on the ledger. */
+  | { readonly kind: 'anchor'; readonly key: string; readonly root: Hash; readonly size: number }
+  /** Write a release's folder, with the evaluations that are there. */
+  | { readonly kind: 'write-release'; readonly key: string; readonly release: number };

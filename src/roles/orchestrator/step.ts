@@ -1,0 +1,389 @@
+/**
+ * @file The orchestrator's decisions, without a clock, a network or a disk. Level-triggered: after every event it looks
+ * at the fold and says the next thing that is due. One journaled event at a time, so that each decision sees the last.
+ */
+import { graceMs } from '../../merge/grace.ts';
+import { proposeMerge, treeHeadOf } from '../../journal/fold.ts';
+import {
+  countedTokens,
+  delegationsOf,
+  isPhaseDone,
+  isReleaseDue,
+  manifestOf,
+  nextLeaseRange,
+  openClaims,
+  openLeases,
+  phaseOf,
+  stalenessOf,
+} from '../../journal/queries.ts';
+import type { Claim, Learner, RunState } from '../../journal/state.ts';
+import { drawCommittee, drawGainTested } from '../../protocol/draw.ts';
+import type { EventBody, RunEvent } from '../../protocol/messages.ts';
+import { fromDecimal, type Hotkey, type LearnerId, toDecimal } from '../../protocol/names.ts';
+import { countRanges } from '../../util/ranges.ts';
+import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
+
+/** A role whose last heartbeat is older is not counted on. */
+export const heartbeatFreshMs = 8_000;
+/** The beacon is the first block after the block that follows the commit. */
+const beaconDelayBlocks = 2;
+/** Committed bytes that have not come by then are given up; so is a verdict, whose claim is then drawn for again. */
+const revealTimeoutMs = 30_000;
+const verdictTimeoutMs = 20_000;
+/** An asked-for end does not wait longer than this for its last release. */
+const stopTimeoutMs = 45_000;
+const averageWeight = 0.2;
+const keptBlocks = 256;
+
+export function initialState(run: RunState): OrchestratorState {
+  return {
+    run,
+    head: null,
+    blocks: new Map(),
+    commitBlocks: new Map(),
+    validatorsSeen: new Map(),
+    learnersSeen: new Map(),
+    stakeRao: new Map(),
+    quorumAtMs: null,
+    averages: { stepMs: null, quorumMs: null, syncMs: null },
+    busy: new Set(),
+    finished: new Set(),
+    stop: { state: 'running', atMs: null, releasesThen: 0 },
+  };
+}
+
+export function step(
+  before: OrchestratorState,
+  event: OrchestratorEvent,
+): [OrchestratorState, readonly OrchestratorEffect[]] {
+  const taken = noteQuorum(take(before, event), event.nowMs);
+  const state = { ...taken, stop: stopAfter(taken, event.nowMs) };
+  const next = nextEvent(state, event.nowMs);
+  const work = nextWork(state);
+  const busy = work.length === 0 ? state.busy : new Set([...state.busy, ...work.map((effect) => effect.key)]);
+  return [{ ...state, busy }, next === null ? work : [...work, { kind: 'journal', event: next }]];
+}
+
+/** What the event itself changes. */
+function take(state: OrchestratorState, event: OrchestratorEvent): OrchestratorState {
+  switch (event.kind) {
+    case 'tick':
+      return state;
+    case 'stop':
+      return state.stop.state !== 'running'
+        ? state
+        : { ...state, stop: { state: 'stopping', atMs: event.nowMs, releasesThen: state.run.releases.length } };
+    case 'block': {
+      const blocks = new Map(state.blocks).set(event.block.number, event.block.hash);
+      blocks.delete(event.block.number - keptBlocks);
+      return { ...state, head: event.block, blocks };
+    }
+    case 'heartbeat':
+      return event.role === 'validator'
+        ? { ...state, validatorsSeen: new Map(state.validatorsSeen).set(event.hotkey, event.nowMs) }
+        : { ...state, learnersSeen: new Map(state.learnersSeen).set(event.learner, event.nowMs) };
+    case 'stake':
+      return { ...state, stakeRao: event.stakeRao };
+    case 'done':
+      return { ...state, busy: without(state.busy, event.key), finished: new Set([...state.finished, event.key]) };
+    case 'failed':
+      return { ...state, busy: without(state.busy, event.key) };
+    case 'journaled':
+      return takeJournaled(state, event);
+  }
+}
+
+function without(keys: ReadonlySet<string>, key: string): Set<string> {
+  const rest = new Set(keys);
+  rest.delete(key);
+  return rest;
+}
+
+function takeJournaled(
+  state: OrchestratorState,
+  { event, id, nowMs }: Extract<OrchestratorEvent, { kind: 'journaled' }>,
+): OrchestratorState {
+  const { averages } = state;
+  if (event.kind === 'claim-commit') {
+    const learner = state.run.learners.get(state.run.claims.get(id)!.learner)!;
+    return {
+      ...state,
+      commitBlocks: new Map(state.commitBlocks).set(id, state.head?.number ?? 0),
+      // A commit is a sign of life, as a heartbeat is.
+      learnersSeen: new Map(state.learnersSeen).set(learner.id, nowMs),
+    };
+  }
+  if (event.kind === 'claim-beacon') {
+    const commitBlocks = new Map(state.commitBlocks);
+    commitBlocks.delete(event.body.claim);
+    return { ...state, commitBlocks };
+  }
+  if (event.kind === 'fragment-published') {
+    const syncMs = average(averages.syncMs, event.body.durationMs);
+    return { ...state, averages: { ...averages, syncMs } };
+  }
+  if (event.kind === 'merge') return { ...state, quorumAtMs: null };
+  if (event.kind === 'fragment-due') return { ...state, quorumAtMs: null };
+  return state;
+}
+
+const average = (old: number | null, value: number): number =>
+  old === null ? value : old + averageWeight * (value - old);
+
+/** Remembers when the due outer step reached its quorum, and learns how long that takes. */
+function noteQuorum(state: OrchestratorState, nowMs: number): OrchestratorState {
+  const { due } = state.run;
+  if (due === null || state.quorumAtMs !== null) return state;
+  if (mergeable(state.run, due.fragment).length < quorumOf(state, nowMs)) return state;
+  const quorumMs = average(state.averages.quorumMs, nowMs - due.openedAtMs);
+  return { ...state, quorumAtMs: nowMs, averages: { ...state.averages, quorumMs, stepMs: quorumMs } };
+}
+
+/** Claims of a fragment that the next merge will take. */
+function mergeable(run: RunState, fragment: number): Claim[] {
+  return openClaims(run).filter((claim) => claim.status === 'accepted' && claim.body.fragment === fragment);
+}
+
+/** Learners that joined, did not leave, and gave a sign of life. */
+export function liveLearners(state: OrchestratorState, nowMs: number): Learner[] {
+  return [...state.run.learners.values()].filter(
+    (learner) => learner.present && isFresh(state.learnersSeen.get(learner.id) ?? learner.lastAtMs, nowMs),
+  );
+}
+
+const isFresh = (seenAtMs: number, nowMs: number): boolean => nowMs - seenAtMs < heartbeatFreshMs;
+
+/** K, or as many as there are. */
+function quorumOf(state: OrchestratorState, nowMs: number): number {
+  return Math.max(1, Math.min(manifestOf(state.run).sync.quorum, liveLearners(state, nowMs).length));
+}
+
+function stopAfter(state: OrchestratorState, nowMs: number): OrchestratorState['stop'] {
+  const { stop, run } = state;
+  if (stop.state !== 'stopping') return stop;
+  const last = run.releases.at(-1);
+  const isNew = run.releases.length > stop.releasesThen;
+  const isEvaluated = run.evaluations.some((evaluation) => evaluation.release === last?.body.release);
+  const isOver = (isNew && isEvaluated && state.busy.size === 0) || nowMs - stop.atMs! > stopTimeoutMs;
+  return isOver ? { ...stop, state: 'stopped' } : stop;
+}
+
+/** The next event that the syncer has to journal, or null. The order is by urgency. */
+export function nextEvent(state: OrchestratorState, nowMs: number): RunEvent | null {
+  if (state.run.run === null || state.stop.state === 'stopped') return null;
+  for (const rule of rules) {
+    const event = rule(state, nowMs);
+    if (event !== null) return event;
+  }
+  return null;
+}
+
+type Rule = (state: OrchestratorState, nowMs: number) => RunEvent | null;
+
+const rules: readonly Rule[] = [
+  release,
+  beacon,
+  merge,
+  fragmentDue,
+  voidClaim,
+  expireLease,
+  phaseChange,
+  tempo,
+  treeHead,
+];
+
+function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
+  const { run, head } = state;
+  if (head === null) return null;
+  const manifest = manifestOf(run);
+  for (const claim of openClaims(run)) {
+    if (!needsBeacon(claim, nowMs)) continue;
+    const commitBlock = state.commitBlocks.get(claim.id) ?? claim.beacon?.block ?? head.number - beaconDelayBlocks;
+    // A claim that is drawn for again takes the newest block: the first draw's validators did not answer.
+    const block = claim.beacon === null ? commitBlock + beaconDelayBlocks : head.number;
+    const blockHash = block === head.number ? head.hash : state.blocks.get(block);
+    const candidates = freshValidators(state, nowMs);
+    if (blockHash === undefined || block > head.number || candidates.length === 0) continue;
+    const committee = drawCommittee({ blockHash, claim: claim.id, candidates, size: manifest.evaluation.committee });
+    const gainTested = drawGainTested({
+      blockHash,
+      claim: claim.id,
+      isAlways: claim.ordinal < run.hotkeys.get(claim.hotkey)!.testAllBelow,
+      share: fromDecimal(manifest.evaluation.gainShare),
+    });
+    const body = { claim: claim.id, commitBlock, block, blockHash, candidates, committee, gainTested };
+    return { kind: 'claim-beacon', body };
+  }
+  return null;
+}
+
+function needsBeacon(claim: Claim, nowMs: number): boolean {
+  if (claim.status === 'committed') return claim.beacon === null;
+  const since = claim.beacon === null ? null : Math.max(claim.beacon.atMs, claim.revealedAtMs ?? 0);
+  return claim.status === 'revealed' && since !== null && nowMs - since > verdictTimeoutMs;
+}
+
+function freshValidators(state: OrchestratorState, nowMs: number): EventBody<'claim-beacon'>['candidates'] {
+  const hotkeys = new Set<Hotkey>();
+  for (const { hotkey } of delegationsOf(state.run, 'validator', nowMs)) {
+    const seenAtMs = state.validatorsSeen.get(hotkey);
+    if (seenAtMs !== undefined && isFresh(seenAtMs, nowMs)) hotkeys.add(hotkey);
+  }
+  return [...hotkeys]
+    .sort()
+    .map((hotkey) => ({ hotkey, stakeRao: state.stakeRao.get(hotkey) ?? 0 }))
+    .filter((candidate) => candidate.stakeRao > 0);
+}
+
+/** At quorum + grace, at once when every live learner is in, or at the deadline with what there is. */
+function merge(state: OrchestratorState, nowMs: number): RunEvent | null {
+  const { run } = state;
+  if (run.due === null || run.fragments[run.due.fragment]!.pendingMerge !== null) return null;
+  const ready = mergeable(run, run.due.fragment);
+  if (ready.length === 0) return null;
+  const learners = new Set<LearnerId>(ready.map((claim) => claim.learner));
+  const isWhole = liveLearners(state, nowMs).every((learner) => learners.has(learner.id));
+  const isGraceOver = state.quorumAtMs !== null && nowMs >= state.quorumAtMs + graceOf(state);
+  if (!isWhole && !isGraceOver && nowMs < run.due.deadlineMs) return null;
+  return { kind: 'merge', body: proposeMerge(run, run.due.outerStep) };
+}
+
+/** Grace: γ·(τ·ξ_step − ξ_quorum − ξ_sync), clamped (DESIGN section 4); the most it may be until the averages exist. */
+export function graceOf(state: OrchestratorState): number {
+  const { grace } = manifestOf(state.run).sync;
+  const { stepMs, quorumMs, syncMs } = state.averages;
+  if (stepMs === null || quorumMs === null || syncMs === null) return grace.maxMs;
+  return graceMs({
+    gamma: fromDecimal(grace.gamma),
+    tau: manifestOf(state.run).fragments.count,
+    stepMs,
+    quorumMs,
+    syncMs,
+    minMs: grace.minMs,
+    maxMs: grace.maxMs,
+  });
+}
+
+/** Opens the next outer step; one that no claim reached by its deadline is opened again with a new deadline. */
+function fragmentDue(state: OrchestratorState, nowMs: number): RunEvent | null {
+  const { run } = state;
+  const { sync, fragments } = manifestOf(run);
+  if (liveLearners(state, nowMs).length === 0) return null;
+  if (run.due !== null && nowMs < run.due.deadlineMs) return null;
+  const outerStep = run.due?.outerStep ?? run.nextOuterStep;
+  const fragment = outerStep % fragments.count;
+  return { kind: 'fragment-due', body: { outerStep, fragment, deadlineMs: nowMs + sync.deadlineMs } };
+}
+
+function voidClaim({ run }: OrchestratorState, nowMs: number): RunEvent | null {
+  const { maxStaleness } = manifestOf(run).sync;
+  for (const claim of openClaims(run)) {
+    if (claim.status === 'merging') continue;
+    const staleness = stalenessOf(run, claim);
+    if (staleness > maxStaleness) {
+      const sentence = `based on version ${claim.body.baseVersion} of fragment ${claim.body.fragment}, which is ${staleness} versions ago; at most ${maxStaleness} are merged`;
+      return { kind: 'claim-void', body: { claim: claim.id, code: 'STALE', sentence } };
+    }
+    if (claim.revealedAtMs === null && nowMs - claim.committedAtMs > revealTimeoutMs) {
+      const sentence = `the bytes were not revealed within ${revealTimeoutMs / 1000} s of the commit`;
+      return { kind: 'claim-void', body: { claim: claim.id, code: 'MISSING', sentence } };
+    }
+  }
+  return null;
+}
+
+/** A lease ends when its holder left, or fell silent past the deadline. */
+function expireLease(state: OrchestratorState, nowMs: number): RunEvent | null {
+  const { leaseMs } = manifestOf(state.run).sync;
+  for (const learner of state.run.learners.values()) {
+    for (const lease of openLeases(state.run, learner.id)) {
+      const isSilent = nowMs > Math.max(lease.deadlineMs, lease.activeAtMs + leaseMs);
+      const isDead = !isFresh(state.learnersSeen.get(learner.id) ?? nowMs, nowMs);
+      if (!learner.present) return { kind: 'lease-return', body: { lease: lease.id, reason: 'left' } };
+      if (isSilent && isDead) return { kind: 'lease-return', body: { lease: lease.id, reason: 'expired' } };
+    }
+  }
+  return null;
+}
+
+function phaseChange({ run }: OrchestratorState): RunEvent | null {
+  return isPhaseDone(run) ? { kind: 'phase-change', body: { phase: run.phase + 1 } } : null;
+}
+
+/** Release 0 is the start checkpoint: what all later losses are compared with. */
+function release({ run }: OrchestratorState): RunEvent | null {
+  if (run.releases.length > 0 && !isReleaseDue(run)) return null;
+  return {
+    kind: 'release',
+    body: {
+      release: run.releases.length,
+      parent: run.releases.at(-1)?.id ?? null,
+      versions: run.fragments.map((fragment) => fragment.version),
+      countedTokens: toDecimal(countedTokens(run)),
+      tokensBySource: {},
+      treeHead: treeHeadOf(run).root,
+    },
+  };
+}
+
+function tempo({ run, head }: OrchestratorState): RunEvent | null {
+  if (head === null) return null;
+  const index = Math.floor(head.number / manifestOf(run).ledger.tempoBlocks);
+  if (index <= run.tempo.index) return null;
+  return { kind: 'tempo', body: { tempo: index, block: head.number, blockHash: head.hash } };
+}
+
+/** One head a tempo, journaled right after it. */
+function treeHead({ run, head }: OrchestratorState): RunEvent | null {
+  if (head === null || run.tempo.index < 0 || (run.treeHeads.at(-1)?.block ?? -1) >= run.tempo.block) return null;
+  const { size, root } = treeHeadOf(run);
+  return { kind: 'tree-head', body: { size, root, block: run.tempo.block } };
+}
+
+type Work = Exclude<OrchestratorEffect, { kind: 'journal' }>;
+
+/** Slow work that is due and not under way. Done again after a restart: what it makes is written once. */
+function nextWork(state: OrchestratorState): Work[] {
+  const { run } = state;
+  const work: Work[] = run.fragments.flatMap((fragment, id) =>
+    fragment.pendingMerge === null ? [] : [{ kind: 'compute-merge', key: `merge-${fragment.pendingMerge.outerStep}`, fragment: id }],
+  );
+  const head = run.treeHeads.at(-1);
+  if (head !== undefined) work.push({ kind: 'anchor', key: `anchor-${head.size}`, root: head.root, size: head.size });
+  const evaluated = run.evaluations.at(-1)?.release;
+  if (evaluated !== undefined)
+    work.push({ kind: 'write-release', key: `release-${evaluated}`, release: evaluated });
+  return work.filter((effect) => !state.busy.has(effect.key) && !state.finished.has(effect.key));
+}
+
+/**
+ * The lease that a learner gets now, or null: no more than two open ones, none once the run ends. The position in the
+ * schedule is what the run has trained on so far (leased and not open); while the lease lasts it rises with the pace of
+ * all live learners.
+ */
+export function leaseFor(state: OrchestratorState, learner: Learner, nowMs: number): EventBody<'lease'> | null {
+  const { run } = state;
+  const { sync } = manifestOf(run);
+  const open = openLeases(run, learner.id);
+  if (state.stop.state === 'stopped' || !learner.present || open.length >= 2) return null;
+  const range = nextLeaseRange(run, run.phase, sync.leaseSequences);
+  const allOpen = [...run.learners.values()].flatMap((each) => openLeases(run, each.id));
+  const untrained = allOpen
+    .filter((lease) => lease.phase === run.phase)
+    .reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
+  const { sequenceLength } = phaseOf(run);
+  const trained = Math.max(0, (run.cursor[run.phase] ?? 0) - countRanges(run.pool[run.phase] ?? []) - untrained);
+  // The learner's own untrained leases come first.
+  const own = open.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
+  const pace = Math.max(1, liveLearners(state, nowMs).length);
+  const start = (trained + own * pace) * sequenceLength;
+  return {
+    lease: run.nextLease,
+    hotkey: learner.hotkey,
+    name: learner.name,
+    phase: run.phase,
+    range,
+    scheduleTokens: [start, start + (range[1] - range[0]) * pace * sequenceLength],
+    deadlineMs: nowMs + sync.leaseMs,
+  };
+}

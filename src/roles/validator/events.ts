@@ -1,0 +1,29 @@
+/** @file What the validator's step knows beside the journal, what can happen to it, and what it can ask for. */
+import type { RunState } from '../../journal/state.ts';
+import type { EventBody } from '../../protocol/messages.ts';
+import type { Hash, Hotkey } from '../../protocol/names.ts';
+
+export interface ValidatorState {
+  /** The fold of the journal, owned by the client. */
+  readonly run: RunState;
+  readonly hotkey: Hotkey;
+  /** The claim, release or tempo that is worked on; one at a time, because each fills the cores. */
+  readonly busy: string | null;
+  /** Verdicts and evaluations sent, whose events may not have come back yet. */
+  readonly sent: ReadonlySet<string>;
+  /** Newest tempo for which weights were set (or refused by the ledger). */
+  readonly weightsTempo: number;
+}
+
+export type ValidatorEvent =
+  | { readonly kind: 'journaled' | 'tick' }
+  /** The work named `key` ended; a failed one is tried again at a later tick. */
+  | { readonly kind: 'done' | 'failed'; readonly key: string };
+
+/** The committed versions of all fragments that a claim's gain is measured against. */
+export type ValidatorEffect =
+  | { readonly kind: 'check-claim'; readonly key: string; readonly claim: Hash }
+  | { readonly kind: 'evaluate-release'; readonly key: string; readonly release: number }
+  | { readonly kind: 'set-weights'; readonly key: string; readonly tempo: number };
+
+export type VerdictBody = EventBody<'verdict'>;
