@@ -4,7 +4,7 @@
  * lies is noticed here, not believed. It decides nothing.
  */
 import type { Bus } from '../bus/port.ts';
-import { applyEvent, admit } from '../journal/fold.ts';
+import { admit, applyEvent } from '../journal/fold.ts';
 import { emptyState, type RunState } from '../journal/state.ts';
 import type { Ledger } from '../ledger/port.ts';
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
@@ -48,6 +48,8 @@ export interface RunClientOptions {
   readonly signal: AbortSignal;
   /** The session key of this process; null for an observer. */
   readonly session: Signer | null;
+  /** Called for every entry from the first one on, also for those read while connecting. */
+  readonly onFold?: (state: RunState, entry: JournalEntry) => void;
 }
 
 export interface RunClient {
@@ -62,7 +64,11 @@ export interface RunClient {
   /** Called after each entry is folded, in order. Returns the function that stops it. */
   onEntry(handler: (entry: JournalEntry) => void): () => void;
   /** Signs, sends, and waits until the own fold has the entry. Retries what is retryable until `signal` aborts. */
-  submit<K extends EventKind>(kind: K, body: EventBody<K>, options?: { readonly signer?: Signer }): Promise<SubmitResult>;
+  submit<K extends EventKind>(
+    kind: K,
+    body: EventBody<K>,
+    options?: { readonly signer?: Signer },
+  ): Promise<SubmitResult>;
   /** Asks for a lease; null if the syncer has none to give now. The lease itself is an event of the journal. */
   requestLease(): Promise<number | null>;
   requestGrant(artifact: ArtifactRef, purpose: WireBody<'grant-request'>['purpose']): Promise<WriteGrant>;
@@ -159,8 +165,12 @@ class JournalFollower {
     if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
     const admission = admit(this.state, opened.entry);
     if (admission.outcome !== 'accept')
-      throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq} breaks a rule of the run: ${admission.sentence}`);
+      throw new RoleError(
+        'JOURNAL_INVALID',
+        `journal entry ${raw.seq} breaks a rule of the run: ${admission.sentence}`,
+      );
     applyEvent(this.state, opened.entry);
+    this.#options.onFold?.(this.state, opened.entry);
     for (const handler of this.#handlers) handler(opened.entry);
     for (let i = this.#waiting.length - 1; i >= 0; i--)
       if (this.#waiting[i]!.seq < this.state.size) this.#waiting.splice(i, 1)[0]!.wake();
@@ -213,7 +223,10 @@ class BusRunClient implements RunClient {
 
   async requestLease(): Promise<number | null> {
     const payload = this.#sign(this.#session(), 'lease-request', { nonce: this.#nonce++ });
-    const reply = JSON.parse(await this.#request(topics.lease, payload)) as { lease: number | null; seq: number | null };
+    const reply = JSON.parse(await this.#request(topics.lease, payload)) as {
+      lease: number | null;
+      seq: number | null;
+    };
     if (reply.seq !== null) await this.#follower.reached(reply.seq);
     return reply.lease;
   }

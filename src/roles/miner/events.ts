@@ -129,7 +129,12 @@ export type MinerEvent =
 export type MinerEffect =
   | { readonly kind: 'request-lease' }
   | { readonly kind: 'return-lease'; readonly lease: number }
-  | { readonly kind: 'fetch-fragment'; readonly fragment: number; readonly version: number; readonly artifact: ArtifactRef }
+  | {
+      readonly kind: 'fetch-fragment';
+      readonly fragment: number;
+      readonly version: number;
+      readonly artifact: ArtifactRef;
+    }
   | { readonly kind: 'take-in'; readonly fragment: number; readonly version: number }
   | { readonly kind: 'claim'; readonly plan: ClaimPlan }
   | { readonly kind: 'abandon-claim'; readonly claim: Hash }

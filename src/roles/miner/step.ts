@@ -198,7 +198,14 @@ function planClaim(state: MinerState, due: NonNullable<MinerState['due']>): Clai
   const records = state.records.filter(({ step }) => step >= from);
   const phase = Math.max(...records.map((record) => record.phase));
   const sequences = normalizeRanges(records.filter((r) => r.phase === phase).flatMap((r) => r.sequences));
-  return { outerStep, fragment, baseVersion: state.versions[fragment]!, steps: [from, state.innerSteps], phase, sequences };
+  return {
+    outerStep,
+    fragment,
+    baseVersion: state.versions[fragment]!,
+    steps: [from, state.innerSteps],
+    phase,
+    sequences,
+  };
 }
 
 function decideTrain(state: MinerState): Decision {

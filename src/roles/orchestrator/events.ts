@@ -27,7 +27,11 @@ export interface OrchestratorState {
   /** When the due outer step had its quorum of accepted claims. */
   readonly quorumAtMs: number | null;
   /** Moving averages (ms): a learner's time between claims, quorum after due, publish after merge. */
-  readonly averages: { readonly stepMs: number | null; readonly quorumMs: number | null; readonly syncMs: number | null };
+  readonly averages: {
+    readonly stepMs: number | null;
+    readonly quorumMs: number | null;
+    readonly syncMs: number | null;
+  };
   /** Effects under way, by key. */
   readonly busy: ReadonlySet<string>;
   /** Effects that were done; the next tick starts a failed one again. */
@@ -38,7 +42,13 @@ export interface OrchestratorState {
 export type OrchestratorEvent =
   | { readonly kind: 'journaled'; readonly event: RunEvent; readonly id: Hash; readonly nowMs: number }
   | { readonly kind: 'block'; readonly block: BlockRef; readonly nowMs: number }
-  | { readonly kind: 'heartbeat'; readonly role: Role; readonly hotkey: Hotkey; readonly learner: LearnerId; readonly nowMs: number }
+  | {
+      readonly kind: 'heartbeat';
+      readonly role: Role;
+      readonly hotkey: Hotkey;
+      readonly learner: LearnerId;
+      readonly nowMs: number;
+    }
   | { readonly kind: 'stake'; readonly stakeRao: ReadonlyMap<Hotkey, number>; readonly nowMs: number }
   | { readonly kind: 'done' | 'failed'; readonly key: string; readonly nowMs: number }
   | { readonly kind: 'stop'; readonly nowMs: number }

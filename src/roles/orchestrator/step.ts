@@ -2,7 +2,7 @@
  * @file The orchestrator's decisions, without a clock, a network or a disk. Level-triggered: after every event it looks
  * at the fold and says the next thing that is due. One journaled event at a time, so that each decision sees the last.
  */
-import { graceMs } from '../../merge/grace.ts';
+
 import { proposeMerge, treeHeadOf } from '../../journal/fold.ts';
 import {
   countedTokens,
@@ -17,6 +17,7 @@ import {
   stalenessOf,
 } from '../../journal/queries.ts';
 import type { Claim, Learner, RunState } from '../../journal/state.ts';
+import { graceMs } from '../../merge/grace.ts';
 import { drawCommittee, drawGainTested } from '../../protocol/draw.ts';
 import type { EventBody, RunEvent } from '../../protocol/messages.ts';
 import { fromDecimal, type Hotkey, type LearnerId, toDecimal } from '../../protocol/names.ts';
@@ -346,13 +347,14 @@ type Work = Exclude<OrchestratorEffect, { kind: 'journal' }>;
 function nextWork(state: OrchestratorState): Work[] {
   const { run } = state;
   const work: Work[] = run.fragments.flatMap((fragment, id) =>
-    fragment.pendingMerge === null ? [] : [{ kind: 'compute-merge', key: `merge-${fragment.pendingMerge.outerStep}`, fragment: id }],
+    fragment.pendingMerge === null
+      ? []
+      : [{ kind: 'compute-merge', key: `merge-${fragment.pendingMerge.outerStep}`, fragment: id }],
   );
   const head = run.treeHeads.at(-1);
   if (head !== undefined) work.push({ kind: 'anchor', key: `anchor-${head.size}`, root: head.root, size: head.size });
   const evaluated = run.evaluations.at(-1)?.release;
-  if (evaluated !== undefined)
-    work.push({ kind: 'write-release', key: `release-${evaluated}`, release: evaluated });
+  if (evaluated !== undefined) work.push({ kind: 'write-release', key: `release-${evaluated}`, release: evaluated });
   return work.filter((effect) => !state.busy.has(effect.key) && !state.finished.has(effect.key));
 }
 

@@ -2,10 +2,7 @@
 import { verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
-export function step(
-  before: ValidatorState,
-  event: ValidatorEvent,
-): [ValidatorState, readonly ValidatorEffect[]] {
+export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorState, readonly ValidatorEffect[]] {
   const state = take(before, event);
   if (state.busy !== null) return [state, []];
   const effect = nextWork(state);
@@ -16,7 +13,9 @@ function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   if (event.kind === 'failed') return { ...state, busy: null };
   if (event.kind !== 'done') return state;
   const sent = new Set(state.sent).add(event.key);
-  const weightsTempo = event.key.startsWith('weights-') ? Number(event.key.slice('weights-'.length)) : state.weightsTempo;
+  const weightsTempo = event.key.startsWith('weights-')
+    ? Number(event.key.slice('weights-'.length))
+    : state.weightsTempo;
   return { ...state, busy: null, sent, weightsTempo };
 }
 

@@ -1,0 +1,90 @@
+/** @file The settings of a run for each preset of the model: what `accrete up` and `accrete run init` start from. */
+import type { RunManifest } from '../protocol/manifest.ts';
+import type { Decimal } from '../protocol/names.ts';
+
+/** The parts of a manifest that a preset decides. */
+export type RunSettings = Pick<
+  RunManifest,
+  'recipe' | 'fragments' | 'sync' | 'codec' | 'merge' | 'evaluation' | 'rewards' | 'release'
+> & {
+  readonly sequenceLength: number;
+  readonly targetTokens: number;
+  readonly schedule: RunManifest['phases'][number]['schedule'];
+  readonly ledger: Pick<RunManifest['ledger'], 'tempoBlocks' | 'blockMs'>;
+};
+
+const d = (text: string): Decimal => text as Decimal;
+
+const nano: RunSettings = {
+  sequenceLength: 128,
+  targetTokens: 1_000_000_000,
+  schedule: {
+    kind: 'constant',
+    peakLearningRate: d('0.003'),
+    finalLearningRate: d('0.003'),
+    warmupTokens: 60_000,
+    totalTokens: 1_000_000_000,
+  },
+  ledger: { tempoBlocks: 120, blockMs: 250 },
+  recipe: {
+    optimizer: 'adamw',
+    beta1: d('0.9'),
+    beta2: d('0.95'),
+    epsilon: d('1e-8'),
+    weightDecay: d('0.1'),
+    clipNorm: d('1'),
+    selectionBiasRate: d('0.001'),
+    batchSequences: 8,
+    joinWarmupSteps: 20,
+    precision: 'f32',
+  },
+  fragments: { count: 6 },
+  sync: {
+    innerStepsPerOuterStep: 6,
+    quorum: 2,
+    grace: { gamma: d('0.5'), minMs: 0, maxMs: 1_500 },
+    deadlineMs: 20_000,
+    maxStaleness: 2,
+    leaseSequences: 192,
+    leaseMs: 30_000,
+    stateRootEverySteps: 50,
+  },
+  codec: 'int8',
+  merge: { rule: 'mean', outerLearningRate: d('0.8'), outerMomentum: d('0.5'), normClip: d('4') },
+  evaluation: {
+    gainShare: d('0.25'),
+    gainFirstClaims: 8,
+    gainSequences: 8,
+    normFloor: d('0.05'),
+    normCeiling: d('10'),
+    committee: 2,
+    heldOutSequences: 32,
+  },
+  rewards: { verdictShare: d('0.1'), halfLifeTempos: d('4') },
+  release: { everyMerges: 1 },
+};
+
+const tiny: RunSettings = {
+  ...nano,
+  sequenceLength: 64,
+  schedule: { ...nano.schedule, peakLearningRate: d('0.005'), finalLearningRate: d('0.005'), warmupTokens: 8_000 },
+  recipe: { ...nano.recipe, batchSequences: 4 },
+  fragments: { count: 4 },
+  sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000 },
+  evaluation: { ...nano.evaluation, heldOutSequences: 16 },
+};
+
+const small: RunSettings = {
+  ...nano,
+  sequenceLength: 256,
+  schedule: { ...nano.schedule, peakLearningRate: d('0.001'), finalLearningRate: d('0.001'), warmupTokens: 200_000 },
+  recipe: { ...nano.recipe, batchSequences: 4 },
+  fragments: { count: 24 },
+  sync: { ...nano.sync, leaseSequences: 96, leaseMs: 240_000, deadlineMs: 180_000 },
+  evaluation: { ...nano.evaluation, gainSequences: 4, heldOutSequences: 8 },
+};
+
+export const runPresetNames = ['tiny', 'nano', 'small'] as const;
+export type RunPresetName = (typeof runPresetNames)[number];
+
+export const runSettings: Readonly<Record<RunPresetName, RunSettings>> = { tiny, nano, small };
