@@ -36,7 +36,8 @@ export interface StepRecord {
   /** Number in the learner's life-long count. */
   readonly step: number;
   readonly phase: number;
-  readonly sequences: readonly Range[];
+  /** In reading order. */
+  readonly reads: readonly { readonly lease: number; readonly range: Range }[];
 }
 
 export interface ClaimPlan {
@@ -71,6 +72,8 @@ export interface PendingVersion {
 export interface OpenClaim {
   readonly fragment: number;
   readonly outerStep: number;
+  /** Steps before this one are in the trace that the commit names. */
+  readonly through: number;
   /** Null until the commit is journaled. */
   readonly claim: Hash | null;
   readonly stage: 'committing' | 'uploading';
@@ -82,6 +85,8 @@ export interface MinerState {
   /** Inner steps of the learner's life; of them, those before this process joined. */
   readonly innerSteps: number;
   readonly joinedAtStep: number;
+  /** Steps before this one are covered by a journaled commit: their sequences are this learner's for good. */
+  readonly committedThrough: number;
   /** At most two; the first is being read. */
   readonly leases: readonly HeldLease[];
   readonly leaseRequest: { readonly kind: 'none' | 'asked' } | { readonly kind: 'refused'; readonly retryAtMs: number };

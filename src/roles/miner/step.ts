@@ -24,6 +24,7 @@ export function initialMinerState(options: {
     rules,
     innerSteps,
     joinedAtStep: innerSteps,
+    committedThrough: innerSteps,
     leases,
     leaseRequest: { kind: 'none' },
     isStepping: false,
@@ -54,7 +55,7 @@ function absorb(state: MinerState, event: MinerEvent): Decision {
     case 'lease-refused':
       return [{ ...state, leaseRequest: { kind: 'refused', retryAtMs: event.nowMs + state.rules.leaseRetryMs } }, []];
     case 'lease-ended':
-      return [{ ...state, leases: state.leases.filter(({ lease }) => lease !== event.lease) }, []];
+      return [forgetLease(state, event.lease), []];
     case 'fragment-due': {
       if (state.due !== null && event.outerStep <= state.due.outerStep) return [state, []];
       return [{ ...state, due: { outerStep: event.outerStep, fragment: event.fragment } }, []];
@@ -85,6 +86,16 @@ function absorbLease(state: MinerState, lease: Extract<MinerEvent, { kind: 'leas
     return [{ ...state, leaseRequest: { kind: 'none' } }, [{ kind: 'return-lease', lease: lease.lease }]];
   const leases = [...state.leases, { ...lease, next: lease.range[0] }];
   return [{ ...state, leases, leaseRequest: { kind: 'none' } }, []];
+}
+
+/** Others will train what no commit covers, so this learner's claims must not name it. */
+function forgetLease(state: MinerState, lease: number): MinerState {
+  const records = state.records.map((record) =>
+    record.step < state.committedThrough
+      ? record
+      : { ...record, reads: record.reads.filter((read) => read.lease !== lease) },
+  );
+  return { ...state, records, leases: state.leases.filter((held) => held.lease !== lease) };
 }
 
 function absorbVersion(
@@ -118,7 +129,8 @@ function absorbClaim(
       const openClaims = state.openClaims.map((open) =>
         open.outerStep === event.outerStep ? { ...open, claim: event.claim, stage: 'uploading' as const } : open,
       );
-      return [{ ...state, openClaims }, []];
+      const through = state.openClaims.find(({ outerStep }) => outerStep === event.outerStep)?.through ?? 0;
+      return [{ ...state, openClaims, committedThrough: Math.max(state.committedThrough, through) }, []];
     }
     case 'claim-failed':
       return [without(({ outerStep }) => outerStep === event.outerStep), []];
@@ -175,6 +187,7 @@ function decideClaim(state: MinerState): Decision {
   const isCommitting = state.openClaims.some(({ stage }) => stage === 'committing');
   if (!isDue || !hasWorked || isCommitting) return [state, []];
   const plan = planClaim(state, due);
+  if (plan === null) return [state, []];
   const claimedThrough = state.claimedThrough.with(due.fragment, innerSteps);
   const oldest = Math.min(...claimedThrough);
   const next: MinerState = {
@@ -183,7 +196,7 @@ function decideClaim(state: MinerState): Decision {
     lastClaimStep: innerSteps,
     claimedThrough,
     records: state.records.filter(({ step }) => step >= oldest),
-    openClaims: [...state.openClaims, { ...due, claim: null, stage: 'committing' }],
+    openClaims: [...state.openClaims, { ...due, through: innerSteps, claim: null, stage: 'committing' }],
   };
   return [next, [{ kind: 'claim', plan }]];
 }
@@ -192,12 +205,14 @@ function decideClaim(state: MinerState): Decision {
  * The claim covers every step since the fragment's last one. A claim names one phase; of an interval that crosses a
  * phase change the sequences of the later phase are counted, the few of the earlier one are void.
  */
-function planClaim(state: MinerState, due: NonNullable<MinerState['due']>): ClaimPlan {
+function planClaim(state: MinerState, due: NonNullable<MinerState['due']>): ClaimPlan | null {
   const { outerStep, fragment } = due;
   const from = state.claimedThrough[fragment]!;
-  const records = state.records.filter(({ step }) => step >= from);
+  const records = state.records.filter(({ step, reads }) => step >= from && reads.length > 0);
+  if (records.length === 0) return null;
   const phase = Math.max(...records.map((record) => record.phase));
-  const sequences = normalizeRanges(records.filter((r) => r.phase === phase).flatMap((r) => r.sequences));
+  const reads = records.filter((record) => record.phase === phase).flatMap((record) => record.reads);
+  const sequences = normalizeRanges(reads.map(({ range }) => range));
   return {
     outerStep,
     fragment,
@@ -215,11 +230,13 @@ function decideTrain(state: MinerState): Decision {
   const batch = first === undefined ? null : takeBatch(leases, state.rules.batchSequences);
   if (first === undefined || batch === null) return [{ ...state, leases }, effects];
   const { rules, innerSteps: step } = state;
-  const record: StepRecord = { step, phase: first.phase, sequences: batch.sequences };
+  const record: StepRecord = { step, phase: first.phase, reads: batch.reads };
   effects.push({
     kind: 'train',
     plan: {
-      ...record,
+      step,
+      phase: first.phase,
+      sequences: batch.reads.map(({ range }) => range),
       scheduleTokens: scheduleTokensAt(first),
       warmup: rules.joinWarmupSteps === 0 ? 1 : Math.min(1, (step - state.joinedAtStep + 1) / rules.joinWarmupSteps),
       withStateRoot: (step + 1) % rules.stateRootEverySteps === 0,
@@ -241,17 +258,17 @@ function dropStubs(state: MinerState): readonly [kept: readonly HeldLease[], ret
 function takeBatch(
   leases: readonly HeldLease[],
   count: number,
-): { readonly sequences: readonly Range[]; readonly rest: readonly HeldLease[] } | null {
-  const sequences: Range[] = [];
+): { readonly reads: StepRecord['reads']; readonly rest: readonly HeldLease[] } | null {
+  const reads: StepRecord['reads'][number][] = [];
   const rest: HeldLease[] = [];
   let missing = count;
   for (const held of leases) {
     const taken = held.phase === leases[0]!.phase ? Math.min(missing, held.range[1] - held.next) : 0;
-    if (taken > 0) sequences.push([held.next, held.next + taken]);
+    if (taken > 0) reads.push({ lease: held.lease, range: [held.next, held.next + taken] });
     missing -= taken;
     if (held.next + taken < held.range[1]) rest.push({ ...held, next: held.next + taken });
   }
-  return missing === 0 ? { sequences, rest } : null;
+  return missing === 0 ? { reads, rest } : null;
 }
 
 /** Linear between the lease's ends. */
