@@ -1,0 +1,25 @@
+/** @file The commands, in the order of the help. */
+import type { CommandDeclaration } from './command.ts';
+import { doctor } from './doctor/index.ts';
+import { generate } from './generate/index.ts';
+import { mine } from './mine/index.ts';
+import { modelCheck } from './model-check/index.ts';
+import { modelCount } from './model-count/index.ts';
+import { orchestrate } from './orchestrate/index.ts';
+import { status } from './status/index.ts';
+import { train } from './train/index.ts';
+import { up } from './up/index.ts';
+import { validate } from './validate/index.ts';
+
+export const commands: readonly CommandDeclaration[] = [
+  up,
+  orchestrate,
+  mine,
+  validate,
+  train,
+  generate,
+  status,
+  doctor,
+  modelCheck,
+  modelCount,
+];

@@ -1,0 +1,23 @@
+/** @file Declares `accrete generate`: continues a prompt from a checkpoint. */
+import type { CommandDeclaration } from '../command.ts';
+
+export const generate: CommandDeclaration = {
+  name: 'generate',
+  description: 'Continue a prompt from a checkpoint folder (config.json, model.safetensors, tokenizer.json).',
+  options: [
+    { name: 'checkpoint', value: 'DIR', description: 'folder of the checkpoint', required: true },
+    { name: 'prompt', value: 'TEXT', description: 'text to continue', required: true },
+    { name: 'max-tokens', value: 'N', description: 'tokens to add at most', default: '100' },
+    {
+      name: 'temperature',
+      value: 'X',
+      description: 'sampling temperature; 0: always the likeliest token',
+      default: '0.8',
+    },
+    { name: 'top-k', value: 'K', description: 'sample among the K likeliest tokens; 0: among all', default: '40' },
+    { name: 'seed', value: 'S', description: 'whole number that the sampling follows from', default: '0' },
+    { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+  ],
+  example: './bin/accrete generate --checkpoint .accrete/run/releases/latest --prompt "The people of"',
+  load: () => import('./handler.ts'),
+};

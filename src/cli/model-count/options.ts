@@ -1,0 +1,18 @@
+/** @file The options of `accrete model count`. */
+import type { PresetName } from '../../model/quasar-long/presets.ts';
+import { UsageError } from '../../util/errors.ts';
+import type { Settings } from '../settings.ts';
+
+export interface ModelCountOptions {
+  /** Exactly one of the two. */
+  readonly config: string | null;
+  readonly preset: PresetName | null;
+}
+
+export function parseModelCountOptions(settings: Settings): ModelCountOptions {
+  if (settings.has('config') === settings.has('preset')) {
+    throw new UsageError('accrete model count: expected --config FILE or --preset NAME, and only one of them');
+  }
+  if (settings.has('config')) return { config: settings.path('config'), preset: null };
+  return { config: null, preset: settings.choice('preset', ['tiny', 'nano', 'small', 'quasar-preview']) };
+}

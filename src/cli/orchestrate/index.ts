@@ -1,0 +1,39 @@
+/** @file Declares `accrete orchestrate`: the syncer alone. */
+import type { CommandDeclaration } from '../command.ts';
+
+export const orchestrate: CommandDeclaration = {
+  name: 'orchestrate',
+  description:
+    'Run the orchestrator alone: journal, store, embedded ledger, bus and syncer of one run, served over HTTP. A folder without a run gets a new one.',
+  options: [
+    {
+      name: 'preset',
+      value: 'NAME',
+      description: 'model preset of a new run',
+      default: 'nano',
+      choices: ['tiny', 'nano', 'small'],
+    },
+    { name: 'dir', value: 'DIR', description: 'folder of the run', default: '.accrete/run' },
+    {
+      name: 'host',
+      value: 'HOST',
+      description: 'address to listen on; 0.0.0.0 lets other machines join',
+      default: '127.0.0.1',
+    },
+    { name: 'port', value: 'PORT', description: 'TCP port to listen on', default: '4680' },
+    {
+      name: 'seed',
+      value: 'S',
+      description: 'whole number that initialisation and data order follow from',
+      default: '0',
+    },
+    {
+      name: 'miners',
+      value: 'N',
+      description: 'miners that a new run is laid out for (quorum, deadlines)',
+      default: '3',
+    },
+  ],
+  example: './bin/accrete orchestrate --dir .accrete/run --port 4680',
+  load: () => import('./handler.ts'),
+};

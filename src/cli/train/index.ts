@@ -1,0 +1,28 @@
+/** @file Declares `accrete train`: one machine, no network. */
+import type { CommandDeclaration } from '../command.ts';
+
+export const train: CommandDeclaration = {
+  name: 'train',
+  description: 'Train on this machine alone, without a network: the same model, data and inner loop as a miner has.',
+  options: [
+    { name: 'preset', value: 'NAME', description: 'model preset', default: 'nano', choices: ['tiny', 'nano', 'small'] },
+    { name: 'dir', value: 'DIR', description: 'folder for the checkpoint', default: '.accrete/train' },
+    {
+      name: 'seed',
+      value: 'S',
+      description: 'whole number that initialisation and data order follow from',
+      default: '0',
+    },
+    { name: 'steps', value: 'N', description: 'end after this many inner steps; 0: no such end', default: '0' },
+    { name: 'minutes', value: 'N', description: 'end after this many minutes; 0: no such end', default: '10' },
+    {
+      name: 'batch-factor',
+      value: 'N',
+      description: "batch as a multiple of the preset's (3: the baseline of 3 miners)",
+      default: '1',
+    },
+    { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+  ],
+  example: './bin/accrete train --preset tiny --steps 100 --dir .accrete/alone',
+  load: () => import('./handler.ts'),
+};

@@ -1,0 +1,35 @@
+/** @file Declares `accrete up`: a whole network on this machine. */
+import type { CommandDeclaration } from '../command.ts';
+
+export const up: CommandDeclaration = {
+  name: 'up',
+  description:
+    'Start a whole network on this machine (a syncer, miners and validators, each its own process), train, and end with a summary. Started again in the same folder, it resumes the run.',
+  options: [
+    { name: 'preset', value: 'NAME', description: 'model preset', default: 'nano', choices: ['tiny', 'nano', 'small'] },
+    { name: 'miners', value: 'N', description: 'number of miners', default: '3' },
+    { name: 'validators', value: 'N', description: 'number of validators', default: '2' },
+    { name: 'dir', value: 'DIR', description: 'folder of the run', default: '.accrete/run' },
+    { name: 'port', value: 'PORT', description: 'TCP port of the orchestrator, on 127.0.0.1', default: '4680' },
+    {
+      name: 'seed',
+      value: 'S',
+      description: 'whole number that initialisation and data order follow from',
+      default: '0',
+    },
+    {
+      name: 'tokens',
+      value: 'N',
+      description: 'end once this many tokens are counted in all; 0: no such end',
+      default: '0',
+    },
+    {
+      name: 'minutes',
+      value: 'N',
+      description: 'end this many minutes after the first inner step; 0: no such end',
+      default: '10',
+    },
+  ],
+  example: './bin/accrete up --preset tiny --miners 2 --validators 1 --minutes 1 --dir .accrete/first',
+  load: () => import('./handler.ts'),
+};

@@ -1,0 +1,14 @@
+/** @file Declares `accrete validate`: one validator that joins a running network. */
+import type { CommandDeclaration } from '../command.ts';
+
+export const validate: CommandDeclaration = {
+  name: 'validate',
+  description: 'Join a running network as a validator: check claims, sign verdicts, evaluate releases, set weights.',
+  options: [
+    { name: 'join', value: 'URL', description: 'where the orchestrator answers', required: true },
+    { name: 'dir', value: 'DIR', description: 'folder of this validator (keys, state)', default: '.accrete/validator' },
+    { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+  ],
+  example: './bin/accrete validate --join http://127.0.0.1:4680 --dir .accrete/my-validator',
+  load: () => import('./handler.ts'),
+};

@@ -1,0 +1,218 @@
+/**
+ * @file The layers as data. Fails on any edge that the table does not allow, on a cycle between files or folders, on
+ * `node:` or a vendor's package outside the files listed as adapters, and on barrels. Type-only imports count.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, posix, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** Folder → folders that it may import; what those may import, it may import too. A new edge is a decision: `docs/decisions/`. */
+const layers: Readonly<Record<string, readonly string[]>> = {
+  util: [],
+  protocol: ['util'],
+  tensor: ['util'],
+  engine: ['tensor'],
+  model: ['engine'],
+  data: ['protocol'],
+  training: ['model', 'data'],
+  merge: ['protocol', 'tensor'],
+  evaluation: ['training', 'merge'],
+  ledger: ['protocol'],
+  store: ['protocol'],
+  bus: ['protocol'],
+  journal: ['protocol'],
+  http: ['journal'],
+  roles: ['training', 'evaluation', 'journal', 'ledger', 'store', 'bus'],
+  export: ['model'],
+  cli: ['roles', 'http', 'export'],
+};
+
+/** Decisions of the roles see only data: no training, no evaluation, no port. */
+const stepLayers = ['protocol', 'merge', 'journal'];
+const isStep = (file: string): boolean => /^roles\/[^/]+\/(step|events)\.ts$/.test(file);
+
+/** Of these folders roles may import the port and its errors, never an adapter. */
+const portFolders = ['ledger', 'store', 'bus'];
+
+/** Files that do I/O, and what they may import for it. `*` stands for every file of a folder. */
+const adapters: Readonly<Record<string, readonly string[]>> = {
+  'cli/*': ['node:*'],
+  'cli/main.ts': ['commander'],
+  'cli/log.ts': ['pino'],
+};
+
+/** Parsing at an edge is allowed everywhere; hashes and signatures only in the protocol. */
+const pureEverywhere = ['zod'];
+const pureInProtocol = /^(@noble\/|@scure\/)/;
+
+interface SourceFile {
+  /** Path below `src/`, with forward slashes. */
+  readonly path: string;
+  readonly text: string;
+  /** Paths below `src/`. */
+  readonly internal: readonly string[];
+  /** Package names and `node:` modules. */
+  readonly external: readonly string[];
+}
+
+const sourceRoot = join(import.meta.dirname, '..', 'src');
+
+function importsOf(text: string): string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  const found = [
+    ...code.matchAll(/^\s*(?:import|export)\b[^;'"`]*?\bfrom\s*['"]([^'"]+)['"]/gm),
+    ...code.matchAll(/^\s*import\s*['"]([^'"]+)['"]/gm),
+    ...code.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g),
+    ...code.matchAll(/\brequire\(\s*['"]([^'"]+)['"]/g),
+  ];
+  return found.map((match) => match[1]!);
+}
+
+function readSources(): readonly SourceFile[] {
+  return readdirSync(sourceRoot, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => relative(sourceRoot, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+    .filter((path) => !path.includes('/assembly/')) // AssemblyScript: compiled apart, imports nothing of ours
+    .map((path) => {
+      const text = readFileSync(join(sourceRoot, path), 'utf8');
+      const imports = importsOf(text);
+      return {
+        path,
+        text,
+        internal: imports.filter((i) => i.startsWith('.')).map((i) => posix.normalize(posix.join(dirname(path), i))),
+        external: imports.filter((i) => !i.startsWith('.')),
+      };
+    });
+}
+
+const sources = readSources();
+const shipped = sources.filter(({ path }) => !path.endsWith('.test.ts') && !/(^|\/)test-support\b/.test(path));
+const folderOf = (path: string): string => path.split('/')[0]!;
+
+function reachable(folder: string): ReadonlySet<string> {
+  const seen = new Set([folder]);
+  for (const name of seen) for (const next of layers[name] ?? []) seen.add(next);
+  return seen;
+}
+
+/** A path of the graph that ends where it began, or null. */
+function findCycle(graph: ReadonlyMap<string, readonly string[]>): readonly string[] | null {
+  const done = new Set<string>();
+  const path: string[] = [];
+  const visit = (node: string): readonly string[] | null => {
+    if (done.has(node)) return null;
+    const at = path.indexOf(node);
+    if (at >= 0) return [...path.slice(at), node];
+    path.push(node);
+    for (const next of graph.get(node) ?? []) {
+      const cycle = visit(next);
+      if (cycle !== null) return cycle;
+    }
+    path.pop();
+    done.add(node);
+    return null;
+  };
+  for (const node of graph.keys()) {
+    const cycle = visit(node);
+    if (cycle !== null) return cycle;
+  }
+  return null;
+}
+
+function mayImport(path: string, external: string): boolean {
+  if (pureEverywhere.includes(external)) return true;
+  if (folderOf(path) === 'protocol' && pureInProtocol.test(external)) return true;
+  return Object.entries(adapters).some(([pattern, packages]) => {
+    const isMatch = pattern.endsWith('/*') ? path.startsWith(pattern.slice(0, -1)) : path === pattern;
+    return isMatch && packages.some((p) => (p === 'node:*' ? external.startsWith('node:') : p === external));
+  });
+}
+
+describe('architecture', () => {
+  it('has every folder of src/ in the table', () => {
+    expect([...new Set(sources.map(({ path }) => folderOf(path)))].filter((folder) => !(folder in layers))).toEqual([]);
+  });
+
+  it('imports only along the table', () => {
+    const wrong = shipped.flatMap(({ path, internal }) => {
+      const allowed = isStep(path)
+        ? new Set(stepLayers.flatMap((layer) => [...reachable(layer)]))
+        : reachable(folderOf(path));
+      return internal
+        .filter((target) => folderOf(target) !== folderOf(path) && !allowed.has(folderOf(target)))
+        .map((target) => `${path} → ${target}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps decisions apart from what does them', () => {
+    const wrong = shipped
+      .filter(({ path }) => isStep(path))
+      .flatMap(({ path, internal }) =>
+        internal.filter((t) => /(shell|client)\.ts$/.test(t)).map((t) => `${path} → ${t}`),
+      );
+    expect(wrong).toEqual([]);
+  });
+
+  it('lets roles know ports, not adapters', () => {
+    const wrong = shipped
+      .filter(({ path }) => folderOf(path) === 'roles')
+      .flatMap(({ path, internal }) =>
+        internal
+          .filter((t) => portFolders.includes(folderOf(t)) && !/\/(port|errors)\.ts$/.test(t))
+          .map((t) => `${path} → ${t}`),
+      );
+    expect(wrong).toEqual([]);
+  });
+
+  it('has no cycle between files', () => {
+    expect(findCycle(new Map(shipped.map(({ path, internal }) => [path, internal])))).toBeNull();
+  });
+
+  it('has no cycle between folders', () => {
+    const graph = new Map<string, Set<string>>();
+    for (const { path, internal } of shipped) {
+      const targets = graph.get(folderOf(path)) ?? new Set();
+      for (const target of internal) if (folderOf(target) !== folderOf(path)) targets.add(folderOf(target));
+      graph.set(folderOf(path), targets);
+    }
+    expect(findCycle(new Map([...graph].map(([folder, targets]) => [folder, [...targets]])))).toBeNull();
+  });
+
+  it('imports node: and vendor packages only in adapters', () => {
+    const wrong = shipped.flatMap(({ path, external }) =>
+      external.filter((name) => !mayImport(path, name)).map((name) => `${path} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('lists no adapter that is not there', () => {
+    const isThere = (pattern: string): boolean =>
+      pattern.endsWith('/*')
+        ? shipped.some(({ path }) => path.startsWith(pattern.slice(0, -1)))
+        : shipped.some(({ path }) => path === pattern);
+    expect(Object.keys(adapters).filter((pattern) => !isThere(pattern))).toEqual([]);
+  });
+
+  it('reads the environment only in cli/', () => {
+    const wrong = shipped.filter(({ path, text }) => folderOf(path) !== 'cli' && /process\.env\b/.test(text));
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('has no barrels, and names every relative import with .ts', () => {
+    const wrong = shipped
+      .filter(({ path }) => path !== 'index.ts')
+      .filter(({ text, internal }) => {
+        const isBarrel = /^\s*export\s*(\*|\{[^}]*\})\s*from\b/m.test(text);
+        return isBarrel || internal.some((target) => !/\.(ts|json)$/.test(target));
+      });
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('opens each file with what it is for', () => {
+    const wrong = sources.filter(
+      ({ path, text }) => !path.endsWith('.generated.ts') && !/^(#!.*\n)?\/\*\*\s*(\*\s*)?@file/.test(text),
+    );
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+});
