@@ -1,0 +1,259 @@
+/** @file How each primitive is written in ONNX operators, chosen for speed on ONNX Runtime's CPU provider. */
+import { type Shape, splitDim } from '../tensor/shape.ts';
+import type { Node, Tensor } from './graph.ts';
+import { onnxDataType } from './onnx-schema.ts';
+import { float, type OnnxWriter } from './onnx-writer.ts';
+import type { Primitive } from './primitives.ts';
+import { doublingMasks } from './triangular.ts';
+
+/** What a rule is given: names of the inputs, names that it must give its outputs ('' where nobody reads one). */
+export interface EmitContext {
+  readonly w: OnnxWriter;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
+export type EmitRule<P extends Primitive> = (context: EmitContext, node: Node<P>) => void;
+
+/** One operator, inputs and outputs in order. */
+const direct =
+  <P extends Primitive>(type: string): EmitRule<P> =>
+  ({ w, inputs, outputs }) =>
+    w.opInto(type, inputs, {}, outputs);
+
+/** Leaves and aliases: the emitter names them by itself. */
+const nothing = (): void => {};
+
+const reduce =
+  (type: string): EmitRule<'reduceSum' | 'reduceMax' | 'reduceMin'> =>
+  ({ w, inputs, outputs }, { attrs: { axes, keepDims } }) =>
+    w.opInto(type, [inputs[0]!, w.ints(axes)], { keepdims: Number(keepDims) }, outputs);
+
+/** An i64 vector of the sizes of `shape`; `sizes` are the run-time scalars of `symbols`. */
+function emitShape(w: OnnxWriter, shape: Shape, symbols: readonly string[], sizes: readonly string[]): string {
+  if (symbols.length === 0) return w.ints(shape.map((dim) => (typeof dim === 'number' ? dim : -1)));
+  const parts = shape.map((dim) => {
+    const { factor, symbols: names } = splitDim(dim);
+    if (names.length === 0) return w.ints([factor]);
+    const vectors = names.map((name) => w.op('Reshape', [sizes[symbols.indexOf(name)]!, w.ints([1])]));
+    const product = vectors.reduce((a, b) => w.op('Mul', [a, b]));
+    return factor === 1 ? product : w.op('Mul', [product, w.ints([factor])]);
+  });
+  return parts.length === 1 ? parts[0]! : w.op('Concat', parts, { axis: 0 });
+}
+
+const clamp: EmitRule<'clamp'> = ({ w, inputs, outputs }, { attrs: { min, max }, inputs: [x] }) => {
+  const bound = (value: number): string => (Number.isFinite(value) ? w.scalar(value, x!.dtype) : '');
+  w.opInto('Clip', [inputs[0]!, bound(min), bound(max)], {}, outputs);
+};
+
+const slice: EmitRule<'slice'> = ({ w, inputs, outputs }, { attrs: { axis, start, end, step } }) => {
+  const bounds = [w.ints([start]), w.ints([end ?? 2n ** 63n - 1n]), w.ints([axis]), w.ints([step])];
+  w.opInto('Slice', [inputs[0]!, ...bounds], {}, outputs);
+};
+
+/**
+ * loss = logsumexp - x[label], logsumexp = max(x) - ln max(softmax(x)): the softmax is wanted by the backward pass
+ * anyway, its largest entry is at least 1/V, and so one fused pass and two reductions do, without overflow.
+ */
+const crossEntropy: EmitRule<'crossEntropy'> = ({ w, inputs, outputs }, { attrs: { ignoreIndex } }) => {
+  const [logits, labels] = inputs as [string, string];
+  const last = w.ints([1]);
+  const probabilities = w.op('Softmax', [logits], { axis: -1 }, outputs[1] || undefined);
+  if (outputs[0] === '') return;
+  const top = w.op('ReduceMax', [logits, last], { keepdims: 0 });
+  const topProbability = w.op('ReduceMax', [probabilities, last], { keepdims: 0 });
+  const logSumExp = w.op('Sub', [top, w.op('Log', [topProbability])]);
+  const ignored = w.op('Equal', [labels, w.scalar(ignoreIndex, 'i64')]);
+  const ids = w.op('Unsqueeze', [w.op('Where', [ignored, w.scalar(0, 'i64'), labels]), last]);
+  const picked = w.op('Squeeze', [w.op('GatherElements', [logits, ids], { axis: 1 }), last]);
+  w.op('Where', [ignored, w.scalar(0, 'f32'), w.op('Sub', [logSumExp, picked])], {}, outputs[0]);
+};
+
+const rmsNorm: EmitRule<'rmsNorm'> = ({ w, inputs, outputs }, { attrs: { epsilon }, inputs: [x] }) => {
+  const width = Number(x!.shape.at(-1));
+  const scale = inputs[1] ?? w.floats(new Float32Array(width).fill(1), [width]);
+  const used = outputs[1] === '' ? [outputs[0] || w.freshName()] : [outputs[0] || w.freshName(), outputs[1]!];
+  w.opInto(
+    'SimplifiedLayerNormalization',
+    [inputs[0]!, scale],
+    { axis: -1, epsilon: float(epsilon), stash_type: 1 },
+    used,
+  );
+};
+
+const unitLowerTriangularInverse: EmitRule<'unitLowerTriangularInverse'> = (
+  { w, inputs, outputs },
+  { inputs: [L] },
+) => {
+  const size = Number(L!.shape.at(-1));
+  const { identity, masks } = doublingMasks(size);
+  const dims = [size, size];
+  let T = w.floats(identity, dims);
+  masks.forEach((mask, level) => {
+    const block = w.op('Mul', [inputs[0]!, w.floats(mask, dims)]);
+    const correction = level === 0 ? block : w.matmul(w.matmul(T, block), T);
+    T = w.op('Sub', [T, correction], {}, level === masks.length - 1 ? outputs[0] : undefined);
+  });
+  // Size one: nothing lies below the diagonal.
+  if (masks.length === 0) w.op('Exp', [w.op('Mul', [inputs[0]!, w.scalar(0, 'f32')])], {}, outputs[0]);
+};
+
+/** The parts of x along axis 1, each of size 1 there. */
+function chunksOf(w: OnnxWriter, x: string, tensor: Tensor, count: number): string[] {
+  if (tensor.shape[1] !== count || count === 1) return new Array<string>(count).fill(x);
+  const parts = Array.from({ length: count }, () => w.freshName());
+  w.opInto('Split', [x], { axis: 1, num_outputs: count }, parts);
+  return parts;
+}
+
+/** A zero tensor of the run-time shape of `like`. */
+function zerosLike(w: OnnxWriter, like: string): string {
+  return w.op('Expand', [w.scalar(0, 'f32'), w.op('Shape', [like])]);
+}
+
+interface ScanResult {
+  /** State before each chunk, by chunk; null before the first in order: zero. */
+  readonly states: (string | null)[];
+  final: string;
+}
+
+/** Writes the outputs of a scan; `states[n]` has size 1 on axis 1. */
+function emitStack(w: OnnxWriter, { states, final }: ScanResult, stackInto: string, finalInto: string): void {
+  if (stackInto !== '') {
+    const zero = states.includes(null) ? zerosLike(w, final) : '';
+    w.op(
+      'Concat',
+      states.map((state) => state ?? zero),
+      { axis: 1 },
+      stackInto,
+    );
+  }
+  if (finalInto !== '') w.op('Squeeze', [final, w.ints([1])], {}, finalInto);
+}
+
+const scanOrder = (count: number, reverse: boolean): number[] =>
+  Array.from({ length: count }, (_, i) => (reverse ? count - 1 - i : i));
+
+const deltaStateScan: EmitRule<'deltaStateScan'> = ({ w, inputs, outputs }, { attrs, inputs: tensors }) => {
+  const { reverse, alphaW, alphaK, optional } = attrs;
+  const count = Number(tensors[0]!.shape[1]);
+  const [U, W, K] = [0, 1, 2].map((i) => chunksOf(w, inputs[i]!, tensors[i]!, count)) as [string[], string[], string[]];
+  const at = (name: (typeof optional)[number]): number => 3 + optional.indexOf(name);
+  const has = (name: (typeof optional)[number]): boolean => optional.includes(name);
+  const addend = has('addend') ? chunksOf(w, inputs[at('addend')]!, tensors[at('addend')]!, count) : null;
+  const keep = has('keep') ? chunksOf(w, inputs[at('keep')]!, tensors[at('keep')]!, count) : null;
+  let state: string | null = has('initial') ? w.op('Unsqueeze', [inputs[at('initial')]!, w.ints([1])]) : null;
+  const states = new Array<string | null>(count).fill(null);
+  const residuals = new Array<string>(count);
+  for (const n of scanOrder(count, reverse)) {
+    states[n] = state;
+    const read = state === null ? null : w.matmul(W[n]!, state, { alpha: alphaW });
+    residuals[n] = read === null ? U[n]! : w.op('Add', [U[n]!, read]);
+    let next = w.matmul(K[n]!, residuals[n]!, { transA: true, alpha: alphaK });
+    if (state !== null) next = w.op('Add', [keep === null ? state : w.op('Mul', [state, keep[n]!]), next]);
+    state = addend === null ? next : w.op('Add', [next, addend[n]!]);
+  }
+  emitStack(w, { states, final: state! }, outputs[0]!, outputs[2]!);
+  if (outputs[1] !== '') w.op('Concat', residuals, { axis: 1 }, outputs[1]);
+};
+
+const diagonalStateScan: EmitRule<'diagonalStateScan'> = ({ w, inputs, outputs }, { attrs, inputs: tensors }) => {
+  const count = Number(tensors[1]!.shape[1]);
+  const [decay, update] = [0, 1].map((i) => chunksOf(w, inputs[i]!, tensors[i]!, count)) as [string[], string[]];
+  let state: string | null = attrs.hasInitial ? w.op('Unsqueeze', [inputs[2]!, w.ints([1])]) : null;
+  const states = new Array<string | null>(count).fill(null);
+  for (const n of scanOrder(count, attrs.reverse)) {
+    states[n] = state;
+    state = state === null ? update[n]! : w.op('Add', [w.op('Mul', [state, decay[n]!]), update[n]!]);
+  }
+  emitStack(w, { states, final: state! }, outputs[0]!, outputs[1]!);
+};
+
+export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
+  input: nothing,
+  param: nothing,
+  constant: nothing,
+  stopGradient: nothing,
+  neg: direct('Neg'),
+  exp: direct('Exp'),
+  log: direct('Log'),
+  sqrt: direct('Sqrt'),
+  reciprocal: direct('Reciprocal'),
+  square: ({ w, inputs: [x], outputs }) => w.opInto('Mul', [x!, x!], {}, outputs),
+  abs: direct('Abs'),
+  sin: direct('Sin'),
+  cos: direct('Cos'),
+  tanh: direct('Tanh'),
+  sigmoid: direct('Sigmoid'),
+  // x · sigmoid(alpha x), one pass.
+  silu: ({ w, inputs, outputs }) => w.opInto('QuickGelu', inputs, { alpha: float(1) }, outputs),
+  softplus: direct('Softplus'),
+  not: direct('Not'),
+  add: direct('Add'),
+  sub: direct('Sub'),
+  mul: direct('Mul'),
+  div: direct('Div'),
+  minimum: direct('Min'),
+  maximum: direct('Max'),
+  equal: direct('Equal'),
+  less: direct('Less'),
+  lessEqual: direct('LessOrEqual'),
+  greater: direct('Greater'),
+  greaterEqual: direct('GreaterOrEqual'),
+  and: direct('And'),
+  or: direct('Or'),
+  where: direct('Where'),
+  cast: ({ w, inputs, outputs }, { attrs: { to } }) => w.opInto('Cast', inputs, { to: onnxDataType[to] }, outputs),
+  clamp,
+  matmul: ({ w, inputs: [a, b], outputs: [y] }, { attrs }) => void w.matmul(a!, b!, attrs, y),
+  reduceSum: reduce('ReduceSum'),
+  reduceMax: reduce('ReduceMax'),
+  reduceMin: reduce('ReduceMin'),
+  softmax: ({ w, inputs, outputs }) => w.opInto('Softmax', inputs, { axis: -1 }, outputs),
+  reshape: ({ w, inputs: [x, ...sizes], outputs }, { attrs: { shape, symbols } }) =>
+    w.opInto('Reshape', [x!, emitShape(w, shape, symbols, sizes)], {}, outputs),
+  expand: ({ w, inputs: [x, ...sizes], outputs }, { attrs: { shape, symbols } }) =>
+    w.opInto('Expand', [x!, emitShape(w, shape, symbols, sizes)], {}, outputs),
+  transpose: ({ w, inputs, outputs }, { attrs: { perm } }) => w.opInto('Transpose', inputs, { perm }, outputs),
+  concat: ({ w, inputs, outputs }, { attrs: { axis } }) => w.opInto('Concat', inputs, { axis }, outputs),
+  slice,
+  split: ({ w, inputs: [x], outputs }, { attrs: { axis, sizes } }) =>
+    w.opInto(
+      'Split',
+      [x!, w.ints(sizes)],
+      { axis },
+      outputs.map((name) => name || w.freshName()),
+    ),
+  pad: ({ w, inputs: [x], outputs }, { attrs: { axis, before, after } }) =>
+    w.opInto('Pad', [x!, w.ints([before, after]), '', w.ints([axis])], {}, outputs),
+  gather: ({ w, inputs, outputs }) => w.opInto('Gather', inputs, { axis: 0 }, outputs),
+  gatherRows: ({ w, inputs: [x, ids], outputs }) => w.opInto('Gather', [x!, ids!], { axis: 0 }, outputs),
+  gatherElements: ({ w, inputs, outputs }, { attrs: { axis } }) =>
+    w.opInto('GatherElements', inputs, { axis }, outputs),
+  scatterElements: ({ w, inputs, outputs }, { attrs: { axis, reduction } }) =>
+    w.opInto('ScatterElements', inputs, { axis, reduction }, outputs),
+  topK: ({ w, inputs: [x], outputs }, { attrs: { k, sorted } }) =>
+    w.opInto(
+      'TopK',
+      [x!, w.ints([k])],
+      { axis: -1, sorted: Number(sorted) },
+      outputs.map((name) => name || w.freshName()),
+    ),
+  cumsum: ({ w, inputs: [x], outputs }, { attrs: { axis, exclusive, reverse } }) =>
+    w.opInto(
+      'CumSum',
+      [x!, w.scalar(axis, 'i64')],
+      { exclusive: Number(exclusive), reverse: Number(reverse) },
+      outputs,
+    ),
+  range: ({ w, inputs: [size], outputs }) =>
+    w.opInto('Range', [w.scalar(0, 'i64'), size!, w.scalar(1, 'i64')], {}, outputs),
+  dimSize: ({ w, inputs: [x], outputs }, { attrs: { axis } }) =>
+    w.opInto('Squeeze', [w.op('Shape', [x!], { start: axis, end: axis + 1 })], {}, outputs),
+  crossEntropy,
+  rmsNorm,
+  unitLowerTriangularInverse,
+  deltaStateScan,
+  diagonalStateScan,
+};

@@ -1,0 +1,91 @@
+/** @file Collects ONNX nodes and shared constants under short names. It knows no primitive. */
+import type { DType, TypedArray } from '../tensor/dtype.ts';
+import { utf8 } from '../util/bytes.ts';
+import { constantData } from './constants.ts';
+import { type OnnxAttribute, type OnnxNode, type OnnxTensor, onnxAttributeType, onnxDataType } from './onnx-schema.ts';
+
+/** An attribute's value; a number is an integer attribute unless wrapped by `float`. */
+export type AttributeValue = number | string | readonly number[] | { readonly float: number };
+
+export const float = (value: number): AttributeValue => ({ float: value });
+
+const contributed = new Set(['FusedMatMul', 'QuickGelu']);
+
+export class OnnxWriter {
+  readonly nodes: OnnxNode[] = [];
+  readonly initializers: OnnxTensor[] = [];
+  readonly #constants = new Map<string, string>();
+  #names = 0;
+
+  freshName(): string {
+    return `v${this.#names++}`;
+  }
+
+  /** Adds a node with one output, which gets `into` or a fresh name. */
+  op(type: string, inputs: readonly string[], attributes: Record<string, AttributeValue> = {}, into?: string): string {
+    const output = into ?? this.freshName();
+    this.opInto(type, inputs, attributes, [output]);
+    return output;
+  }
+
+  opInto(
+    type: string,
+    inputs: readonly string[],
+    attributes: Record<string, AttributeValue>,
+    outputs: readonly string[],
+  ): void {
+    this.nodes.push({
+      opType: type,
+      domain: contributed.has(type) ? 'com.microsoft' : '',
+      name: `${type}_${this.nodes.length}`,
+      input: inputs,
+      output: outputs,
+      attribute: Object.entries(attributes).map(([name, value]) => encodeAttribute(name, value)),
+    });
+  }
+
+  /** A constant; small ones of equal bytes share a name. */
+  constant(data: TypedArray, dims: readonly number[], dtype: DType): string {
+    const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const key = rawData.byteLength <= 64 ? `${dtype} ${dims.join(',')} ${rawData.join(',')}` : null;
+    const known = key === null ? undefined : this.#constants.get(key);
+    if (known !== undefined) return known;
+    const name = `c${this.initializers.length}`;
+    this.initializers.push({ name, dims, dataType: onnxDataType[dtype], rawData });
+    if (key !== null) this.#constants.set(key, name);
+    return name;
+  }
+
+  scalar(value: number, dtype: DType): string {
+    return this.constant(constantData(value, dtype), [], dtype);
+  }
+
+  /** An i64 vector: axes, sizes, shapes. */
+  ints(values: readonly (number | bigint)[]): string {
+    return this.constant(BigInt64Array.from(values, BigInt), [values.length], 'i64');
+  }
+
+  floats(data: Float32Array, dims: readonly number[]): string {
+    return this.constant(data, dims, 'f32');
+  }
+
+  /** alpha · op(a) op(b): plain MatMul where nothing is fused. */
+  matmul(
+    a: string,
+    b: string,
+    options: { transA?: boolean; transB?: boolean; alpha?: number } = {},
+    into?: string,
+  ): string {
+    const { transA = false, transB = false, alpha = 1 } = options;
+    if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b], {}, into);
+    const attributes = { transA: Number(transA), transB: Number(transB), alpha: float(alpha) };
+    return this.op('FusedMatMul', [a, b], attributes, into);
+  }
+}
+
+function encodeAttribute(name: string, value: AttributeValue): OnnxAttribute {
+  if (typeof value === 'number') return { name, type: onnxAttributeType.int, i: value };
+  if (typeof value === 'string') return { name, type: onnxAttributeType.string, s: utf8(value) };
+  if ('float' in value) return { name, type: onnxAttributeType.float, f: value.float };
+  return { name, type: onnxAttributeType.ints, ints: value };
+}

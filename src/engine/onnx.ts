@@ -1,0 +1,64 @@
+/** @file Writes a graph as an ONNX model. Inputs are named `in:NAME` and outputs `out:NAME`, so that one name may be both. */
+import { isStatic } from '../tensor/shape.ts';
+import { assert } from '../util/errors.ts';
+import type { Graph, Node, Tensor } from './graph.ts';
+import { type EmitRule, emitRules } from './onnx-rules.ts';
+import { encodeOnnxModel, type OnnxValue, onnxDataType } from './onnx-schema.ts';
+import { OnnxWriter } from './onnx-writer.ts';
+import type { Primitive, PrimitiveAttrs } from './primitives.ts';
+
+export const onnxInputName = (name: string): string => `in:${name}`;
+export const onnxOutputName = (name: string): string => `out:${name}`;
+
+/** The bytes of the model. Equal graphs give equal bytes. */
+export function emitOnnx(graph: Graph): Uint8Array {
+  const w = new OnnxWriter();
+  const names = new Map<Tensor, string>();
+  const used = new Set<Tensor>(graph.nodes.flatMap((node) => node.inputs));
+  // The node writes straight under the output's name: no copy at the end of a run.
+  for (const [name, tensor] of graph.outputs)
+    if (!names.has(tensor) && tensor.node.inputs.length > 0 && tensor.node.op !== 'stopGradient')
+      names.set(tensor, onnxOutputName(name));
+  const nameOf = (tensor: Tensor): string => {
+    const name = names.get(tensor);
+    assert(name !== undefined, `node ${tensor.node.op} is used before it is written`);
+    return name;
+  };
+  for (const node of graph.nodes) emitNode(w, node, names, used, nameOf);
+  for (const [name, tensor] of graph.outputs)
+    if (nameOf(tensor) !== onnxOutputName(name)) w.op('Identity', [nameOf(tensor)], {}, onnxOutputName(name));
+  return encodeOnnxModel({
+    name: 'accrete',
+    node: w.nodes,
+    initializer: w.initializers,
+    input: [...graph.inputs].map(([name, tensor]) => valueInfo(onnxInputName(name), tensor)),
+    output: [...graph.outputs].map(([name, tensor]) => valueInfo(onnxOutputName(name), tensor)),
+  });
+}
+
+function emitNode(
+  w: OnnxWriter,
+  node: Node,
+  names: Map<Tensor, string>,
+  used: ReadonlySet<Tensor>,
+  nameOf: (tensor: Tensor) => string,
+): void {
+  const output = node.outputs[0]!;
+  if (node.op === 'input' || node.op === 'param') {
+    names.set(output, onnxInputName((node.attrs as PrimitiveAttrs['input']).name));
+  } else if (node.op === 'constant') {
+    assert(isStatic(output.shape), 'a constant has a known shape');
+    names.set(output, w.constant((node.attrs as PrimitiveAttrs['constant']).data, output.shape, output.dtype));
+  } else if (node.op === 'stopGradient') {
+    names.set(output, nameOf(node.inputs[0]!));
+  } else {
+    for (const tensor of node.outputs) if (!names.has(tensor)) names.set(tensor, used.has(tensor) ? w.freshName() : '');
+    const rule = emitRules[node.op] as EmitRule<Primitive>;
+    rule({ w, inputs: node.inputs.map(nameOf), outputs: node.outputs.map(nameOf) }, node);
+  }
+}
+
+function valueInfo(name: string, { shape, dtype }: Tensor): OnnxValue {
+  const dim = shape.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: size }));
+  return { name, type: { tensorType: { elemType: onnxDataType[dtype], shape: { dim } } } };
+}
