@@ -1,0 +1,213 @@
+/**
+ * @file Reads a checkpoint folder in Hugging Face layout (config.json, model.safetensors or its shards with an index)
+ * and checks every name, shape and dtype against the parameter contract before a value is used. Also takes routed
+ * experts as one tensor per expert (Ling's layout). Does file I/O; writes nothing.
+ */
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { elementCount } from '../tensor/contract.ts';
+import {
+  asFloat32,
+  defaultLimits,
+  dtypeSizeBytes,
+  parseSafetensorsHeader,
+  readHeaderLength,
+  SafetensorsError,
+  type TensorInfo,
+} from '../tensor/safetensors.ts';
+import { ModelError } from './errors.ts';
+import { parseConfig, type QuasarLongConfig } from './quasar-long/config.ts';
+import { buildContract, type TensorSpec } from './quasar-long/contract.ts';
+import { bufferValues, type Params } from './quasar-long/init.ts';
+
+export interface Checkpoint {
+  readonly config: QuasarLongConfig;
+  /** Every tensor of the contract, float32. */
+  readonly params: Params;
+}
+
+/** Where one tensor's bytes lie. */
+interface Located extends TensorInfo {
+  readonly file: string;
+  readonly dataOffsetBytes: number;
+}
+
+const maxJsonBytes = 64 * 2 ** 20;
+const maxShards = 10_000;
+
+/**
+ * Reads the whole model into memory as float32.
+ * @throws ModelError CHECKPOINT_UNREADABLE (absent or damaged file), CHECKPOINT_MISMATCH (names, shapes),
+ * BAD_CONFIG, UNSUPPORTED_VARIANT
+ */
+export async function loadCheckpoint(folder: string): Promise<Checkpoint> {
+  const config = parseConfig(await readJson(join(folder, 'config.json')));
+  const located = await locateTensors(folder);
+  const contract = buildContract(config);
+  checkNames(contract, located, config);
+  const params = new Map<string, Float32Array>();
+  const handles = new Map<string, FileHandle>();
+  try {
+    const read = async (name: string, shape: readonly number[]): Promise<Float32Array> => {
+      const tensor = located.get(name)!;
+      if (tensor.shape.length !== shape.length || tensor.shape.some((dim, i) => dim !== shape[i]))
+        throw mismatch(`${name}: expected shape [${shape}], got [${tensor.shape}] in ${tensor.file}`);
+      const handle = handles.get(tensor.file) ?? (await open(tensor.file, 'r'));
+      handles.set(tensor.file, handle);
+      return await readTensor(handle, tensor);
+    };
+    for (const spec of contract) params.set(spec.name, await readSpec(config, spec, located, read));
+  } finally {
+    for (const handle of handles.values()) await handle.close();
+  }
+  return { config, params };
+}
+
+type Read = (name: string, shape: readonly number[]) => Promise<Float32Array>;
+
+async function readSpec(
+  config: QuasarLongConfig,
+  spec: TensorSpec,
+  located: ReadonlyMap<string, Located>,
+  read: Read,
+): Promise<Float32Array> {
+  if (located.has(spec.name)) return await read(spec.name, spec.shape);
+  if (spec.isRouted) return await readExperts(config, spec, read);
+  return bufferValues(config, spec.name);
+}
+
+/** Ling's layout, [out, in] for each expert → input-major and stacked, gate before up on the last axis. */
+async function readExperts(config: QuasarLongConfig, spec: TensorSpec, read: Read): Promise<Float32Array> {
+  const { num_experts: E, hidden_size: h, moe_intermediate_size: I } = config;
+  const out = new Float32Array(elementCount(spec.shape));
+  const [, rows, columns] = spec.shape as [number, number, number];
+  for (let expert = 0; expert < E; expert++) {
+    for (const [at, part] of expertParts(spec.name).entries()) {
+      const shape = part === 'down' ? [h, I] : [I, h];
+      const values = await read(expertName(spec.name, expert, part), shape);
+      const [outer, inner] = shape as [number, number];
+      const base = expert * rows * columns + at * I;
+      for (let o = 0; o < outer; o++)
+        for (let i = 0; i < inner; i++) out[base + i * columns + o] = values[o * inner + i]!;
+    }
+  }
+  return out;
+}
+
+const expertParts = (name: string) => (name.endsWith('_w12') ? (['gate', 'up'] as const) : (['down'] as const));
+
+const expertName = (fused: string, expert: number, part: string): string =>
+  fused.replace(/experts_w12$|experts_w3$/, `experts.${expert}.${part}_proj.weight`);
+
+/** Fails on the first tensor that is absent or that nobody asked for. Recomputable buffers may be absent. */
+function checkNames(
+  contract: readonly TensorSpec[],
+  located: ReadonlyMap<string, Located>,
+  config: QuasarLongConfig,
+): void {
+  const wanted = new Set<string>();
+  for (const spec of contract) {
+    wanted.add(spec.name);
+    if (located.has(spec.name) || (spec.isBuffer && spec.kind === 'constant')) continue;
+    if (!spec.isRouted) throw mismatch(`${spec.name} is missing; the config asks for [${spec.shape}]`);
+    for (let expert = 0; expert < config.num_experts; expert++) {
+      for (const part of expertParts(spec.name)) {
+        const name = expertName(spec.name, expert, part);
+        if (!located.has(name)) throw mismatch(`neither ${spec.name} nor ${name} is in the checkpoint`);
+        wanted.add(name);
+      }
+    }
+  }
+  for (const [name, { file }] of located)
+    if (!wanted.has(name)) throw mismatch(`${name} in ${file} is not part of the model that config.json describes`);
+}
+
+async function locateTensors(folder: string): Promise<ReadonlyMap<string, Located>> {
+  const files = await listShards(folder);
+  const located = new Map<string, Located>();
+  for (const file of files) {
+    const handle = await open(file, 'r').catch((cause: unknown) => {
+      throw unreadable(`${file}: cannot be opened; is the checkpoint complete?`, cause);
+    });
+    try {
+      const { size } = await handle.stat();
+      const header = await readHeader(handle, file, size);
+      for (const tensor of header.tensors) {
+        if (located.has(tensor.name)) throw mismatch(`${tensor.name} is in two shards`);
+        located.set(tensor.name, { ...tensor, file, dataOffsetBytes: header.dataOffsetBytes });
+      }
+    } finally {
+      await handle.close();
+    }
+  }
+  return located;
+}
+
+async function readHeader(handle: FileHandle, file: string, size: number) {
+  try {
+    const prefix = await readBytes(handle, 0, Math.min(8, size));
+    const length = readHeaderLength(prefix, defaultLimits);
+    return parseSafetensorsHeader(await readBytes(handle, 0, Math.min(8 + length, size)), size);
+  } catch (cause) {
+    if (!(cause instanceof SafetensorsError)) throw cause;
+    throw unreadable(`${file}: damaged safetensors file: ${cause.message}; fetch it again`, cause);
+  }
+}
+
+async function listShards(folder: string): Promise<readonly string[]> {
+  const single = join(folder, 'model.safetensors');
+  if (await exists(single)) return [single];
+  const indexFile = join(folder, 'model.safetensors.index.json');
+  if (!(await exists(indexFile)))
+    throw unreadable(`${folder} holds neither model.safetensors nor model.safetensors.index.json`);
+  const index = (await readJson(indexFile)) as { weight_map?: Record<string, unknown> };
+  const names = new Set(Object.values(index.weight_map ?? {}));
+  if (names.size === 0 || names.size > maxShards)
+    throw unreadable(`${indexFile}: weight_map names ${names.size} shards`);
+  return [...names].map((name) => {
+    // A shard is a file of this folder: no separators, so that an index cannot point elsewhere.
+    if (typeof name !== 'string' || !/^[\w.-]+\.safetensors$/.test(name))
+      throw unreadable(`${indexFile}: ${JSON.stringify(name)?.slice(0, 80)} is not a shard's file name`);
+    return join(folder, name);
+  });
+}
+
+async function readTensor(handle: FileHandle, tensor: Located): Promise<Float32Array> {
+  if (dtypeSizeBytes[tensor.dtype] === 1 || tensor.dtype.startsWith('I'))
+    throw mismatch(`${tensor.name}: expected a floating dtype, got ${tensor.dtype}`);
+  const bytes = await readBytes(handle, tensor.dataOffsetBytes + tensor.offsetBytes, tensor.sizeBytes);
+  return asFloat32({ dtype: tensor.dtype, shape: tensor.shape, bytes });
+}
+
+async function readBytes(handle: FileHandle, position: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, 2 ** 30), position + done);
+    if (bytesRead === 0)
+      throw unreadable(`the file ends at byte ${position + done}; ${length - done} more were expected`);
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+async function readJson(file: string): Promise<unknown> {
+  const info = await stat(file).catch((cause: unknown) => {
+    throw unreadable(`${file}: not found; is this a checkpoint folder?`, cause);
+  });
+  if (info.size > maxJsonBytes) throw unreadable(`${file}: ${info.size} bytes; at most ${maxJsonBytes} are read`);
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (cause) {
+    throw unreadable(`${file}: not JSON`, cause);
+  }
+}
+
+async function exists(file: string): Promise<boolean> {
+  return await stat(file).then(
+    (info) => info.isFile(),
+    () => false,
+  );
+}
+
+const unreadable = (message: string, cause?: unknown) => new ModelError('CHECKPOINT_UNREADABLE', message, { cause });
+const mismatch = (message: string) => new ModelError('CHECKPOINT_MISMATCH', message);

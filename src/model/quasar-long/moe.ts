@@ -1,0 +1,65 @@
+/**
+ * @file The mixture of experts. Router: s = σ(W x); the choice goes by b = s + expert_bias, first among groups of experts
+ * (by the sum of a group's two best b), then among the experts of the groups kept; weights are s of the chosen experts,
+ * normalised and scaled. Exact: no assignment is dropped. Gradients flow through the weights, not through the choice.
+ */
+import type { Tensor } from '../../engine/graph.ts';
+import { mlp } from './mlp.ts';
+import { linear, type Scope } from './scope.ts';
+
+export interface Routing {
+  /** (rows, K) i64. */
+  readonly experts: Tensor;
+  /** (rows, K). */
+  readonly weights: Tensor;
+}
+
+/** x (rows, hidden) → (rows, hidden). Reports the load of each expert under the name of its selection bias. */
+export function moe(scope: Scope, x: Tensor, prefix: string): Tensor {
+  const { g, config } = scope;
+  const routing = route(scope, x, prefix);
+  scope.report(`${prefix}.gate.expert_bias`, g.reduceSum(g.oneHot(routing.experts, config.num_experts), [0, 1]));
+  const routed = routedByGather(scope, x, routing, prefix);
+  return config.num_shared_experts === 0 ? routed : g.add(routed, mlp(scope, x, `${prefix}.shared_experts`));
+}
+
+function route(scope: Scope, x: Tensor, prefix: string): Routing {
+  const { g, config } = scope;
+  const { num_experts: E, num_experts_per_tok: K, n_group: groups, topk_group: kept } = config;
+  const rows = x.shape[0]!;
+  const scores = g.sigmoid(linear(scope, x, `${prefix}.gate`));
+  let biased = g.stopGradient(g.add(scores, scope.param(`${prefix}.gate.expert_bias`)));
+  if (kept < groups) {
+    const grouped = g.reshape(biased, [rows, groups, E / groups]);
+    const best = g.topK(grouped, Math.min(2, E / groups), { sorted: false }).values;
+    const chosen = g.topK(g.reduceSum(best, 2), kept, { sorted: false }).indices; // (rows, kept)
+    const isKept = g.greater(g.reduceSum(g.oneHot(chosen, groups), 1), 0); // (rows, groups)
+    biased = g.reshape(g.where(g.reshape(isKept, [rows, groups, 1]), grouped, -1e30), [rows, E]);
+  }
+  const experts = g.topK(biased, K, { sorted: false }).indices;
+  const chosen = g.gatherElements(scores, experts, 1);
+  const shares = K === 1 ? chosen : g.div(chosen, g.add(g.reduceSum(chosen, 1, true), 1e-20));
+  return { experts, weights: g.mul(shares, config.routed_scaling_factor) };
+}
+
+/** One product per assignment with gathered expert matrices: for few rows, where most experts are not needed. */
+function routedByGather(scope: Scope, x: Tensor, { experts, weights }: Routing, prefix: string): Tensor {
+  const { g, config } = scope;
+  const { hidden_size: h, num_experts_per_tok: K } = config;
+  const rows = x.shape[0]!;
+  const wide = g.expand(g.reshape(x, [rows, 1, 1, h]), [rows, K, 1, h]);
+  const y = expertMlp(
+    scope,
+    wide,
+    g.gather(scope.param(`${prefix}.experts_w12`), experts),
+    g.gather(scope.param(`${prefix}.experts_w3`), experts),
+  );
+  return g.reduceSum(g.mul(g.reshape(y, [rows, K, h]), g.reshape(weights, [rows, K, 1])), 1);
+}
+
+/** (.., n, hidden) by experts_w12 (.., hidden, 2I) and experts_w3 (.., I, hidden): gate and up side by side. */
+function expertMlp(scope: Scope, x: Tensor, w12: Tensor, w3: Tensor): Tensor {
+  const { g } = scope;
+  const [gate, up] = g.split(g.matmul(x, w12), -1, 2);
+  return g.matmul(g.mul(g.silu(gate!), up!), w3);
+}

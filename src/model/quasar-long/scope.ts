@@ -1,0 +1,101 @@
+/**
+ * @file What every layer's graph function is handed: the builder, the config, the static sizes, the params by
+ * checkpoint name, and what is common to all layers (rotation, document boundaries, carried states). Values between
+ * layers are flat: (rows, hidden), rows = batch x time.
+ */
+import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
+import type { Shape } from '../../tensor/shape.ts';
+import { assert } from '../../util/errors.ts';
+import type { QuasarLongConfig } from './config.ts';
+import { buildContract, type TensorSpec } from './contract.ts';
+import type { Documents } from './packing.ts';
+import type { Rotation } from './rope.ts';
+
+/** States of cached decoding: read before, written after the tokens of one run. */
+export interface Carry {
+  /** The state as the previous run left it. */
+  read(name: string, shape: Shape): Tensor;
+  write(name: string, tensor: Tensor): void;
+}
+
+export interface Scope {
+  readonly g: GraphBuilder;
+  readonly config: QuasarLongConfig;
+  readonly batch: number;
+  readonly time: number;
+  /** Tokens of one chunk of the recurrent branches. */
+  readonly chunk: number;
+  /** (batch, time), i64. */
+  readonly positions: Tensor;
+  /** Null where no token is rotated. */
+  readonly rotation: Rotation | null;
+  /** Null where every row is one document. */
+  readonly documents: Documents | null;
+  readonly carry: Carry | null;
+  /** A tensor of the checkpoint: params are differentiable, the other kinds are plain inputs. */
+  readonly param: (name: string) => Tensor;
+  /** Names a result of interest, such as an expert's load. */
+  readonly report: (name: string, tensor: Tensor) => void;
+}
+
+/** Declares each tensor of the contract at its first use. */
+export function paramReader(g: GraphBuilder, config: QuasarLongConfig): (name: string) => Tensor {
+  const specs = new Map<string, TensorSpec>(buildContract(config).map((spec) => [spec.name, spec]));
+  const declared = new Map<string, Tensor>();
+  return (name) => {
+    const known = declared.get(name);
+    if (known) return known;
+    const spec = specs.get(name);
+    assert(spec !== undefined, `${name} is not in the parameter contract`);
+    const tensor = spec.kind === 'param' ? g.param(name, spec.shape) : g.input(name, spec.shape);
+    declared.set(name, tensor);
+    return tensor;
+  };
+}
+
+/** W x (+ b) with W [out, in]; x (rows, in). */
+export function linear(scope: Scope, x: Tensor, prefix: string, hasBias = false): Tensor {
+  const y = scope.g.matmul(x, scope.param(`${prefix}.weight`), { transB: true });
+  return hasBias ? scope.g.add(y, scope.param(`${prefix}.bias`)) : y;
+}
+
+/** (batch, time, heads, width) → (batch·heads, chunks, chunk, width); zeros fill the last chunk. */
+export function toChunks(scope: Scope, x: Tensor): Tensor {
+  const { g, batch, chunk } = scope;
+  const [, , heads, width] = x.shape as [number, number, number, number];
+  const { chunks, padding } = chunking(scope);
+  const byHead = g.pad(g.transpose(x, [0, 2, 1, 3]), 2, 0, padding);
+  return g.reshape(byHead, [batch * heads, chunks, chunk, width]);
+}
+
+/** (batch·heads, chunks, chunk, width) → (batch, time, heads, width); drops the filling. */
+export function fromChunks(scope: Scope, x: Tensor, heads: number): Tensor {
+  const { g, batch, time, chunk } = scope;
+  const { chunks } = chunking(scope);
+  const width = x.shape[3] as number;
+  const byHead = g.reshape(x, [batch, heads, chunks * chunk, width]);
+  return g.transpose(g.slice(byHead, 2, 0, time), [0, 2, 1, 3]);
+}
+
+export function chunking({ time, chunk }: Pick<Scope, 'time' | 'chunk'>): { chunks: number; padding: number } {
+  const chunks = Math.ceil(time / chunk);
+  return { chunks, padding: chunks * chunk - time };
+}
+
+/** (batch, time, kvHeads, width) → (batch, time, heads, width): query head n reads key-value head ⌊n/G⌋. */
+export function repeatHeads(scope: Scope, x: Tensor, heads: number): Tensor {
+  const { g } = scope;
+  const [batch, time, kvHeads, width] = x.shape as [number, number, number, number];
+  if (kvHeads === heads) return x;
+  const wide = g.expand(g.reshape(x, [batch, time, kvHeads, 1, width]), [batch, time, kvHeads, heads / kvHeads, width]);
+  return g.reshape(wide, [batch, time, heads, width]);
+}
+
+/** A constant [chunk, chunk] matrix of f(row, column). */
+export function chunkMatrix(scope: Scope, f: (row: number, column: number) => number): Tensor {
+  const { g, chunk: C } = scope;
+  return g.constant(
+    Float32Array.from({ length: C * C }, (_, i) => f(Math.floor(i / C), i % C)),
+    [C, C],
+  );
+}
