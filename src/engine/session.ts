@@ -2,6 +2,7 @@
  * @file Runs a graph on ONNX Runtime; the only file that imports it, and not before a session is opened (the library
  * takes half a second to load). A run occupies the thread that asked for it: it is synchronous inside.
  */
+import { createRequire } from 'node:module';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { dtypeOfArray } from '../tensor/dtype.ts';
@@ -46,7 +47,8 @@ const ortType: { readonly [D in DType]: 'float32' | 'float64' | 'int64' | 'int32
 
 /** @throws EngineError SESSION_FAILED where the runtime is not installed or refuses the graph */
 export async function openSession(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-  const [{ emitOnnx, onnxInputName, onnxOutputName }, ort] = await Promise.all([import('./onnx.ts'), loadRuntime()]);
+  const { emitOnnx, onnxInputName, onnxOutputName } = await import('./onnx.ts');
+  const ort = loadRuntime();
   let session: InferenceSession | null;
   try {
     session = await ort.InferenceSession.create(emitOnnx(graph), runtimeOptions(options));
@@ -83,15 +85,18 @@ export async function openSession(graph: Graph, options: SessionOptions = {}): P
   };
 }
 
-async function loadRuntime(): Promise<typeof import('onnxruntime-node')> {
+type Runtime = typeof import('onnxruntime-node');
+
+function loadRuntime(): Runtime {
   try {
-    return await import('onnxruntime-node');
+    return createRequire(import.meta.url)('onnxruntime-node') as Runtime;
   } catch (cause) {
-    throw new EngineError('SESSION_FAILED', 'onnxruntime-node cannot be loaded; run npm start or npm ci once', {
-      cause,
-    });
+    throw new EngineError('SESSION_FAILED', 'onnxruntime-node cannot be loaded; run npm start once', { cause });
   }
 }
+
+/** Loads the runtime and gives its version. @throws EngineError SESSION_FAILED */
+export const engineVersion = (): string => loadRuntime().env.versions.node ?? 'unknown';
 
 function runtimeOptions({ threads = 1, spin = false, profilePrefix }: SessionOptions): InferenceSession.SessionOptions {
   return {
