@@ -6,7 +6,7 @@ import { gradients } from '../../engine/grad.ts';
 import { type Graph, GraphBuilder, type Tensor } from '../../engine/graph.ts';
 import type { QuasarLongConfig } from './config.ts';
 import { buildContract } from './contract.ts';
-import { type Forward, forward, logits } from './forward.ts';
+import { type Forward, type ForwardOptions, forward, logits } from './forward.ts';
 
 /** Labels with this value do not count. */
 export const ignoredLabel = -100;
@@ -18,6 +18,8 @@ export interface LossGraphOptions {
   readonly packed: boolean;
   /** Adds an output `grad:NAME` for every tensor of kind `param`. */
   readonly gradients: boolean;
+  /** Adds the output `logits` (batch, seqLen, vocab). */
+  readonly logits?: boolean;
   readonly chunk?: number;
 }
 
@@ -38,29 +40,41 @@ export interface LossGraph {
 
 /** Rows that hold no label that counts give a loss of 0, not NaN. */
 export function buildLossGraph(config: QuasarLongConfig, options: LossGraphOptions): LossGraph {
-  const { batch, seqLen, packed, chunk } = options;
+  const { batch, seqLen } = options;
   const g = new GraphBuilder();
-  const run = forward(g, config, { batch, time: seqLen, packed, ...(chunk === undefined ? {} : { chunk }) });
-  const loss = addLosses(g, run, g.input('labels', [batch, seqLen], 'i64'));
+  const run = forward(g, config, forwardOptions(options));
+  const table = logits(run.scope, run.hidden);
+  const loss = addLosses(g, table, g.input('labels', [batch, seqLen], 'i64'));
+  if (options.logits) g.output('logits', g.reshape(table, [batch, seqLen, config.vocab_size]));
   for (const [name, load] of run.loads) g.output(`load:${name}`, load);
   const gradientNames = options.gradients ? addGradients(g, config, run, loss) : [];
   return { graph: g.build(), gradientNames, loadNames: [...run.loads.keys()] };
 }
 
-/** Outputs `logits` (batch, seqLen, vocab) and the loads. */
-export function buildLogitsGraph(config: QuasarLongConfig, options: Omit<LossGraphOptions, 'gradients'>): Graph {
-  const { batch, seqLen, packed, chunk } = options;
+/** Output `logits` (batch, seqLen, vocab) alone. */
+export function buildLogitsGraph(
+  config: QuasarLongConfig,
+  options: Omit<LossGraphOptions, 'gradients' | 'logits'>,
+): Graph {
   const g = new GraphBuilder();
-  const run = forward(g, config, { batch, time: seqLen, packed, ...(chunk === undefined ? {} : { chunk }) });
-  g.output('logits', g.reshape(logits(run.scope, run.hidden), [batch, seqLen, config.vocab_size]));
+  const run = forward(g, config, forwardOptions(options));
+  g.output('logits', g.reshape(logits(run.scope, run.hidden), [options.batch, options.seqLen, config.vocab_size]));
   return g.build();
 }
 
-function addLosses(g: GraphBuilder, run: Forward, labels: Tensor): Tensor {
+const forwardOptions = ({ batch, seqLen, packed, chunk }: Omit<LossGraphOptions, 'gradients'>): ForwardOptions => ({
+  batch,
+  time: seqLen,
+  packed,
+  ...(chunk === undefined ? {} : { chunk }),
+});
+
+/** `table`: logits (batch·time, vocab). */
+function addLosses(g: GraphBuilder, table: Tensor, labels: Tensor): Tensor {
   const [batch, time] = labels.shape as [number, number];
   const ends = g.constant(ignoredLabel, [batch, 1], 'i64');
   const targets = time === 1 ? ends : g.concat([g.slice(labels, 1, 1), ends], 1);
-  const rows = g.crossEntropy(logits(run.scope, run.hidden), g.reshape(targets, [batch * time]), ignoredLabel);
+  const rows = g.crossEntropy(table, g.reshape(targets, [batch * time]), ignoredLabel);
   const counts = g.reduceSum(g.cast(g.not(g.equal(targets, ignoredLabel)), 'f32'), 1); // (batch)
   const sums = g.reduceSum(g.reshape(rows, [batch, time]), 1);
   const loss = g.div(g.reduceSum(sums, 0, true), g.maximum(g.reduceSum(counts, 0, true), 1));

@@ -7,7 +7,7 @@ import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import { assert } from '../../util/errors.ts';
 import type { QuasarLongConfig } from './config.ts';
-import { buildContract, type TensorSpec } from './contract.ts';
+import { buildContract } from './contract.ts';
 import type { Documents } from './packing.ts';
 import type { Rotation } from './rope.ts';
 
@@ -38,17 +38,14 @@ export interface Scope {
   readonly report: (name: string, tensor: Tensor) => void;
 }
 
-/** Declares each tensor of the contract at its first use. */
+/** Declares every tensor of the contract, so that one set of feeds serves all graphs of a config. */
 export function paramReader(g: GraphBuilder, config: QuasarLongConfig): (name: string) => Tensor {
-  const specs = new Map<string, TensorSpec>(buildContract(config).map((spec) => [spec.name, spec]));
   const declared = new Map<string, Tensor>();
+  for (const { name, shape, kind } of buildContract(config))
+    declared.set(name, kind === 'param' ? g.param(name, shape) : g.input(name, shape));
   return (name) => {
-    const known = declared.get(name);
-    if (known) return known;
-    const spec = specs.get(name);
-    assert(spec !== undefined, `${name} is not in the parameter contract`);
-    const tensor = spec.kind === 'param' ? g.param(name, spec.shape) : g.input(name, spec.shape);
-    declared.set(name, tensor);
+    const tensor = declared.get(name);
+    assert(tensor !== undefined, `${name} is not in the parameter contract`);
     return tensor;
   };
 }
