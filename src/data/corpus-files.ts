@@ -1,0 +1,76 @@
+/** @file Reads a prepared corpus from its folder: catalog, tokenizer and shards, each checked against the catalog. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { artifactOf } from '../protocol/artifact.ts';
+import { type Catalog, parseCatalog } from './catalog.ts';
+import { DataError } from './errors.ts';
+import { decodeShard, type TokenIds } from './shards.ts';
+import { Tokenizer } from './tokenizer.ts';
+
+/** Largest catalog that is read. */
+const MAX_CATALOG_BYTES = 64 << 20;
+
+export interface Corpus {
+  readonly dir: string;
+  readonly catalog: Catalog;
+  readonly tokenizer: Tokenizer;
+  /** Shards by the root of their artifact, as `readSequence` takes them. */
+  readonly loaded: ReadonlyMap<string, TokenIds>;
+}
+
+/** The catalog alone: fast. NOT_PREPARED, DAMAGED. */
+export function loadCatalog(corpusDir: string, preset: string): Catalog {
+  const file = join(corpusDir, preset, 'catalog.json');
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (cause) {
+    throw new DataError(
+      'NOT_PREPARED',
+      `no prepared corpus of preset ${preset} in ${corpusDir}; run: npm run setup -- --preset ${preset}`,
+      { cause },
+    );
+  }
+  if (bytes.byteLength > MAX_CATALOG_BYTES) throw new DataError('DAMAGED', `${file}: ${bytes.byteLength} bytes`);
+  return parseCatalog(bytes.toString('utf8'), file);
+}
+
+/** Bytes of a file that the catalog names, checked against their artifact root. HASH_MISMATCH, DAMAGED. */
+export function readCatalogFile(
+  corpusDir: string,
+  catalog: Catalog,
+  entry: { readonly file: string; readonly artifact: Catalog['tokenizer']['artifact'] },
+): Uint8Array {
+  const path = join(corpusDir, catalog.preset, entry.file);
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    throw new DataError('DAMAGED', `${path}: listed in the catalog but not readable; prepare the corpus again`, {
+      cause,
+    });
+  }
+  const actual = artifactOf(bytes);
+  if (actual.root !== entry.artifact.root || actual.sizeBytes !== entry.artifact.sizeBytes) {
+    throw new DataError(
+      'HASH_MISMATCH',
+      `${path}: expected root ${entry.artifact.root}, got ${actual.root}; prepare the corpus again`,
+    );
+  }
+  return bytes;
+}
+
+/** Everything of one preset, checked: what a learner, a validator or an evaluation reads from. */
+export function loadCorpus(corpusDir: string, preset: string): Corpus {
+  const catalog = loadCatalog(corpusDir, preset);
+  const textOf = (entry: Catalog['tokenizer']): string =>
+    Buffer.from(readCatalogFile(corpusDir, catalog, entry)).toString('utf8');
+  const tokenizer = new Tokenizer(textOf(catalog.tokenizer), textOf(catalog.tokenizerConfig));
+  const loaded = new Map(
+    catalog.shards.map((shard) => [
+      shard.artifact.root as string,
+      decodeShard(readCatalogFile(corpusDir, catalog, shard), shard, catalog.vocabSize),
+    ]),
+  );
+  return { dir: corpusDir, catalog, tokenizer, loaded };
+}

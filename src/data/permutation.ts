@@ -1,0 +1,53 @@
+/**
+ * @file A keyed pseudorandom permutation of [0, size): a Feistel network whose round function is SHA-256, with cycle
+ * walking (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). O(1) an index, no table.
+ */
+import { sha256 } from '../protocol/hash.ts';
+import { concatBytes, utf8 } from '../util/bytes.ts';
+import { assert } from '../util/errors.ts';
+
+const ROUNDS = 6;
+/** Two halves of 26 bits: as far as a number can count. */
+const MAX_BITS = 52;
+
+/** A permutation's key: bind everything that must have an order of its own. */
+export function permutationKey(...parts: readonly string[]): Uint8Array {
+  return sha256(concatBytes(...parts.map((part) => sha256(utf8(part)))));
+}
+
+/** Image of `index` under the permutation of [0, size) that `key` (32 bytes) names. */
+export function permute(key: Uint8Array, size: number, index: number): number {
+  assert(Number.isSafeInteger(size) && size >= 1 && size <= 2 ** MAX_BITS, `permute: size ${size} is out of bounds`);
+  assert(Number.isSafeInteger(index) && index >= 0 && index < size, `permute: index ${index} is not in [0, ${size})`);
+  if (size === 1) return 0;
+  const bits = Math.ceil(Math.log2(size));
+  const lowSize = 2 ** (bits >> 1);
+  const highSize = 2 ** (bits - (bits >> 1));
+  let image = index;
+  // The domain is less than twice the size, so that the walk takes two steps on average at most.
+  do image = feistel(key, image, highSize, lowSize);
+  while (image >= size);
+  return image;
+}
+
+/** One pass over (high, low): rounds alternate which half is masked, so that halves of unequal width work. */
+function feistel(key: Uint8Array, value: number, highSize: number, lowSize: number): number {
+  let high = Math.floor(value / lowSize);
+  let low = value % lowSize;
+  for (let round = 0; round < ROUNDS; round++) {
+    if (round % 2 === 0) high = (high + roundValue(key, round, low)) % highSize;
+    else low = (low + roundValue(key, round, high)) % lowSize;
+  }
+  return high * lowSize + low;
+}
+
+/** First 4 bytes, little endian, of SHA-256(key ‖ round: u32 LE ‖ half: u32 LE). */
+function roundValue(key: Uint8Array, round: number, half: number): number {
+  const input = new Uint8Array(key.byteLength + 8);
+  input.set(key);
+  const view = new DataView(input.buffer);
+  view.setUint32(key.byteLength, round, true);
+  view.setUint32(key.byteLength + 4, half, true);
+  const digest = sha256(input);
+  return new DataView(digest.buffer, digest.byteOffset, 4).getUint32(0, true);
+}
