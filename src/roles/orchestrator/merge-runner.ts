@@ -1,0 +1,99 @@
+/**
+ * @file Does one pending merge: fetches what the journal names, merges bit-exactly, stores the result. Redone after a
+ * crash it makes the same bytes, so nothing has to be remembered.
+ */
+import { manifestOf } from '../../journal/queries.ts';
+import type { RunState } from '../../journal/state.ts';
+import { decodeFragment, encodeFragment } from '../../merge/codecs/fragment-file.ts';
+import type { Fragment, FragmentPlan } from '../../merge/fragment-plan.ts';
+import { emptyFragment } from '../../merge/fragment-values.ts';
+import { type MergeClaim, mergeFragment } from '../../merge/merge-fragment.ts';
+import type { ArtifactRef } from '../../protocol/manifest.ts';
+import type { EventBody } from '../../protocol/messages.ts';
+import { fromDecimal, toDecimal } from '../../protocol/names.ts';
+import type { Store } from '../../store/port.ts';
+import { assert } from '../../util/errors.ts';
+
+export interface MergeRunnerDeps {
+  readonly store: Store;
+  readonly plan: FragmentPlan;
+  readonly artifactRefOf: (bytes: Uint8Array) => ArtifactRef;
+  readonly nowMs: () => number;
+}
+
+/** The `fragment-published` body of a fragment's pending merge, its artifacts stored. */
+export async function runMerge(
+  run: RunState,
+  fragmentId: number,
+  deps: MergeRunnerDeps,
+): Promise<EventBody<'fragment-published'>> {
+  const startedAtMs = deps.nowMs();
+  const manifest = manifestOf(run);
+  const fragment = deps.plan.fragments[fragmentId]!;
+  const head = run.fragments[fragmentId]!;
+  const pending = head.pendingMerge;
+  assert(pending !== null, `fragment ${fragmentId} has no pending merge`);
+  // Taken out of the fold before the first await: it may move on meanwhile.
+  const { artifact, momentum, version } = head;
+  const claims = pending.claims.map(({ claim, staleness }) => ({ claim: run.claims.get(claim)!, staleness }));
+  const theta = decodeFragment('f32', fragment, await deps.store.get(artifact));
+  const velocity =
+    momentum === null ? emptyFragment(fragment) : decodeFragment('f32', fragment, await deps.store.get(momentum));
+  const merging: MergeClaim[] = [];
+  for (const { claim, staleness } of claims) {
+    const values = decodeFragment(manifest.codec, fragment, await deps.store.get(claim.body.artifact));
+    merging.push({
+      hotkey: claim.hotkey,
+      learner: claim.name,
+      tokens: claim.cellTokens,
+      staleness,
+      innerSteps: claim.body.steps[1] - claim.body.steps[0],
+      pseudoGradient: values.params,
+      selectionBias: values.selectionBias,
+    });
+  }
+  const merged = mergeFragment({
+    fragment,
+    theta,
+    momentum: velocity.params,
+    claims: merging,
+    rule: manifest.merge.rule,
+    outer: {
+      learningRate: fromDecimal(manifest.merge.outerLearningRate),
+      momentum: fromDecimal(manifest.merge.outerMomentum),
+    },
+    normClip: fromDecimal(manifest.merge.normClip),
+  });
+  const stored = await storeFragment(deps, fragment, merged.theta);
+  const storedMomentum = await storeFragment(deps, fragment, {
+    params: merged.momentum,
+    selectionBias: new Float32Array(fragment.selectionBiasCount),
+  });
+  const idOf = new Map(claims.map(({ claim }) => [`${claim.hotkey}/${claim.name}`, claim.id]));
+  return {
+    outerStep: pending.outerStep,
+    fragment: fragmentId,
+    version: version + 1,
+    artifact: stored,
+    momentum: storedMomentum,
+    shares: merged.shares.map((share) => ({
+      claim: idOf.get(`${share.hotkey}/${share.learner}` as never)!,
+      share: toDecimal(share.share),
+      norm: toDecimal(share.norm),
+      clippedNorm: toDecimal(share.clippedNorm),
+    })),
+    durationMs: Math.max(0, Math.round(deps.nowMs() - startedAtMs)),
+  };
+}
+
+/** Stores absolute float32 values under their root. */
+export async function storeFragment(
+  deps: Pick<MergeRunnerDeps, 'store' | 'artifactRefOf'>,
+  fragment: Fragment,
+  values: { readonly params: Float32Array; readonly selectionBias: Float32Array },
+): Promise<ArtifactRef> {
+  const { bytes } = encodeFragment('f32', fragment, values);
+  const ref = deps.artifactRefOf(bytes);
+  await deps.store.put(ref, bytes);
+  return ref;
+}

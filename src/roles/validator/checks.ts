@@ -1,0 +1,126 @@
+/**
+ * @file Checks 1-3 of a claim (DESIGN section 4): form, header, values; and the sentence for the miner of each failure.
+ * Pure: bytes and fold come in. The gain test (check 4) needs a session and lives in the shell; its judgement is here.
+ */
+import type { GainJudgement } from '../../evaluation/gain.ts';
+import { manifestOf, medianNorm } from '../../journal/queries.ts';
+import type { Claim, RunState } from '../../journal/state.ts';
+import { decodeFragment, encodedSizeBytes } from '../../merge/codecs/fragment-file.ts';
+import { CodecError, type CodecErrorCode } from '../../merge/errors.ts';
+import type { Fragment } from '../../merge/fragment-plan.ts';
+import type { FragmentValues } from '../../merge/fragment-values.ts';
+import { pseudoGradientNorm } from '../../merge/norms.ts';
+import type { VerdictCode } from '../../protocol/messages.ts';
+import { fromDecimal } from '../../protocol/names.ts';
+import type { TraceLine } from '../../protocol/trace.ts';
+import { normalizeRanges } from '../../util/ranges.ts';
+
+export interface Finding {
+  readonly outcome: 'accept' | 'ignore' | 'reject';
+  readonly code: VerdictCode;
+  readonly sentence: string;
+  readonly measurements: Readonly<Record<string, number>>;
+}
+
+export const accepted = (measurements: Finding['measurements']): Finding => ({
+  outcome: 'accept',
+  code: 'OK',
+  sentence: '',
+  measurements,
+});
+
+export const refused = (
+  code: VerdictCode,
+  sentence: string,
+  measurements: Finding['measurements'] = {},
+): Finding => ({ outcome: 'reject', code, sentence: sentence.slice(0, 500), measurements });
+
+const codeOf: Readonly<Record<CodecErrorCode, VerdictCode>> = {
+  BAD_CONTAINER: 'HEADER',
+  UNKNOWN_TENSOR: 'HEADER',
+  MISSING_TENSOR: 'HEADER',
+  WRONG_DTYPE: 'HEADER',
+  WRONG_SHAPE: 'HEADER',
+  WRONG_SIZE: 'HEADER',
+  NOT_CANONICAL: 'HEADER',
+  NOT_FINITE: 'NOT_FINITE',
+  OUT_OF_RANGE: 'NOT_FINITE',
+  BAD_SCALE: 'NOT_FINITE',
+};
+
+/** Headers of other writers may be longer than ours; more than this is refused before a byte is fetched. */
+const headerRoomBytes = 65_536;
+
+/** The greatest artifact that a claim of a fragment may name. */
+export const largestArtifactBytes = (codec: 'f32' | 'bf16' | 'int8', fragment: Fragment): number =>
+  encodedSizeBytes(codec, fragment) + headerRoomBytes;
+
+export function checkSize(run: RunState, claim: Claim, fragment: Fragment): Finding | null {
+  const limit = largestArtifactBytes(manifestOf(run).codec, fragment);
+  const { sizeBytes } = claim.body.artifact;
+  if (sizeBytes <= limit) return null;
+  return refused('OVERSIZED', `the artifact has ${sizeBytes} bytes; fragment ${fragment.id} takes at most ${limit}`, {
+    sizeBytes,
+    limitBytes: limit,
+  });
+}
+
+/** Stages 1 and 2: container, names, shapes, dtypes, finite canonical values. */
+export function decodeClaim(
+  run: RunState,
+  fragment: Fragment,
+  bytes: Uint8Array,
+): { readonly values: FragmentValues } | { readonly finding: Finding } {
+  try {
+    return { values: decodeFragment(manifestOf(run).codec, fragment, bytes) };
+  } catch (error) {
+    if (error instanceof CodecError) return { finding: refused(codeOf[error.code], `${error.code}: ${error.message}`) };
+    throw error;
+  }
+}
+
+/** Stage 3: the norm per √(inner steps), beside the median of the fragment's last merges. */
+export function checkNorm(run: RunState, claim: Claim, values: FragmentValues): Finding {
+  const { normFloor, normCeiling } = manifestOf(run).evaluation;
+  const [from, to] = claim.body.steps;
+  const norm = pseudoGradientNorm(values.params) / Math.sqrt(to - from);
+  const median = medianNorm(run, claim.body.fragment);
+  if (norm === 0) return refused('NORM_LOW', 'the pseudo-gradient is zero: no work is in it', { norm });
+  if (median === null) return accepted({ norm });
+  const low = fromDecimal(normFloor) * median;
+  const high = fromDecimal(normCeiling) * median;
+  const numbers = { norm, median, low, high };
+  const said = `norm ${norm.toPrecision(3)} per √step; the fragment's last merges allow ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
+  if (norm < low) return refused('NORM_LOW', said, numbers);
+  if (norm > high) return refused('NORM_HIGH', said, numbers);
+  return accepted(numbers);
+}
+
+/** The claim's sequences must be those that its traced steps trained on, no more and no fewer of its phase. */
+export function checkTrace(claim: Claim, lines: readonly TraceLine[]): Finding | null {
+  const [from, to] = claim.body.steps;
+  const steps = lines.filter((line) => line.step >= from && line.step < to);
+  if (steps.length !== to - from)
+    return refused('TRACE', `the trace has ${steps.length} of the ${to - from} steps that the claim names`);
+  const traced = normalizeRanges(steps.flatMap((line) => line.sequences));
+  const outside = claim.body.sequences.find(
+    ([a, b]) => !traced.some(([traceFrom, traceTo]) => traceFrom <= a && b <= traceTo),
+  );
+  if (outside === undefined) return null;
+  return refused('TRACE', `sequences ${outside[0]} to ${outside[1]} are claimed but no traced step trained on them`);
+}
+
+export function judgedGain(judgement: GainJudgement, others: Finding['measurements']): Finding {
+  const { gain, standardError, upperBound, isHarmful, sequences } = judgement;
+  const finite = (value: number): number => (Number.isFinite(value) ? value : Math.sign(value) * 1e9);
+  const measurements = {
+    ...others,
+    gain: finite(gain),
+    gainError: finite(standardError),
+    gainUpper: finite(upperBound),
+    gainSequences: sequences,
+  };
+  if (!isHarmful) return accepted(measurements);
+  const sentence = `the pseudo-gradient raises the loss: gain ${finite(gain).toPrecision(3)} ± ${finite(standardError).toPrecision(2)} nats a token on ${sequences} drawn sequences, 99.9 % upper bound ${finite(upperBound).toPrecision(3)}`;
+  return refused('HARMFUL', sentence, measurements);
+}
