@@ -1,0 +1,97 @@
+/** @file Streams the same block of all learners' arrays through kernel memory and runs a kernel on it. */
+import type { Kernels, Region } from '../tensor/kernels/memory.ts';
+import { type Range, sumPieces } from './norms.ts';
+import type { MergeSegment, NormOracle } from './rules.ts';
+import type { Staging } from './staging.ts';
+
+/** About half a megabyte for all blocks together: the second-level cache of one core. */
+const cacheElements = 131_072;
+const granularity = 1024;
+const rowBytes = 16;
+
+/** Addresses in kernel memory of one staged block. */
+export interface StagedBlock {
+  readonly table: number;
+  readonly length: number;
+  readonly kernels: Kernels;
+}
+
+export class LearnerBlocks implements NormOracle {
+  readonly #staging: Staging;
+  readonly #learners: readonly Float32Array[];
+  readonly #blockElements: number;
+
+  constructor(staging: Staging, learners: readonly Float32Array[]) {
+    this.#staging = staging;
+    this.#learners = learners;
+    const each = Math.floor(cacheElements / (learners.length + 2) / granularity) * granularity;
+    this.#blockElements = Math.max(granularity, each);
+  }
+
+  /** Stages [from, to) of every learner with its coefficient, and of `targets`; copies the targets back after `run`. */
+  update(
+    { from, to, coefficients }: MergeSegment,
+    targets: readonly Float32Array[],
+    run: (block: StagedBlock, targetAddresses: readonly number[]) => void,
+  ): void {
+    const { kernels, memory } = this.#staging;
+    const { table, data, second, first } = this.#layOut(coefficients);
+    const places = [first, second].slice(0, targets.length);
+    for (let start = from; start < to; start += this.#blockElements) {
+      const end = Math.min(to, start + this.#blockElements);
+      this.#stage(data, start, end);
+      targets.forEach((target, i) => {
+        memory.f32(places[i]!).set(target.subarray(start, end));
+      });
+      run(
+        { table: table.byteOffset, length: end - start, kernels },
+        places.map(({ byteOffset }) => byteOffset),
+      );
+      targets.forEach((target, i) => {
+        target.set(memory.f32(places[i]!).subarray(0, end - start), start);
+      });
+    }
+  }
+
+  squares(learner: number, ranges: readonly Range[]): number {
+    const one = new LearnerBlocks(this.#staging, [this.#learners[learner]!]);
+    return one.combinedSquares([1], ranges);
+  }
+
+  combinedSquares(weights: readonly number[], ranges: readonly Range[]): number {
+    const { table, data, lanes } = this.#layOut(weights);
+    let sum = 0;
+    for (const range of ranges)
+      sum += sumPieces(this.#staging, lanes, range, this.#blockElements, (from, to) => {
+        this.#stage(data, from, to);
+        const { weightedSumSquares } = this.#staging.kernels;
+        weightedSumSquares(table.byteOffset, weights.length, to - from, lanes.byteOffset);
+      });
+    return sum;
+  }
+
+  #layOut(coefficients: readonly number[]) {
+    const blockBytes = 4 * this.#blockElements;
+    const count = this.#learners.length;
+    const regions = this.#staging.layOut({
+      table: rowBytes * count,
+      lanes: 128,
+      first: blockBytes,
+      second: blockBytes,
+      data: blockBytes * count,
+    });
+    const view = new DataView(this.#staging.memory.buffer, regions.table.byteOffset, regions.table.byteLength);
+    coefficients.forEach((coefficient, m) => {
+      view.setUint32(rowBytes * m, regions.data.byteOffset + blockBytes * m, true);
+      view.setFloat64(rowBytes * m + 8, coefficient, true);
+    });
+    return regions;
+  }
+
+  #stage(data: Region, from: number, to: number): void {
+    const view = this.#staging.memory.f32(data);
+    this.#learners.forEach((learner, m) => {
+      view.set(learner.subarray(from, to), m * this.#blockElements);
+    });
+  }
+}

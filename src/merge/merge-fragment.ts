@@ -1,0 +1,192 @@
+/**
+ * @file One outer step of one fragment: claims in, new parameters and momentum out, the same bits on every machine and
+ * for every order of arrival. Sorts the claims itself, checks that all numbers are finite, uses no transcendental
+ * function and no clock.
+ *
+ * A claim's pseudo-gradient is Δ = anchor − θ_local (+ codec residue) as decoded, where anchor is what the learner had
+ * at its last claim or take-in of this fragment; its selection bias is anchor − local too.
+ */
+import { MergeError } from './errors.ts';
+import type { Fragment } from './fragment-plan.ts';
+import { checkFragmentValues, checkLength, type FragmentValues } from './fragment-values.ts';
+import { LearnerBlocks } from './learner-blocks.ts';
+import { type ClipOptions, clipFactors, sumOfSquares, type WeightedNorm, weightedMedian } from './norms.ts';
+import { applyOuterStep, type OuterOptions } from './outer-optimizer.ts';
+import { type MergeRule, type MergeSegment, planSegments, type Weighed } from './rules.ts';
+import { type Staging, sharedStaging } from './staging.ts';
+
+/** Bound on the claims of one merge. */
+export const maxClaims = 4096;
+/** Entries of `recentNorms` that are looked at: the newest. */
+export const recentMerges = 8;
+
+export interface MergeClaim {
+  readonly hotkey: string;
+  readonly learner: string;
+  /** Counted tokens; positive. */
+  readonly tokens: number;
+  /** Outer steps of this fragment that the claim came late. */
+  readonly staleness: number;
+  readonly innerSteps: number;
+  readonly pseudoGradient: Float32Array;
+  /** Needed where the fragment holds selection biases. */
+  readonly selectionBias?: Float32Array;
+}
+
+export interface MergeInput {
+  readonly fragment: Fragment;
+  readonly theta: FragmentValues;
+  /** Outer momentum of the params; zeros at first. */
+  readonly momentum: Float32Array;
+  readonly claims: readonly MergeClaim[];
+  readonly rule: MergeRule;
+  readonly outer: OuterOptions;
+  readonly clip: ClipOptions;
+  /** `cohort` of this fragment's merges so far, oldest first; the last 8 count. */
+  readonly recentNorms: readonly WeightedNorm[];
+}
+
+export interface MergedClaim {
+  readonly hotkey: string;
+  readonly learner: string;
+  readonly staleness: number;
+  /** tokens / (1 + staleness), over the sum of all. */
+  readonly share: number;
+  /** Of the whole pseudo-gradient, before and after clipping. */
+  readonly norm: number;
+  readonly clippedNorm: number;
+}
+
+export interface MergeResult {
+  readonly theta: FragmentValues;
+  readonly momentum: Float32Array;
+  /** In merge order. */
+  readonly claims: readonly MergedClaim[];
+  /** Token-weighted median of the norms per √(inner steps), to append to `recentNorms`. */
+  readonly cohort: WeightedNorm;
+}
+
+/**
+ * Leaves its input as it is. @throws MergeError NO_CLAIMS, TOO_MANY_CLAIMS, DUPLICATE_CLAIM (same hotkey, learner and
+ * staleness), WRONG_LENGTH, BAD_WEIGHT, NOT_FINITE (in a claim, or an overflow of the outer step)
+ */
+export function mergeFragment(input: MergeInput, staging: Staging = sharedStaging()): MergeResult {
+  const { fragment, theta, momentum, rule } = input;
+  checkFragmentValues(fragment, theta);
+  checkLength('momentum', momentum, fragment.elementCount);
+  const claims = inMergeOrder(input.claims);
+  for (const claim of claims) checkClaim(claim, fragment);
+  const norms = claims.map((claim) => normOf(staging, claim));
+  const perStep = claims.map(({ tokens, innerSteps }, m) => ({ norm: norms[m]! / Math.sqrt(innerSteps), tokens }));
+  const clips = clipFactors(perStep, input.recentNorms.slice(-recentMerges), input.clip);
+  const weighed = sharesOf(claims).map((share, m): Weighed => ({ share, clip: clips[m]! }));
+  const blocks = new LearnerBlocks(
+    staging,
+    claims.map(({ pseudoGradient }) => pseudoGradient),
+  );
+  const segments = planSegments(rule, fragment, weighed, blocks);
+  const result = {
+    theta: { params: theta.params.slice(), selectionBias: mergeSelectionBias(staging, theta, claims, weighed) },
+    momentum: momentum.slice(),
+  };
+  for (const segment of segments) applySegment(blocks, segment, result.theta.params, result.momentum, input.outer);
+  return {
+    ...result,
+    claims: claims.map(({ hotkey, learner, staleness }, m) => ({
+      hotkey,
+      learner,
+      staleness,
+      share: weighed[m]!.share,
+      norm: norms[m]!,
+      clippedNorm: norms[m]! * clips[m]!,
+    })),
+    cohort: { norm: weightedMedian(perStep), tokens: claims.reduce((sum, { tokens }) => sum + tokens, 0) },
+  };
+}
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** By hotkey, then learner name (UTF-16 code units); of one learner's claims the older first. */
+function inMergeOrder(claims: readonly MergeClaim[]): MergeClaim[] {
+  if (claims.length === 0) throw new MergeError('NO_CLAIMS', 'a merge needs at least one claim');
+  if (claims.length > maxClaims)
+    throw new MergeError('TOO_MANY_CLAIMS', `${claims.length} claims; at most ${maxClaims} merge at once`);
+  const compare = (a: MergeClaim, b: MergeClaim): number =>
+    compareText(a.hotkey, b.hotkey) || compareText(a.learner, b.learner) || b.staleness - a.staleness;
+  const sorted = [...claims].sort(compare);
+  sorted.forEach((claim, i) => {
+    if (i > 0 && compare(sorted[i - 1]!, claim) === 0)
+      throw new MergeError('DUPLICATE_CLAIM', `${claim.hotkey} ${claim.learner} has two claims in this merge`);
+  });
+  return sorted;
+}
+
+function checkClaim(claim: MergeClaim, fragment: Fragment): void {
+  const { hotkey, learner, tokens, staleness, innerSteps } = claim;
+  const valid =
+    Number.isFinite(tokens) &&
+    tokens > 0 &&
+    Number.isSafeInteger(staleness) &&
+    staleness >= 0 &&
+    Number.isSafeInteger(innerSteps) &&
+    innerSteps >= 1;
+  if (!valid)
+    throw new MergeError(
+      'BAD_WEIGHT',
+      `${hotkey} ${learner}: expected tokens > 0, staleness >= 0, inner steps >= 1, got ${tokens}, ${staleness}, ${innerSteps}`,
+    );
+  checkLength(`pseudo-gradient of ${hotkey} ${learner}`, claim.pseudoGradient, fragment.elementCount);
+  const bias = claim.selectionBias ?? new Float32Array(0);
+  checkLength(`selection bias of ${hotkey} ${learner}`, bias, fragment.selectionBiasCount);
+  if (!bias.every(Number.isFinite))
+    throw new MergeError('NOT_FINITE', `${hotkey} ${learner}: NaN or infinity in the selection bias`);
+}
+
+function normOf(staging: Staging, { hotkey, learner, pseudoGradient }: MergeClaim): number {
+  const squares = sumOfSquares(staging, pseudoGradient);
+  if (!Number.isFinite(squares))
+    throw new MergeError('NOT_FINITE', `${hotkey} ${learner}: NaN or infinity in the pseudo-gradient`);
+  return Math.sqrt(squares);
+}
+
+/** In merge order; the sum is taken in that order too. */
+function sharesOf(claims: readonly MergeClaim[]): number[] {
+  const weights = claims.map(({ tokens, staleness }) => tokens / (1 + staleness));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return weights.map((weight) => weight / total);
+}
+
+function mergeSelectionBias(
+  staging: Staging,
+  theta: FragmentValues,
+  claims: readonly MergeClaim[],
+  weighed: readonly Weighed[],
+): Float32Array {
+  const merged = theta.selectionBias.slice();
+  if (merged.length === 0) return merged;
+  const blocks = new LearnerBlocks(
+    staging,
+    claims.map(({ selectionBias }) => selectionBias!),
+  );
+  blocks.update(
+    { from: 0, to: merged.length, coefficients: weighed.map(({ share }) => share) },
+    [merged],
+    ({ table, length }, [bias]) => staging.kernels.weightedShift(table, claims.length, length, bias!),
+  );
+  return merged;
+}
+
+function applySegment(
+  blocks: LearnerBlocks,
+  segment: MergeSegment,
+  theta: Float32Array,
+  momentum: Float32Array,
+  outer: OuterOptions,
+): void {
+  blocks.update(segment, [theta, momentum], ({ table, length, kernels }, [thetaAt, momentumAt]) => {
+    const learnerCount = segment.coefficients.length;
+    applyOuterStep(kernels, { table, learnerCount, length, theta: thetaAt!, momentum: momentumAt! }, outer);
+    if (kernels.nonFinite(thetaAt!, length, 0x7f800000) !== 0)
+      throw new MergeError('NOT_FINITE', 'the outer step overflows; lower its learning rate');
+  });
+}
