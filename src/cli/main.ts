@@ -138,7 +138,7 @@ function usageOf(error: CommanderError, program: Command, argv: readonly string[
       : error.code === 'commander.unknownCommand'
         ? `; expected one of ${command.commands.map((child) => child.name()).join(', ')}`
         : '';
-  return new UsageError(`${full}: ${message}${expected}; type: ${full} --help`);
+  return new UsageError(`${full}: ${message}${expected}; type: ./bin/${full} --help`);
 }
 
 function report(error: unknown, argv: readonly string[], io: Io): number {

@@ -42,20 +42,6 @@ export const formatPercent = (share: number): string => `${(share * 100).toFixed
 export const formatLoss = (loss: number | null | undefined): string =>
   loss === null || loss === undefined ? '-' : loss.toFixed(3);
 
-/** Plain aligned columns: numbers to the right, text to the left. */
-export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = head.map((cell, i) => Math.max(cell.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const isNumeric = head.map(
-    (_, i) => rows.length > 0 && rows.every((row) => /^[-\d.,%kMBT ]*( [KMGT]?i?B)?$/.test(row[i] ?? '')),
-  );
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => (isNumeric[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
-      .join('  ')
-      .trimEnd();
-  return [line(head), ...rows.map(line)];
-}
-
 const bars = '▁▂▃▄▅▆▇█';
 
 /** The last values in `width` characters, each the mean of its bucket, scaled to their own range. */

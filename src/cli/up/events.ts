@@ -1,0 +1,101 @@
+/** @file What happened between two looks at a network: one line each where there is no terminal, one JSON object with `--json`. */
+import { formatCount, formatDuration, formatLoss, formatPercent } from '../output.ts';
+import { type NetworkView, trainingLossOf } from './view.ts';
+
+export type NetworkEvent =
+  | { readonly event: 'run'; readonly run: string; readonly preset: string; readonly parameters: number }
+  | { readonly event: 'process-started'; readonly name: string; readonly pid: number }
+  | { readonly event: 'process-crashed'; readonly name: string; readonly how: string; readonly retryInMs: number }
+  | { readonly event: 'miner-joined' | 'miner-away'; readonly name: string }
+  | { readonly event: 'claims-rejected'; readonly name: string; readonly count: number }
+  | {
+      readonly event: 'merge';
+      readonly outerStep: number;
+      readonly fragment: number;
+      readonly version: number;
+      readonly claims: number;
+      readonly tokens: number;
+    }
+  | { readonly event: 'release'; readonly release: number; readonly tokens: number }
+  | { readonly event: 'evaluation'; readonly release: number; readonly losses: Readonly<Record<string, number>> }
+  | {
+      readonly event: 'progress';
+      readonly elapsedMs: number;
+      readonly tokens: number;
+      readonly tokensPerSecond: number;
+      readonly innerSteps: number;
+      readonly trainingLoss: number | null;
+      readonly shares: Readonly<Record<string, number>>;
+    }
+  | { readonly event: 'ending'; readonly reason: string };
+
+/** In the order in which they are told; `previous` is null at the first look. */
+export function eventsBetween(previous: NetworkView | null, next: NetworkView): NetworkEvent[] {
+  const events: NetworkEvent[] = [];
+  if (previous === null) {
+    return [{ event: 'run', run: next.runId, preset: next.preset, parameters: next.parameters }];
+  }
+  const before = new Map(previous.miners.map((miner) => [miner.name, miner]));
+  for (const miner of next.miners) {
+    const was = before.get(miner.name);
+    if (miner.present && !was?.present) events.push({ event: 'miner-joined', name: miner.name });
+    if (!miner.present && was?.present) events.push({ event: 'miner-away', name: miner.name });
+    const rejected = miner.rejected - (was?.rejected ?? 0);
+    if (rejected > 0) events.push({ event: 'claims-rejected', name: miner.name, count: rejected });
+  }
+  const lastMerge = previous.merges[0]?.outerStep ?? -1;
+  for (const merge of [...next.merges].reverse()) {
+    if (merge.outerStep <= lastMerge) continue;
+    const { outerStep, fragment, version, learners: claims, tokens } = merge;
+    events.push({ event: 'merge', outerStep, fragment, version, claims, tokens });
+  }
+  const known = new Map(previous.releases.map((release) => [release.release, release]));
+  for (const { release, tokens, losses } of [...next.releases].reverse()) {
+    const was = known.get(release);
+    if (was === undefined) events.push({ event: 'release', release, tokens });
+    const isNew = Object.keys(losses).length > 0 && Object.keys(was?.losses ?? {}).length === 0;
+    if (isNew) events.push({ event: 'evaluation', release, losses });
+  }
+  return events;
+}
+
+export function progressEvent(network: NetworkView, elapsedMs: number): NetworkEvent {
+  return {
+    event: 'progress',
+    elapsedMs,
+    tokens: network.tokens,
+    tokensPerSecond: network.tokensPerSecond,
+    innerSteps: network.innerSteps,
+    trainingLoss: trainingLossOf(network),
+    shares: Object.fromEntries(network.miners.map((miner) => [miner.name, miner.share])),
+  };
+}
+
+export function formatEvent(event: NetworkEvent): string {
+  switch (event.event) {
+    case 'run':
+      return `run ${event.run.slice(0, 8)}: preset ${event.preset}, ${formatCount(event.parameters)} parameters`;
+    case 'process-started':
+      return `${event.name} started (process ${event.pid})`;
+    case 'process-crashed':
+      return `${event.name} ended unexpectedly (${event.how}); starting it again in ${event.retryInMs} ms`;
+    case 'miner-joined':
+      return `${event.name} joined`;
+    case 'miner-away':
+      return `${event.name} is away`;
+    case 'claims-rejected':
+      return `${event.name}: ${event.count} ${event.count === 1 ? 'claim' : 'claims'} rejected`;
+    case 'merge':
+      return `outer step ${event.outerStep}: fragment ${event.fragment} is version ${event.version}, from ${event.claims} claims over ${formatCount(event.tokens)} tokens`;
+    case 'release':
+      return `release ${event.release} at ${formatCount(event.tokens)} tokens`;
+    case 'evaluation':
+      return `release ${event.release}: held-out loss ${formatLoss(event.losses['held-out'])}, another source ${formatLoss(event.losses['held-out-other'])}`;
+    case 'progress': {
+      const shares = Object.entries(event.shares).map(([name, share]) => `${name} ${formatPercent(share)}`);
+      return `${formatDuration(event.elapsedMs)}: ${formatCount(event.tokens)} tokens counted, ${formatCount(event.tokensPerSecond)} tokens/s, ${formatCount(event.innerSteps)} inner steps, training loss ${formatLoss(event.trainingLoss)}; ${shares.join(', ')}`;
+    }
+    case 'ending':
+      return `ending: ${event.reason}`;
+  }
+}

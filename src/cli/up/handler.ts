@@ -1,0 +1,51 @@
+/** @file Does `accrete up`: exit code 0 only if the loss fell, a release was made and every miner has accepted work. */
+import { relative } from 'node:path';
+import type { Handler } from '../command.ts';
+import type { Io } from '../io.ts';
+import { parseUpOptions, type UpOptions } from './options.ts';
+import { newestRelease } from './releases.ts';
+import { openRunFolder, waitForPort } from './run-folder.ts';
+import { formatSummary, summarize } from './summary.ts';
+import { type Outcome, Supervisor } from './supervisor.ts';
+
+export const handle: Handler = async (settings, io) => {
+  const options = parseUpOptions(settings);
+  const folder = await openRunFolder(options);
+  try {
+    await waitForPort(options.port, io.stop);
+    const outcome = await new Supervisor(options, folder, io).run();
+    return tell(outcome, options, io);
+  } finally {
+    await folder.release();
+  }
+};
+
+function tell(outcome: Outcome, options: UpOptions, io: Io): number {
+  if (outcome.network === null) {
+    const sentence = outcome.failure ?? 'stopped before the network had started';
+    if (options.json) io.out(JSON.stringify({ timeMs: Date.now(), event: 'summary', problems: [sentence] }));
+    else io.err(`accrete: ${sentence}`);
+    return 1;
+  }
+  const checkpoint = newestRelease(options.dir);
+  const summary = summarize(outcome.network, { elapsedMs: outcome.elapsedMs, checkpoint, failure: outcome.failure });
+  if (options.json) {
+    io.out(JSON.stringify({ timeMs: Date.now(), event: 'summary', ...summary }));
+  } else {
+    for (const line of formatSummary(summary, nextCommands(checkpoint, options, io))) io.out(line);
+  }
+  return summary.problems.length === 0 ? 0 : 1;
+}
+
+function nextCommands(checkpoint: string | null, options: UpOptions, io: Io): string[] {
+  const resume = `./bin/accrete up --preset ${options.preset} --seed ${options.seed} --dir ${pathFor(options.dir, io)}     # trains on`;
+  if (checkpoint === null) return [resume];
+  return [`./bin/accrete generate --checkpoint ${pathFor(checkpoint, io)} --prompt "The people of"`, resume];
+}
+
+/** As short as it can be typed. */
+function pathFor(path: string, io: Io): string {
+  const short = relative(io.cwd, path);
+  const shown = short.startsWith('..') ? path : short || '.';
+  return /^[\w./-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", "'\\''")}'`;
+}

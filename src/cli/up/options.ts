@@ -1,0 +1,37 @@
+/** @file The options of `accrete up`. */
+import { UsageError } from '../../util/errors.ts';
+import type { Settings } from '../settings.ts';
+
+export interface UpOptions {
+  readonly preset: 'tiny' | 'nano' | 'small';
+  readonly miners: number;
+  readonly validators: number;
+  readonly dir: string;
+  readonly port: number;
+  readonly seed: number;
+  /** Null: no such end. */
+  readonly tokens: number | null;
+  readonly limitMs: number | null;
+  readonly json: boolean;
+}
+
+export function parseUpOptions(settings: Settings): UpOptions {
+  const tokens = settings.count('tokens', { min: 0, max: Number.MAX_SAFE_INTEGER });
+  const minutes = settings.number('minutes', { min: 0, max: 525_600 });
+  if (settings.isGiven('preset') && settings.text('preset') === 'quasar-preview') {
+    throw new UsageError(
+      '--preset: quasar-preview (16.6B parameters) does not train on one machine; expected tiny, nano or small',
+    );
+  }
+  return {
+    preset: settings.choice('preset', ['tiny', 'nano', 'small']),
+    miners: settings.count('miners', { min: 1, max: 64 }),
+    validators: settings.count('validators', { min: 1, max: 64 }),
+    dir: settings.path('dir'),
+    port: settings.count('port', { min: 1, max: 65_535 }),
+    seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
+    tokens: tokens === 0 ? null : tokens,
+    limitMs: minutes === 0 ? null : Math.round(minutes * 60_000),
+    json: settings.switch('json'),
+  };
+}
