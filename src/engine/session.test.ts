@@ -1,0 +1,114 @@
+/** @file Sessions: feeds in place, equal bits on threads, run-time sizes, and what is refused. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type TensorView, viewOf, zeros } from '../tensor/view.ts';
+import { EngineError } from './errors.ts';
+import { gradients } from './grad.ts';
+import { seededFloats } from './gradient-check.ts';
+import { GraphBuilder } from './graph.ts';
+import { runReference } from './reference.ts';
+import { openSession, type Session } from './session.ts';
+
+const rejectedCode = async (act: Promise<unknown>): Promise<string> => {
+  const error = await act.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  return error instanceof EngineError ? error.code : `${error}`;
+};
+
+const floats = (shape: readonly number[], seed: string): TensorView => seededFloats(shape, seed, [-1, 1]);
+
+/** y = x wᵀ over free sizes batch and time. */
+function freeSizes() {
+  const b = new GraphBuilder();
+  const x = b.input('x', ['batch', 'time', 4]);
+  const y = b.matmul(b.silu(x), b.param('w', [6, 4]), { transB: true });
+  b.param('unneeded', [1]);
+  b.output('heads', b.transpose(b.reshape(y, ['batch', 'time', 2, 3]), [0, 2, 1, 3]));
+  b.output('x', x);
+  return b.build();
+}
+
+let session: Session;
+beforeAll(async () => {
+  session = await openSession(freeSizes());
+});
+afterAll(() => session.release());
+
+test('free sizes are those of the feeds', async () => {
+  for (const [batch, time] of [
+    [2, 3],
+    [1, 7],
+  ] as const) {
+    const feeds = { x: floats([batch, time, 4], 'x'), w: floats([6, 4], 'w') };
+    const { heads } = await session.run(feeds, ['heads']);
+    expect(heads!.shape).toEqual([batch, 2, time, 3]);
+    const expected = runReference(freeSizes(), feeds, { precision: 'f32' }).heads!;
+    expected.data.forEach((value, i) => {
+      expect(heads!.data[i]).toBeCloseTo(Number(value), 5);
+    });
+  }
+});
+
+test('feeds may be views into WASM memory, and an input may be an output', async () => {
+  const memory = new WebAssembly.Memory({ initial: 1 });
+  const w = new Float32Array(memory.buffer, 256, 24).fill(0.5);
+  const x = new Float32Array(memory.buffer, 1024, 4).fill(2);
+  const results = await session.run({ x: viewOf(x, [1, 1, 4]), w: viewOf(w, [6, 4]) });
+  expect([...(results.x!.data as Float32Array)]).toEqual([2, 2, 2, 2]);
+  const silu = 2 / (1 + Math.exp(-2));
+  expect(results.heads!.data[0]).toBeCloseTo(4 * 0.5 * silu, 5);
+});
+
+test('feeds that do not fit are refused by name', async () => {
+  const good = { x: floats([1, 2, 4], 'x'), w: floats([6, 4], 'w') };
+  const cases: Record<string, [string, Record<string, TensorView>]> = {
+    missing: ['MISSING_FEED', { x: good.x }],
+    unknown: ['UNKNOWN_FEED', { ...good, z: good.x }],
+    shape: ['FEED_MISMATCH', { ...good, w: floats([4, 6], 'w') }],
+    rank: ['FEED_MISMATCH', { ...good, x: floats([2, 4], 'x') }],
+    dtype: ['FEED_MISMATCH', { ...good, w: zeros('i64', [6, 4]) }],
+    short: ['FEED_MISMATCH', { ...good, w: viewOf(new Float32Array(5), [6, 4]) }],
+  };
+  for (const [name, [code, feeds]] of Object.entries(cases))
+    expect(await rejectedCode(session.run(feeds)), name).toBe(code);
+  expect(await rejectedCode(session.run(good, ['nothing']))).toBe('UNKNOWN_OUTPUT');
+  expect((await session.run({ ...good, unneeded: floats([1], 'u') }, ['x'])).x!.shape).toEqual([1, 2, 4]);
+});
+
+test('a released session says so', async () => {
+  const closing = await openSession(freeSizes());
+  await closing.release();
+  expect(await rejectedCode(closing.run({}))).toBe('SESSION_CLOSED');
+});
+
+test('two threads give the same bits twice, with repeated rows in the embedding', async () => {
+  const b = new GraphBuilder();
+  const [table, w, g] = [b.param('table', [61, 48]), b.param('w', [61, 48]), b.param('g', [48])];
+  const x = b.rmsNorm(b.gather(table, b.input('ids', [512], 'i64')), g, 1e-6);
+  const loss = b.reduceMean(b.crossEntropy(b.matmul(x, w, { transB: true }), b.input('labels', [512], 'i64')));
+  b.output('loss', loss);
+  for (const [i, gradient] of gradients(b, loss, [table, w, g]).entries()) b.output(`d${i}`, gradient);
+  const graph = b.build();
+  const ids = viewOf(
+    BigInt64Array.from({ length: 512 }, (_, i) => BigInt((i * i) % 7)),
+    [512],
+  );
+  const labels = viewOf(
+    BigInt64Array.from({ length: 512 }, (_, i) => BigInt((i * 13) % 61)),
+    [512],
+  );
+  const feeds = { table: floats([61, 48], 'table'), w: floats([61, 48], 'w'), g: floats([48], 'g'), ids, labels };
+  const exact = runReference(graph, feeds, { precision: 'f64' });
+  const first = await openSession(graph, { threads: 2 });
+  const second = await openSession(graph, { threads: 2 });
+  const runs = [await first.run(feeds), await first.run(feeds), await second.run(feeds)];
+  await first.release();
+  await second.release();
+  for (const [name, { data }] of Object.entries(exact)) {
+    for (const run of runs) expect(run[name]!.data, name).toEqual(runs[0]![name]!.data);
+    data.forEach((value, i) => {
+      expect(runs[0]![name]!.data[i], `${name}[${i}]`).toBeCloseTo(Number(value), 5);
+    });
+  }
+});
