@@ -4,6 +4,7 @@
  * normalised and scaled. Exact: no assignment is dropped. Gradients flow through the weights, not through the choice.
  */
 import type { Tensor } from '../../engine/graph.ts';
+import { collectRows, dispatchRows, dispatchTables } from '../../engine/moe-dispatch.ts';
 import { mlp } from './mlp.ts';
 import { linear, type Scope } from './scope.ts';
 
@@ -18,8 +19,9 @@ export interface Routing {
 export function moe(scope: Scope, x: Tensor, prefix: string): Tensor {
   const { g, config } = scope;
   const routing = route(scope, x, prefix);
-  scope.report(`${prefix}.gate.expert_bias`, g.reduceSum(g.oneHot(routing.experts, config.num_experts), [0, 1]));
-  const routed = routedByGather(scope, x, routing, prefix);
+  // Below this many rows the dispatch would read mostly matrices of experts that nobody chose.
+  const isFew = scope.batch * scope.time * config.num_experts_per_tok < config.num_experts;
+  const routed = isFew ? routedByGather(scope, x, routing, prefix) : routedByDispatch(scope, x, routing, prefix);
   return config.num_shared_experts === 0 ? routed : g.add(routed, mlp(scope, x, `${prefix}.shared_experts`));
 }
 
@@ -47,6 +49,7 @@ function routedByGather(scope: Scope, x: Tensor, { experts, weights }: Routing, 
   const { g, config } = scope;
   const { hidden_size: h, num_experts_per_tok: K } = config;
   const rows = x.shape[0]!;
+  scope.report(`${prefix}.gate.expert_bias`, g.reduceSum(g.oneHot(experts, config.num_experts), [0, 1]));
   const wide = g.expand(g.reshape(x, [rows, 1, 1, h]), [rows, K, 1, h]);
   const y = expertMlp(
     scope,
@@ -55,6 +58,17 @@ function routedByGather(scope: Scope, x: Tensor, { experts, weights }: Routing, 
     g.gather(scope.param(`${prefix}.experts_w3`), experts),
   );
   return g.reduceSum(g.mul(g.reshape(y, [rows, K, h]), g.reshape(weights, [rows, K, 1])), 1);
+}
+
+/** Tokens sorted into the slots of their experts: one batched product over all experts. */
+function routedByDispatch(scope: Scope, x: Tensor, { experts, weights }: Routing, prefix: string): Tensor {
+  const { g, config } = scope;
+  const tables = dispatchTables(g, experts, config.num_experts);
+  scope.report(`${prefix}.gate.expert_bias`, g.cast(tables.load, 'f32'));
+  const w12 = scope.param(`${prefix}.experts_w12`);
+  const y = expertMlp(scope, dispatchRows(g, x, tables), w12, scope.param(`${prefix}.experts_w3`));
+  const collected = collectRows(g, y, tables); // (rows, K, hidden)
+  return g.reduceSum(g.mul(collected, g.reshape(weights, [...weights.shape, 1])), 1);
 }
 
 /** (.., n, hidden) by experts_w12 (.., hidden, 2I) and experts_w3 (.., I, hidden): gate and up side by side. */
