@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { formatBytes } from '../output.ts';
+import { corpusDir } from '../paths.ts';
 import type { DoctorOptions } from './options.ts';
 
 export interface Finding {
@@ -82,16 +83,12 @@ async function checkEngine(): Promise<Finding> {
   }
 }
 
+/** Of the default preset; another one is prepared by `accrete up` when it is asked for. */
 async function checkCorpus(): Promise<Finding> {
   const { describeCorpus } = await import('../../data/prepared.ts');
-  const corpus = await describeCorpus();
-  if (corpus.ready) return ok('text corpus', `${corpus.sources} sources, ${formatBytes(corpus.sizeBytes)}`);
-  return {
-    name: 'text corpus',
-    state: 'warning',
-    found: corpus.reason,
-    advice: 'npm run setup (or wait: the first start prepares it)',
-  };
+  const corpus = describeCorpus(corpusDir);
+  if (corpus.ready) return ok('text corpus', `${corpus.sources} sources, ${formatBytes(corpus.sizeBytes)} of tokens`);
+  return { name: 'text corpus', state: 'missing', found: corpus.reason, advice: 'npm run setup' };
 }
 
 async function checkPort(port: number): Promise<Finding> {

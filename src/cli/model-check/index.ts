@@ -7,6 +7,6 @@ export const modelCheck: CommandDeclaration = {
     'Run one case of golden vectors (config, parameters, inputs, expected logits, loss and gradients) and print every error; exit 1 over the tolerances of its expected.json.',
   argument: { name: 'DIR', description: 'folder of one case' },
   options: [],
-  example: './bin/accrete model check tests/vectors/quasar_long/hybrid',
+  example: './bin/accrete model check tests/vectors/quasar_long/hybrid_short',
   load: () => import('./handler.ts'),
 };

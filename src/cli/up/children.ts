@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { program } from '../paths.ts';
 import type { ProcessView } from './view.ts';
 
 export interface ChildSpec {
@@ -35,7 +35,6 @@ interface Child {
   isStopping: boolean;
 }
 
-const program = fileURLToPath(new URL('../../../bin/accrete', import.meta.url));
 const firstBackOffMs = 250;
 const longestBackOffMs = 10_000;
 /** A child that lived this long starts its back-off anew. */
