@@ -32,7 +32,10 @@ const systemSentences: Readonly<
     `nothing answers at ${e.address ?? 'the address'}:${e.port ?? '?'}; is the network running there? check the URL`,
   ENOTFOUND: () => 'the host name of the URL is not known; check the URL',
   ERR_DLOPEN_FAILED: (e) => `a native package does not load (${e.message}); type: accrete doctor`,
-  ERR_MODULE_NOT_FOUND: (e) => `a package is missing (${e.message.split('\n')[0]}); type: npm run setup`,
+  ERR_MODULE_NOT_FOUND: (e) =>
+    e.message.startsWith('Cannot find package')
+      ? `a package is missing (${e.message.split(' imported')[0]}); type: npm run setup`
+      : `a file of this clone is missing (${e.message.split(' imported')[0]}); type: git status`,
 };
 
 const operatorMistakes = new Set(['EADDRINUSE']);
