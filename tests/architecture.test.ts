@@ -39,6 +39,9 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'cli/*': ['node:*'],
   'cli/main.ts': ['commander'],
   'cli/log.ts': ['pino'],
+  'data/tokenizer.ts': ['@huggingface/tokenizers'],
+  'data/prepare-corpus.ts': ['node:*'],
+  'data/prepared.ts': ['node:*'],
 };
 
 /** Parsing at an edge is allowed everywhere; hashes and signatures only in the protocol. */

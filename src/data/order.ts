@@ -6,6 +6,7 @@ import { assert } from '../util/errors.ts';
 import { DataError } from './errors.ts';
 import { drawAt, layOutCycle, type MixtureCycle } from './mixture.ts';
 import { permutationKey, permute } from './permutation.ts';
+import type { SequenceRequest } from './shards.ts';
 
 export interface OrderOptions {
   /** The manifest's seed (hex). */
@@ -54,6 +55,14 @@ export function sequenceAt(order: DataOrder, position: number): OrderedSequence 
   const size = order.sizes[index]!;
   const pass = Math.floor(draw / size);
   return { source, sequenceIndex: permute(passKey(order, source, pass), size, draw % size), pass };
+}
+
+/** Which training text the positions of a lease or a trace stand for, `length` tokens each. */
+export function requestsOf(order: DataOrder, positions: Iterable<number>, length: number): SequenceRequest[] {
+  return Array.from(positions, (position) => {
+    const { source, sequenceIndex } = sequenceAt(order, position);
+    return { stage: 'train', source, sequenceIndex, length };
+  });
 }
 
 function passKey(order: DataOrder, source: string, pass: number): Uint8Array {

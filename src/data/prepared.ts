@@ -1,11 +1,15 @@
 /** @file Reads a prepared corpus from its folder: catalog, tokenizer and shards, each checked against the catalog. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { artifactOf } from '../protocol/artifact.ts';
 import { type Catalog, parseCatalog } from './catalog.ts';
 import { DataError } from './errors.ts';
 import { decodeShard, type TokenIds } from './shards.ts';
 import { Tokenizer } from './tokenizer.ts';
+
+/** Where the set-up of a clone puts the corpus: a folder a preset. */
+export const CORPUS_DIR: string = fileURLToPath(new URL('../../.accrete/corpus', import.meta.url));
 
 /** Largest catalog that is read. */
 const MAX_CATALOG_BYTES = 64 << 20;
@@ -73,4 +77,20 @@ export function loadCorpus(corpusDir: string, preset: string): Corpus {
     ]),
   );
   return { dir: corpusDir, catalog, tokenizer, loaded };
+}
+
+export type CorpusDescription =
+  | { readonly ready: true; readonly sources: number; readonly sizeBytes: number }
+  | { readonly ready: false; readonly reason: string };
+
+/** What is prepared of a preset, for people; reads the catalog alone. */
+export function describeCorpus(corpusDir: string = CORPUS_DIR, preset = 'nano'): CorpusDescription {
+  try {
+    const { shards } = loadCatalog(corpusDir, preset);
+    const sizeBytes = shards.reduce((sum, shard) => sum + shard.artifact.sizeBytes, 0);
+    return { ready: true, sources: new Set(shards.map((shard) => shard.source)).size, sizeBytes };
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return { ready: false, reason: error.message };
+  }
 }

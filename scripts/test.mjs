@@ -1,0 +1,70 @@
+/**
+ * @file `npm test`: type check, lint, then the tests of src/ and of tests/. The very last line is
+ * `N passed, N failed, N skipped`; type check and lint count as one test each. Exit code 1 on any failure.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+function run(title, script, args) {
+  const startMs = performance.now();
+  console.log(`\n== ${title}`);
+  const result = spawnSync(process.execPath, [join(root, 'node_modules', script), ...args], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  if (result.error) console.error(`${title}: ${result.error.message}`);
+  const isFine = result.status === 0;
+  console.log(`== ${title}: ${isFine ? 'fine' : 'FAILED'} in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+  return isFine;
+}
+
+function check(title, script, args) {
+  if (run(title, script, args)) total.passed++;
+  else total.failed++;
+}
+
+function runTests(title, dir) {
+  const scratch = mkdtempSync(join(tmpdir(), 'accrete-test-'));
+  const file = join(scratch, 'report.json');
+  try {
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+    const isFine = run(title, 'vitest/vitest.mjs', ['run', '--dir', dir, ...reporters]);
+    const failed = count(file);
+    // A crash, an error outside of any test, or a file that does not load fails no test by itself.
+    if (!isFine && failed === 0) total.failed++;
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function count(file) {
+  let report;
+  try {
+    report = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    console.error(`no test report: ${error.message}`);
+    return 0;
+  }
+  const suitesThatDidNotLoad = report.testResults.filter(
+    (suite) => suite.status === 'failed' && suite.assertionResults.length === 0,
+  ).length;
+  const failed = report.numFailedTests + suitesThatDidNotLoad;
+  total.passed += report.numPassedTests;
+  total.failed += failed;
+  total.skipped += report.numPendingTests + report.numTodoTests;
+  return failed;
+}
+
+check('type check', 'typescript/bin/tsc', ['-p', '.']);
+check('lint', '@biomejs/biome/bin/biome', ['check', '--error-on-warnings']);
+runTests('unit tests', 'src');
+runTests('tests of the whole', 'tests');
+
+console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed === 0 ? 0 : 1;
