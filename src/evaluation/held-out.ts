@@ -1,0 +1,43 @@
+/** @file Loss on text that is never trained on: held-out documents of the training sources, and another source. */
+import { evenlySpaced, type LoadedShards, readSequence, type Sequence, type Stage } from '../data/shards.ts';
+import type { Params } from '../model/quasar-long/init.ts';
+import type { Shard } from '../protocol/manifest.ts';
+import { type Evaluator, meanLoss } from './evaluator.ts';
+
+export const heldOutStages = ['held-out', 'held-out-other'] as const satisfies readonly Stage[];
+export type HeldOutStage = (typeof heldOutStages)[number];
+
+export interface HeldOutOptions {
+  readonly shards: readonly Shard[];
+  readonly loaded: LoadedShards;
+  readonly seqLen: number;
+  /** Sequences of each stage; fewer where a stage holds fewer. */
+  readonly sequences: number;
+  readonly endOfText: number;
+  /** A phase's mixture: how training sources share the held-out sequences. */
+  readonly mixture: Readonly<Record<string, number>>;
+}
+
+/** The same sequences for everybody: evenly spaced over each source. Stages without shards are left out. */
+export function heldOutSequences(options: HeldOutOptions): ReadonlyMap<HeldOutStage, readonly Sequence[]> {
+  const { shards, loaded, seqLen: length, sequences: count, endOfText, mixture } = options;
+  const stages = new Map<HeldOutStage, readonly Sequence[]>();
+  for (const stage of heldOutStages) {
+    const shares = stage === 'held-out' ? { shares: mixture } : {};
+    const requests = evenlySpaced(shards, { stage, length, count, ...shares });
+    const rows = requests.map((request) => readSequence(shards, loaded, { ...request, endOfText }));
+    if (rows.length > 0) stages.set(stage, rows);
+  }
+  return stages;
+}
+
+/** Mean loss (nats a token) of each stage. */
+export async function heldOutLosses(
+  evaluator: Evaluator,
+  params: Params,
+  stages: ReadonlyMap<HeldOutStage, readonly Sequence[]>,
+): Promise<Readonly<Record<string, number>>> {
+  const losses: Record<string, number> = {};
+  for (const [stage, rows] of stages) losses[stage] = meanLoss(await evaluator.sequenceLosses(params, rows));
+  return losses;
+}

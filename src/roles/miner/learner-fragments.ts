@@ -1,0 +1,83 @@
+/**
+ * @file What a learner keeps for each fragment beside its parameters, and the two moves of synchronising: a claim hands
+ * out what was learned since the last one, a take-in swaps the ground under it. Plain arrays; each element is computed
+ * in float64 and rounded once, so that a replay gets the same bits.
+ */
+import type { CodecName } from '../../merge/codecs/codec.ts';
+import { encodeFragment } from '../../merge/codecs/fragment-file.ts';
+import type { Fragment, FragmentPlan } from '../../merge/fragment-plan.ts';
+import {
+  checkFragmentValues,
+  emptyFragment,
+  type FragmentValues,
+  packFragment,
+  type TensorAccess,
+  unpackFragment,
+} from '../../merge/fragment-values.ts';
+
+export class LearnerFragments {
+  readonly #plan: FragmentPlan;
+  readonly #access: TensorAccess;
+  readonly #codec: CodecName;
+  /** Per fragment: Θ of the version last taken in, or θ at the last claim, whichever is later. */
+  readonly #anchors: FragmentValues[];
+  /** Per fragment: what the codec lost of the last claim (error feedback). */
+  readonly #residues: Float32Array[];
+
+  /** `access` gives live tensors; their values now are the first anchors. */
+  constructor(plan: FragmentPlan, access: TensorAccess, codec: CodecName) {
+    this.#plan = plan;
+    this.#access = access;
+    this.#codec = codec;
+    this.#anchors = plan.fragments.map((fragment) => packFragment(fragment, access));
+    this.#residues = plan.fragments.map((fragment) => new Float32Array(fragment.elementCount));
+  }
+
+  /**
+   * Δ = anchor − θ + residue; residue ← Δ − decode(encode(Δ)); anchor ← θ. The selection bias travels as it is.
+   * @throws CodecError NOT_FINITE, OUT_OF_RANGE
+   */
+  claim(id: number): Uint8Array {
+    const fragment = this.#fragment(id);
+    const now = packFragment(fragment, this.#access);
+    const anchor = this.#anchors[id]!.params;
+    const residue = this.#residues[id]!;
+    const delta = new Float32Array(fragment.elementCount);
+    for (let i = 0; i < delta.length; i++) delta[i] = anchor[i]! - now.params[i]! + residue[i]!;
+    const encoded = encodeFragment(this.#codec, fragment, { params: delta, selectionBias: now.selectionBias });
+    this.#residues[id] = encoded.residue;
+    this.#anchors[id] = now;
+    return encoded.bytes;
+  }
+
+  /** θ ← Θ + (θ − anchor); anchor ← Θ. The optimiser's moments stay. */
+  takeIn(id: number, published: FragmentValues): void {
+    const fragment = this.#fragment(id);
+    checkFragmentValues(fragment, published);
+    const now = packFragment(fragment, this.#access);
+    shift(now.params, published.params, this.#anchors[id]!.params);
+    shift(now.selectionBias, published.selectionBias, this.#anchors[id]!.selectionBias);
+    unpackFragment(fragment, now, this.#access);
+    this.#anchors[id] = copyOf(fragment, published);
+  }
+
+  /** Anchors and residues, for a state root. */
+  state(): readonly Float32Array[] {
+    return [...this.#anchors.flatMap(({ params, selectionBias }) => [params, selectionBias]), ...this.#residues];
+  }
+
+  #fragment(id: number): Fragment {
+    return this.#plan.fragments[id]!;
+  }
+}
+
+function shift(theta: Float32Array, published: Float32Array, anchor: Float32Array): void {
+  for (let i = 0; i < theta.length; i++) theta[i] = published[i]! + (theta[i]! - anchor[i]!);
+}
+
+function copyOf(fragment: Fragment, { params, selectionBias }: FragmentValues): FragmentValues {
+  const copy = emptyFragment(fragment);
+  copy.params.set(params);
+  copy.selectionBias.set(selectionBias);
+  return copy;
+}
