@@ -1,0 +1,106 @@
+/** @file Cached decoding equals the full forward pass; sampling follows its options. */
+import { describe, expect, it } from 'vitest';
+import { openSession } from '../../engine/session.ts';
+import { Rng } from '../../util/rng.ts';
+import { feedParams, feedTokens } from './feeds.ts';
+import { generate, openDecoder } from './generate.ts';
+import { buildLogitsGraph } from './graphs.ts';
+import { initParams } from './init.ts';
+import { presetConfig } from './presets.ts';
+import { sampleToken } from './sampling.ts';
+
+// The rotation stops at position 40, so that both sides of the rule are decoded.
+const config = presetConfig('tiny', { nope_after_position: 40 });
+
+/** Initial values, scaled up until tokens and branches matter to the logits. */
+function livelyParams(seed: number) {
+  const params = initParams(config, seed);
+  for (const [name, values] of params)
+    if (/weight$|experts/.test(name) && !name.includes('norm'))
+      values.forEach((value, i) => void (values[i] = value * 3));
+  return params;
+}
+
+describe('cached decoding', () => {
+  it('gives the logits of the full forward pass', async () => {
+    const params = livelyParams(5);
+    const rng = new Rng(1);
+    const ids = Array.from({ length: 77 }, () => rng.below(config.vocab_size));
+    const full = await openSession(buildLogitsGraph(config, { batch: 1, seqLen: 77, packed: false }));
+    const tokens = feedTokens(ids, [1, 77]);
+    const { logits } = await full.run({ ...feedParams(config, params), input_ids: tokens, position_ids: tokens });
+    await full.release();
+    const reference = logits!.data as Float32Array;
+    const spread = Math.max(...reference) - Math.min(...reference);
+    expect(spread).toBeGreaterThan(1);
+
+    const decoder = await openDecoder(config, params);
+    try {
+      // A block of 32, single tokens, a block after them, single tokens again.
+      const parts = [await decoder.feed(ids.slice(0, 35)), await decoder.feed(ids.slice(35))];
+      const cached = Float32Array.from(parts.flatMap((part) => [...part]));
+      const worst = cached.reduce((max, value, i) => Math.max(max, Math.abs(value - reference[i]!)), 0);
+      expect(worst).toBeLessThan(1e-4);
+      decoder.reset();
+      const again = await decoder.feed(ids.slice(0, 3));
+      expect([...again.subarray(0, 9)].map((v) => v.toFixed(3))).toEqual(
+        [...reference.subarray(0, 9)].map((v) => v.toFixed(3)),
+      );
+    } finally {
+      await decoder.release();
+    }
+  });
+
+  it('continues a prompt, the same for the same seed', async () => {
+    const decoder = await openDecoder(config, livelyParams(5));
+    try {
+      const run = async (seed: number) => {
+        decoder.reset();
+        const ids: number[] = [];
+        for await (const id of generate(decoder, [5, 6], {
+          maxTokens: 12,
+          temperature: 1,
+          topK: 20,
+          seed,
+          stopIds: [],
+        }))
+          ids.push(id);
+        return ids;
+      };
+      const first = await run(1);
+      expect(first).toHaveLength(12);
+      expect(await run(1)).toEqual(first);
+      expect(await run(2)).not.toEqual(first);
+      expect(decoder.length).toBe(13);
+      await expect(decoder.feed([config.vocab_size])).rejects.toMatchObject({ code: 'BAD_INPUT' });
+      await expect(
+        generate(decoder, [], { maxTokens: 1, temperature: 0, topK: 0, seed: 1 }).next(),
+      ).rejects.toMatchObject({
+        code: 'BAD_INPUT',
+      });
+    } finally {
+      await decoder.release();
+    }
+  });
+});
+
+describe('sampleToken', () => {
+  const logits = Float32Array.of(0, 3, 1, 3, 2, -1, -2, -3, -4, -5);
+  it('is greedy at temperature 0, the lower id of a tie', () => {
+    expect(sampleToken(logits, { temperature: 0, topK: 0 }, new Rng(1))).toBe(1);
+  });
+  it('keeps to the k best and to their odds', () => {
+    const rng = new Rng(2);
+    const counts = new Map<number, number>();
+    for (let i = 0; i < 3000; i++) {
+      const id = sampleToken(logits, { temperature: 1, topK: 3 }, rng);
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+    }
+    expect([...counts.keys()].sort()).toEqual([1, 3, 4]);
+    const odds = Math.E / (2 * Math.E + 1);
+    expect(counts.get(1)! / 3000).toBeCloseTo(odds, 1);
+    expect(new Set(Array.from({ length: 500 }, () => sampleToken(logits, { temperature: 5, topK: 0 }, rng))).size).toBe(
+      10,
+    );
+  });
+});
