@@ -6,7 +6,7 @@ import { Rng } from '../util/rng.ts';
 import { planFragments } from './fragment-plan.ts';
 import { emptyFragment } from './fragment-values.ts';
 import { type MergeClaim, type MergeInput, mergeFragment } from './merge-fragment.ts';
-import { pieceElements, sumOfSquares, weightedMedian } from './norms.ts';
+import { pieceElements, sumOfSquares, type WeightedNorm, weightedMedian } from './norms.ts';
 import { splitEmbeddings } from './rules.ts';
 import { sharedStaging } from './staging.ts';
 
@@ -25,6 +25,7 @@ const random = (rng: Rng, length: number, scale = 1): Float32Array =>
 
 function claim(rng: Rng, fields: Partial<MergeClaim> = {}): MergeClaim {
   return {
+    id: `claim ${rng.uint32()}`,
     hotkey: `5F${rng.below(1e6)}`,
     learner: `m${rng.below(1e6)}`,
     tokens: 1 + rng.below(10_000),
@@ -43,7 +44,7 @@ function inputOf(rng: Rng, claims: readonly MergeClaim[], fields: Partial<MergeI
     momentum: random(rng, n, 0.1),
     claims,
     rule: 'mean',
-    outer: { kind: 'nesterov', learningRate: 0.7, momentum: 0.9 },
+    outer: { learningRate: 0.7, momentum: 0.9 },
     clip: { multiple: 3, smallCohort: 3 },
     recentNorms: [],
     ...fields,
@@ -97,17 +98,16 @@ describe('mergeFragment', () => {
       for (const array of [theta.params, theta.selectionBias, momentum]) hash.update(array);
       return hash.digest('hex').slice(0, 16);
     });
-    expect(digests).toEqual(['bf4bf7f6958d2869', 'ee8c1119f074910f']);
+    expect(digests).toEqual(['e0fa812e3beb8b0a', 'eb861376cb9dd4e6']);
   });
 
   it('rda: norm is the mean norm, direction that of the mean unit vector; embeddings averaged', () => {
     const rng = new Rng(6);
     const claims = [claim(rng), claim(rng), claim(rng)];
     const zero = { theta: emptyFragment(fragment), momentum: new Float32Array(n) };
-    const outer = { kind: 'nesterov', learningRate: 1, momentum: 0 } as const;
-    const clip = { multiple: 1e9, smallCohort: 3 };
+    const outer = { learningRate: 1, momentum: 0 };
     const [rda, mean] = (['rda', 'mean'] as const).map((rule) =>
-      mergeFragment(inputOf(rng, claims, { ...zero, outer, rule, clip })),
+      mergeFragment(inputOf(rng, claims, { ...zero, outer, rule, clip: { multiple: 1e9, smallCohort: 3 } })),
     );
     const { embedding, other } = splitEmbeddings(fragment);
     expect([embedding, other]).toEqual([[{ from: 0, to: 63 }], [{ from: 63, to: n }]]);
@@ -139,7 +139,7 @@ describe('mergeFragment', () => {
     expect(merged[1]!.clippedNorm).toBe(merged[1]!.norm);
     expect(merged[2]!.clippedNorm / merged[0]!.norm).toBeCloseTo(3, 9);
     expect(cohort).toEqual({ norm: merged[0]!.norm / 2, tokens: 30 });
-    const alone = (recentNorms: MergeInput['recentNorms']) =>
+    const alone = (recentNorms: readonly WeightedNorm[]) =>
       mergeFragment(inputOf(rng, [claims[2]!], { recentNorms })).claims[0]!;
     expect(alone([]).clippedNorm).toBe(alone([]).norm);
     expect(alone([cohort]).clippedNorm / merged[0]!.norm).toBeCloseTo(3, 9);

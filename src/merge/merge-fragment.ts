@@ -21,6 +21,8 @@ export const maxClaims = 4096;
 export const recentMerges = 8;
 
 export interface MergeClaim {
+  /** Names the claim; unique in a merge. */
+  readonly id: string;
   readonly hotkey: string;
   readonly learner: string;
   /** Counted tokens; positive. */
@@ -42,11 +44,12 @@ export interface MergeInput {
   readonly rule: MergeRule;
   readonly outer: OuterOptions;
   readonly clip: ClipOptions;
-  /** `cohort` of this fragment's merges so far, oldest first; the last 8 count. */
+  /** `cohort` of this fragment's merges so far, oldest first; the last 8 count. Asked when the cohort is small. */
   readonly recentNorms: readonly WeightedNorm[];
 }
 
 export interface MergedClaim {
+  readonly id: string;
   readonly hotkey: string;
   readonly learner: string;
   readonly staleness: number;
@@ -55,6 +58,8 @@ export interface MergedClaim {
   /** Of the whole pseudo-gradient, before and after clipping. */
   readonly norm: number;
   readonly clippedNorm: number;
+  /** norm / √(inner steps) */
+  readonly normPerStep: number;
 }
 
 export interface MergeResult {
@@ -67,8 +72,7 @@ export interface MergeResult {
 }
 
 /**
- * Leaves its input as it is. @throws MergeError NO_CLAIMS, TOO_MANY_CLAIMS, DUPLICATE_CLAIM (same hotkey, learner and
- * staleness), WRONG_LENGTH, BAD_WEIGHT, NOT_FINITE (in a claim, or an overflow of the outer step)
+ * Leaves its input as it is. @throws MergeError NO_CLAIMS, TOO_MANY_CLAIMS, DUPLICATE_CLAIM (an id twice), WRONG_LENGTH, BAD_WEIGHT, NOT_FINITE (in a claim, or an overflow of the outer step)
  */
 export function mergeFragment(input: MergeInput, staging: Staging = sharedStaging()): MergeResult {
   const { fragment, theta, momentum, rule } = input;
@@ -92,13 +96,15 @@ export function mergeFragment(input: MergeInput, staging: Staging = sharedStagin
   for (const segment of segments) applySegment(blocks, segment, result.theta.params, result.momentum, input.outer);
   return {
     ...result,
-    claims: claims.map(({ hotkey, learner, staleness }, m) => ({
+    claims: claims.map(({ id, hotkey, learner, staleness }, m) => ({
+      id,
       hotkey,
       learner,
       staleness,
       share: weighed[m]!.share,
       norm: norms[m]!,
       clippedNorm: norms[m]! * clips[m]!,
+      normPerStep: perStep[m]!.norm,
     })),
     cohort: { norm: weightedMedian(perStep), tokens: claims.reduce((sum, { tokens }) => sum + tokens, 0) },
   };
@@ -106,17 +112,20 @@ export function mergeFragment(input: MergeInput, staging: Staging = sharedStagin
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** By hotkey, then learner name (UTF-16 code units); of one learner's claims the older first. */
+/** By hotkey, then learner name (UTF-16 code units); of one learner's claims the staler first, then by id. */
 function inMergeOrder(claims: readonly MergeClaim[]): MergeClaim[] {
   if (claims.length === 0) throw new MergeError('NO_CLAIMS', 'a merge needs at least one claim');
   if (claims.length > maxClaims)
     throw new MergeError('TOO_MANY_CLAIMS', `${claims.length} claims; at most ${maxClaims} merge at once`);
   const compare = (a: MergeClaim, b: MergeClaim): number =>
-    compareText(a.hotkey, b.hotkey) || compareText(a.learner, b.learner) || b.staleness - a.staleness;
+    compareText(a.hotkey, b.hotkey) ||
+    compareText(a.learner, b.learner) ||
+    b.staleness - a.staleness ||
+    compareText(a.id, b.id);
   const sorted = [...claims].sort(compare);
   sorted.forEach((claim, i) => {
     if (i > 0 && compare(sorted[i - 1]!, claim) === 0)
-      throw new MergeError('DUPLICATE_CLAIM', `${claim.hotkey} ${claim.learner} has two claims in this merge`);
+      throw new MergeError('DUPLICATE_CLAIM', `claim ${claim.id} of ${claim.hotkey} ${claim.learner} is there twice`);
   });
   return sorted;
 }

@@ -4,7 +4,7 @@
  * range's start and are independent, so they may be computed in parallel.
  */
 import type { Region } from '../tensor/kernels/memory.ts';
-import type { Staging } from './staging.ts';
+import { type Staging, sharedStaging } from './staging.ts';
 
 /** float32 numbers in a 4 MiB piece. */
 export const pieceElements = 1_048_576;
@@ -51,6 +51,11 @@ export function sumOfSquares(staging: Staging, x: Float32Array, range: Range = {
     view.set(x.subarray(from, to));
     staging.kernels.sumSquares(block.byteOffset, to - from, lanes.byteOffset);
   });
+}
+
+/** ‖Δ‖ of a packed fragment, as a merge computes it. */
+export function pseudoGradientNorm(params: Float32Array, staging: Staging = sharedStaging()): number {
+  return Math.sqrt(sumOfSquares(staging, params));
 }
 
 export interface WeightedNorm {

@@ -5,7 +5,6 @@
 import type { Kernels } from '../tensor/kernels/memory.ts';
 
 export interface OuterOptions {
-  readonly kind: 'nesterov';
   /** η */
   readonly learningRate: number;
   /** μ */
