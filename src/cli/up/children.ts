@@ -45,9 +45,15 @@ export class Children {
   readonly #children = new Map<string, Child>();
   readonly #logDir: string;
   readonly #onEvent: (event: ChildEvent) => void;
+  readonly #program: string;
 
-  constructor(options: { readonly logDir: string; readonly onEvent: (event: ChildEvent) => void }) {
+  constructor(options: {
+    readonly logDir: string;
+    readonly onEvent: (event: ChildEvent) => void;
+    readonly program?: string;
+  }) {
     this.#logDir = options.logDir;
+    this.#program = options.program ?? program;
     this.#onEvent = options.onEvent;
   }
 
@@ -86,7 +92,7 @@ export class Children {
   #launch(child: Child): void {
     const { spec } = child;
     const log = openSync(this.logPath(spec.name), 'a');
-    const launched = spawn(process.execPath, [program, ...spec.args], {
+    const launched = spawn(process.execPath, [this.#program, ...spec.args], {
       stdio: ['pipe', log, log],
       detached: true,
       env: { ...process.env, ACCRETE_SUPERVISED: '1' },

@@ -78,8 +78,8 @@ function minerTable(frame: ViewFrame, colors: Colors): string[] {
 }
 
 function stateOf(present: boolean, process: ViewFrame['processes'][number] | undefined): string {
-  const restarts = process !== undefined && process.restarts > 0 ? `restarted ${process.restarts}×` : '';
-  if (process?.state === 'waiting') return 'restarting';
+  const restarts = process !== undefined && process.restarts > 0 ? `↻ ${process.restarts}` : '';
+  if (process?.state === 'waiting') return 'starting';
   return present ? restarts : 'away';
 }
 
