@@ -226,6 +226,16 @@ export const gradRules: { readonly [P in Primitive]: GradRule<P> } = {
     sumTo(b, b.where(mask!, 0, dy!), z!.shape),
   ],
   matmul,
+  groupedMatmul: (b, { inputs: [x, W, sizes], attrs: { transB } }, [dy]) => [
+    b.groupedMatmul(dy!, W!, sizes!, { transB: !transB }),
+    transB ? b.groupedOuter(dy!, x!, sizes!) : b.groupedOuter(x!, dy!, sizes!),
+    null,
+  ],
+  groupedOuter: (b, { inputs: [x, y, sizes] }, [dW]) => [
+    b.groupedMatmul(y!, dW!, sizes!, { transB: true }),
+    b.groupedMatmul(x!, dW!, sizes!),
+    null,
+  ],
   reduceSum: (b, { inputs: [x], attrs: { axes } }, [dy]) => [b.expand(withReducedAxes(b, dy!, x!, axes), x!.shape)],
   reduceMax: reduceExtreme,
   reduceMin: reduceExtreme,

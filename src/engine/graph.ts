@@ -208,6 +208,27 @@ export class GraphBuilder {
     return this.#one('matmul', { transA, transB, alpha }, [a, b], [...batch, m, n], a.dtype);
   }
 
+  /**
+   * Rows of x [M, k] in E consecutive groups of `sizes` [E] i64 rows (run-time values, zeros allowed, sum M): group e is
+   * multiplied by W[e], W [E, k, n], or by its transpose with `transB`, W [E, n, k]. Result [M, n].
+   */
+  groupedMatmul(x: Tensor, W: Tensor, sizes: Tensor, options: { transB?: boolean } = {}): Tensor {
+    const { transB = false } = options;
+    this.#integers('groupedMatmul', sizes);
+    const [k, n] = this.#lastTwo(W.shape, transB);
+    if (x.shape.length !== 2 || W.shape.length !== 3 || k !== x.shape[1] || !equalShapes(sizes.shape, [W.shape[0]!]))
+      throw this.#mismatch('groupedMatmul', x.shape, W.shape, 'expected [M, k], [E, k, n] and [E]');
+    return this.#one('groupedMatmul', { transB }, [x, W, sizes], [x.shape[0]!, n], x.dtype);
+  }
+
+  /** x[group]ᵀ y[group] for each of the same groups: x [M, k], y [M, n] → [E, k, n]; zeros for an empty group. */
+  groupedOuter(x: Tensor, y: Tensor, sizes: Tensor): Tensor {
+    this.#integers('groupedOuter', sizes);
+    if (x.shape.length !== 2 || y.shape.length !== 2 || x.shape[0] !== y.shape[0])
+      throw this.#mismatch('groupedOuter', x.shape, y.shape, 'expected [M, k] and [M, n]');
+    return this.#one('groupedOuter', {}, [x, y, sizes], [sizes.shape[0]!, x.shape[1]!, y.shape[1]!], x.dtype);
+  }
+
   /** Sum over `axes` (all by default). */
   reduceSum(x: Tensor, axes?: number | readonly number[], keepDims = false): Tensor {
     return this.#reduce('reduceSum', x, axes, keepDims);

@@ -42,6 +42,38 @@ function emitShape(w: OnnxWriter, shape: Shape, symbols: readonly string[], size
   return parts.length === 1 ? parts[0]! : w.op('Concat', parts, { axis: 0 });
 }
 
+/** The groups of rows, cut where the run-time sizes say. */
+function emitGroups(w: OnnxWriter, x: string, sizes: string, count: number): string[] {
+  if (count === 1) return [x];
+  const parts = Array.from({ length: count }, () => w.freshName());
+  w.opInto('Split', [x, sizes], { axis: 0 }, parts);
+  return parts;
+}
+
+const groupedMatmul: EmitRule<'groupedMatmul'> = ({ w, inputs, outputs }, { attrs: { transB }, inputs: tensors }) => {
+  const [x, W, sizes] = inputs as [string, string, string];
+  const count = Number(tensors[1]!.shape[0]);
+  const matrices = w.once(`matrices of ${W}`, () => {
+    if (count === 1) return [W];
+    const parts = Array.from({ length: count }, () => w.freshName());
+    w.opInto('Split', [W], { axis: 0, num_outputs: count }, parts);
+    return parts; // (1, k, n) each
+  });
+  const rows = w.once(`groups of ${x} by ${sizes}`, () => emitGroups(w, x, sizes, count));
+  const products = rows.map((part, e) => w.matmul(part, matrices[e]!, { transB })); // (1, rows, n) each
+  w.op('Squeeze', [w.op('Concat', products, { axis: 1 }), w.ints([0])], {}, outputs[0]);
+};
+
+const groupedOuter: EmitRule<'groupedOuter'> = ({ w, inputs, outputs }, { outputs: [out], inputs: tensors }) => {
+  const sizes = inputs[2]!;
+  const count = Number(tensors[2]!.shape[0]);
+  const [xs, ys] = inputs
+    .slice(0, 2)
+    .map((x) => w.once(`groups of ${x} by ${sizes}`, () => emitGroups(w, x, sizes, count))) as [string[], string[]];
+  const products = xs.map((part, e) => w.matmul(part, ys[e]!, { transA: true })); // (k, n) each
+  w.op('Reshape', [w.op('Concat', products, { axis: 0 }), w.ints(out!.shape.map(Number))], {}, outputs[0]);
+};
+
 const clamp: EmitRule<'clamp'> = ({ w, inputs, outputs }, { attrs: { min, max }, inputs: [x] }) => {
   const bound = (value: number): string => (Number.isFinite(value) ? w.scalar(value, x!.dtype) : '');
   w.opInto('Clip', [inputs[0]!, bound(min), bound(max)], {}, outputs);
@@ -207,6 +239,8 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
   cast: ({ w, inputs, outputs }, { attrs: { to } }) => w.opInto('Cast', inputs, { to: onnxDataType[to] }, outputs),
   clamp,
   matmul: ({ w, inputs: [a, b], outputs: [y] }, { attrs }) => void w.matmul(a!, b!, attrs, y),
+  groupedMatmul,
+  groupedOuter,
   reduceSum: reduce('ReduceSum'),
   reduceMax: reduce('ReduceMax'),
   reduceMin: reduce('ReduceMin'),

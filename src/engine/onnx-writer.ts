@@ -15,10 +15,18 @@ export class OnnxWriter {
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxTensor[] = [];
   readonly #constants = new Map<string, string>();
+  readonly #once = new Map<string, readonly string[]>();
   #names = 0;
 
   freshName(): string {
     return `v${this.#names++}`;
+  }
+
+  /** The names that `write` gave under this key, now or before: for parts that several primitives share. */
+  once(key: string, write: () => readonly string[]): readonly string[] {
+    const names = this.#once.get(key) ?? write();
+    this.#once.set(key, names);
+    return names;
   }
 
   /** Adds a node with one output, which gets `into` or a fresh name. */

@@ -116,6 +116,30 @@ const cases: { readonly [P in Primitive]: Readonly<Record<string, CheckedCase>> 
     constantLeftTrans: { params: { a: [5, 3], z: [2, 5, 2] }, build: (b, t) => b.matmul(t.a!, t.z!, { transA: true }) },
     vector: { params: { a: [7, 5], z: [1, 5] }, build: (b, t) => b.matmul(t.a!, t.z!, { transB: true }) },
   },
+  groupedMatmul: {
+    groups: {
+      params: { x: [7, 3], W: [4, 3, 5] },
+      inputs: { sizes: ints([2, 0, 4, 1], [4]) },
+      build: (b, t) => b.groupedMatmul(t.x!, t.W!, t.sizes!),
+    },
+    transB: {
+      params: { x: [6, 3], W: [3, 5, 3] },
+      inputs: { sizes: ints([0, 6, 0], [3]) },
+      build: (b, t) => b.groupedMatmul(t.x!, t.W!, t.sizes!, { transB: true }),
+    },
+    one: {
+      params: { x: [6, 3], W: [1, 3, 2] },
+      inputs: { sizes: ints([6], [1]) },
+      build: (b, t) => b.groupedMatmul(t.x!, t.W!, t.sizes!),
+    },
+  },
+  groupedOuter: {
+    groups: {
+      params: { x: [7, 3], y: [7, 2] },
+      inputs: { sizes: ints([3, 0, 4], [3]) },
+      build: (b, t) => b.groupedOuter(t.x!, t.y!, t.sizes!),
+    },
+  },
   reduceSum: {
     middle: { params: { x: [3, 5, 2] }, build: (b, { x }) => b.reduceSum(x!, 1) },
     all: { params: { x: [3, 5] }, build: (b, { x }) => b.reduceSum(x!) },

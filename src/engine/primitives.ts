@@ -65,6 +65,10 @@ export interface PrimitiveAttrs extends UnaryAttrs, BinaryAttrs {
   clamp: { readonly min: number; readonly max: number };
   where: None;
   matmul: MatmulAttrs;
+  /** Rows of x in groups, group e by matrix e. */
+  groupedMatmul: { readonly transB: boolean };
+  /** The weight gradient of the above. */
+  groupedOuter: None;
   reduceSum: ReduceAttrs;
   reduceMax: ReduceAttrs;
   reduceMin: ReduceAttrs;

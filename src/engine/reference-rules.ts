@@ -103,6 +103,17 @@ function matmul(a: RefTensor, b: RefTensor, { transA = false, transB = false, al
   return out;
 }
 
+/** Rows [start, start + size) of a matrix for each group. */
+function groupsOf(x: RefTensor, sizes: RefTensor): RefTensor[] {
+  let start = 0;
+  return [...sizes.data].map((size) => cut(x, 0, (start += size) - size, size));
+}
+
+const matrixOf = (W: RefTensor, e: number): RefTensor => {
+  const { shape, data } = cut(W, 0, e, 1);
+  return { shape: shape.slice(1), data };
+};
+
 const reduce =
   (start: number, f: (a: number, b: number) => number): RefRule<'reduceSum' | 'reduceMax' | 'reduceMin'> =>
   ({ attrs: { axes, keepDims } }, [x]) => {
@@ -354,6 +365,17 @@ export const referenceRules: { readonly [P in Primitive]: RefRule<P> } = {
   },
   clamp: unary((x, { attrs: { min, max } }) => Math.min(Math.max(x, min), max)),
   matmul: ({ attrs }, [a, b]) => [matmul(a!, b!, attrs)],
+  groupedMatmul: ({ attrs: { transB } }, [x, W, sizes]) => [
+    concat(
+      groupsOf(x!, sizes!).map((rows, e) => matmul(rows, matrixOf(W!, e), { transB })),
+      0,
+    ),
+  ],
+  groupedOuter: ({ outputs: [out] }, [x, y, sizes]) => {
+    const ys = groupsOf(y!, sizes!);
+    const parts = groupsOf(x!, sizes!).map((rows, e) => matmul(rows, ys[e]!, { transA: true }));
+    return [{ shape: out!.shape as number[], data: concat(parts, 0).data }];
+  },
   reduceSum: reduce(0, (a, b) => a + b),
   reduceMax: reduce(-Infinity, Math.max),
   reduceMin: reduce(Infinity, Math.min),

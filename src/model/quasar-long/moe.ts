@@ -56,24 +56,31 @@ function routedByGather(scope: Scope, x: Tensor, { experts, weights }: Routing, 
     wide,
     g.gather(scope.param(`${prefix}.experts_w12`), experts),
     g.gather(scope.param(`${prefix}.experts_w3`), experts),
+    (a, w) => g.matmul(a, w),
   );
   return g.reduceSum(g.mul(g.reshape(y, [rows, K, h]), g.reshape(weights, [rows, K, 1])), 1);
 }
 
-/** Tokens sorted into the slots of their experts: one batched product over all experts. */
+/** Tokens sorted by expert: each expert multiplies the rows that chose it. */
 function routedByDispatch(scope: Scope, x: Tensor, { experts, weights }: Routing, prefix: string): Tensor {
   const { g, config } = scope;
   const tables = dispatchTables(g, experts, config.num_experts);
   scope.report(`${prefix}.gate.expert_bias`, g.cast(tables.load, 'f32'));
-  const w12 = scope.param(`${prefix}.experts_w12`);
-  const y = expertMlp(scope, dispatchRows(g, x, tables), w12, scope.param(`${prefix}.experts_w3`));
+  const y = expertMlp(
+    scope,
+    dispatchRows(g, x, tables), // (rows·K, hidden)
+    scope.param(`${prefix}.experts_w12`),
+    scope.param(`${prefix}.experts_w3`),
+    (a, w) => g.groupedMatmul(a, w, tables.load),
+  );
   const collected = collectRows(g, y, tables); // (rows, K, hidden)
   return g.reduceSum(g.mul(collected, g.reshape(weights, [...weights.shape, 1])), 1);
 }
 
-/** (.., n, hidden) by experts_w12 (.., hidden, 2I) and experts_w3 (.., I, hidden): gate and up side by side. */
-function expertMlp(scope: Scope, x: Tensor, w12: Tensor, w3: Tensor): Tensor {
-  const { g } = scope;
-  const [gate, up] = g.split(g.matmul(x, w12), -1, 2);
-  return g.matmul(g.mul(g.silu(gate!), up!), w3);
+type Product = (a: Tensor, w: Tensor) => Tensor;
+
+/** Rows of width hidden by experts_w12 (.., hidden, 2I) and experts_w3 (.., I, hidden): gate and up side by side. */
+function expertMlp({ g }: Scope, x: Tensor, w12: Tensor, w3: Tensor, product: Product): Tensor {
+  const [gate, up] = g.split(product(x, w12), -1, 2);
+  return product(g.mul(g.silu(gate!), up!), w3);
 }
