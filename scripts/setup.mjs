@@ -84,7 +84,8 @@ function install(withTestTools) {
     ? spawnSync(process.execPath, [npm, ...args], options)
     : spawnSync('npm', args, { ...options, shell: process.platform === 'win32' });
   if (result.error || result.status !== 0) {
-    process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
+    const words = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n');
+    process.stderr.write(`${words.slice(0, 12).join('\n')}\n`); // after that npm explains its options
     throw new SetupError(`npm ci failed${result.error ? ` (${result.error.message})` : ''}; its words are above`, 1);
   }
   say(`packages installed in ${seconds(startMs)}`);
