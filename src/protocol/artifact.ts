@@ -1,46 +1,52 @@
 /**
- * @file Artifacts: bytes named by the root of the RFC 6962 tree over their 4 MiB pieces, so that they can be fetched in
- * parallel from anybody, resumed, checked piece by piece, and proved in part.
+ * @file Artifacts: bytes named by the RFC 6962 root over the SHA-256 of their 4 MiB pieces, so that they can be fetched
+ * from anybody, resumed, and checked piece by piece.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
-import { toHex } from '../util/bytes.ts';
+import { equalBytes, fromHex, toHex } from '../util/bytes.ts';
+import { type Sha256, sha256 } from './hash.ts';
 import type { ArtifactRef } from './manifest.ts';
-import { leafHash, type Sha256, treeHash, verifyInclusion } from './merkle.ts';
+import { inclusionProof, leafHash, merkleRoot, verifyInclusion } from './merkle.ts';
 import type { Hash } from './names.ts';
 
 export const pieceBytes = 4 * 1024 * 1024;
 
-/** Leaf hash of each piece; of no bytes, none. */
+export const pieceCountOf = (sizeBytes: number): number => Math.ceil(sizeBytes / pieceBytes);
+
+/** Leaf hashes of the pieces, in order; none for no bytes. */
 export function pieceHashes(bytes: Uint8Array, hash: Sha256 = sha256): Uint8Array[] {
-  const hashes: Uint8Array[] = [];
-  for (let from = 0; from < bytes.byteLength; from += pieceBytes)
-    hashes.push(leafHash(bytes.subarray(from, from + pieceBytes), hash));
-  return hashes;
+  return Array.from({ length: pieceCountOf(bytes.byteLength) }, (_, i) =>
+    leafHash(bytes.subarray(i * pieceBytes, (i + 1) * pieceBytes), hash),
+  );
 }
 
-/** `hash`: a faster SHA-256 where the platform has one. */
-export function artifactRefOf(bytes: Uint8Array, hash: Sha256 = sha256): ArtifactRef {
-  return { root: toHex(treeHash(pieceHashes(bytes, hash), hash)) as Hash, sizeBytes: bytes.byteLength };
+/** Names the bytes. An adapter may hand in a native SHA-256. */
+export function artifactOf(bytes: Uint8Array, hash: Sha256 = sha256): ArtifactRef {
+  return { root: toHex(merkleRoot(pieceHashes(bytes, hash))) as Hash, sizeBytes: bytes.byteLength };
 }
 
-export function matchesArtifact(bytes: Uint8Array, artifact: ArtifactRef, hash: Sha256 = sha256): boolean {
-  return bytes.byteLength === artifact.sizeBytes && artifactRefOf(bytes, hash).root === artifact.root;
+/** Whether the bytes are the artifact: size first, then root. */
+export function isArtifact(artifact: ArtifactRef, bytes: Uint8Array, hash: Sha256 = sha256): boolean {
+  return bytes.byteLength === artifact.sizeBytes && artifactOf(bytes, hash).root === artifact.root;
 }
 
-/** Root from the piece hashes alone. */
-export const rootOfPieces = (hashes: readonly Uint8Array[]): Hash => toHex(treeHash(hashes)) as Hash;
+/** Proof that piece `index` belongs to the artifact with these piece hashes. */
+export const pieceProof = (hashes: readonly Uint8Array[], index: number): Uint8Array[] => inclusionProof(hashes, index);
 
-/** Whether one piece belongs to an artifact, given its audit path. */
-export function verifyPiece(options: {
-  readonly piece: Uint8Array;
-  readonly index: number;
-  readonly artifact: ArtifactRef;
-  readonly path: readonly Uint8Array[];
-}): boolean {
-  const { piece, index, artifact, path } = options;
-  const size = Math.ceil(artifact.sizeBytes / pieceBytes);
-  const expected = index === size - 1 ? artifact.sizeBytes - index * pieceBytes : pieceBytes;
-  if (piece.byteLength !== expected) return false;
-  const root = new Uint8Array(Buffer.from(artifact.root, 'hex'));
-  return verifyInclusion({ leaf: leafHash(piece), index, size, path, root });
+/** Whether one piece belongs at its place; its length must be what the artifact's size says. */
+export function isPiece(
+  artifact: ArtifactRef,
+  index: number,
+  piece: Uint8Array,
+  proof: readonly Uint8Array[],
+  hash: Sha256 = sha256,
+): boolean {
+  const size = pieceCountOf(artifact.sizeBytes);
+  const expectedBytes = Math.min(pieceBytes, artifact.sizeBytes - index * pieceBytes);
+  if (piece.byteLength !== expectedBytes) return false;
+  return verifyInclusion({ leaf: leafHash(piece, hash), index, size, proof, root: fromHex(artifact.root)! });
+}
+
+/** Whether the leaf hashes (from an untrusted list) are the artifact's; then each piece is checked by one hash. */
+export function arePieceHashes(artifact: ArtifactRef, hashes: readonly Uint8Array[]): boolean {
+  return hashes.length === pieceCountOf(artifact.sizeBytes) && equalBytes(merkleRoot(hashes), fromHex(artifact.root)!);
 }
