@@ -13,6 +13,7 @@ import type { Catalog, CatalogShard } from './catalog.ts';
 import { CORPUS_SOURCES, type CorpusSource, DEFAULT_MIXTURE, DOCUMENT_SEPARATOR, isHeldOut } from './corpus-sources.ts';
 import { DataError } from './errors.ts';
 import { WordTable } from './pre-tokenizer.ts';
+import { nativeSha256 } from './prepared.ts';
 import { encodeShard, type Stage } from './shards.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { SPECIAL_TOKENS, tokenizerConfigJson, tokenizerJson } from './tokenizer-files.ts';
@@ -113,7 +114,7 @@ function preparePreset(
   const tokenizer = new Tokenizer(text(files, 'tokenizer.json'), text(files, 'tokenizer_config.json'));
   checkPieces(vocabulary, used, tokenizer);
   const shards = encodeParts(parts, vocabulary.pieces, tokenizer, files);
-  const named = (file: string) => ({ file, artifact: artifactOf(files.get(file)!) });
+  const named = (file: string) => ({ file, artifact: artifactOf(files.get(file)!, nativeSha256) });
   const catalog: Catalog = {
     version: 1,
     preset: preset.name,
@@ -205,7 +206,15 @@ function encodeParts(
     const file = `${source.name}.${stage}.tokens`;
     files.set(file, bytes);
     const { licence, about } = source;
-    return { source: source.name, artifact: artifactOf(bytes), tokens: ids.length, licence, stage, file, about };
+    return {
+      source: source.name,
+      artifact: artifactOf(bytes, nativeSha256),
+      tokens: ids.length,
+      licence,
+      stage,
+      file,
+      about,
+    };
   });
 }
 
