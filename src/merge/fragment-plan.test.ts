@@ -1,3 +1,4 @@
+/** @file Plans cover every row once, balanced, for the released size, a tiny one and random contracts. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { elementCount, type ParameterContract, type TensorContractEntry } from '../tensor/contract.ts';

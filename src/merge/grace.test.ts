@@ -1,3 +1,4 @@
+/** @file The grace window and its moving averages. */
 import { expect, it } from 'vitest';
 import { graceMs, observeTimes, unmeasured } from './grace.ts';
 

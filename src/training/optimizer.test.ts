@@ -1,3 +1,4 @@
+/** @file AdamW against its formula in float64, its state, and the flat buffers that it works on. */
 import { describe, expect, it } from 'vitest';
 import type { ParameterContract } from '../tensor/contract.ts';
 import { FlatParams } from '../tensor/flat-params.ts';

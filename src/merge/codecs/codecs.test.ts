@@ -1,3 +1,4 @@
+/** @file Fragment files come back within the bound of their codec; files that differ in anything are refused. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ParameterContract } from '../../tensor/contract.ts';

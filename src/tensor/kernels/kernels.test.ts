@@ -1,3 +1,4 @@
+/** @file The WASM kernels against their references, bit for bit, and the committed module against its sources. */
 import { describe, expect, it } from 'vitest';
 import { compileKernels } from '../../../scripts/build-kernels.ts';
 import { Rng } from '../../util/rng.ts';

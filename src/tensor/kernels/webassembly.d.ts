@@ -1,4 +1,4 @@
-/** The part of the WebAssembly JavaScript interface that the kernels use; Node 20's types leave it out. */
+/** @file The part of the WebAssembly JavaScript interface that the kernels use; Node 20's types leave it out. */
 declare namespace WebAssembly {
   class Memory {
     constructor(descriptor: { initial: number; maximum?: number });
