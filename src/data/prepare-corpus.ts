@@ -228,5 +228,11 @@ function writeFolder(dir: string, files: ReadonlyMap<string, Uint8Array>): void 
   mkdirSync(temporary, { recursive: true });
   for (const [name, bytes] of files) writeFileSync(join(temporary, name), bytes);
   rmSync(dir, { recursive: true, force: true });
-  renameSync(temporary, dir);
+  try {
+    renameSync(temporary, dir);
+  } catch (error) {
+    // Another process has just prepared the same folder; what it wrote is what we would have.
+    if (!['ENOTEMPTY', 'EEXIST', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    rmSync(temporary, { recursive: true, force: true });
+  }
 }
