@@ -21,6 +21,7 @@ async function run(argv: readonly string[], environment: Record<string, string> 
   const err: string[] = [];
   const io: Io = {
     out: (line) => void out.push(line),
+    write: (text) => void out.push(text),
     err: (line) => void err.push(line),
     terminal: null,
     environment,

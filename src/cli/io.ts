@@ -3,9 +3,13 @@
  * Handed to handlers, so that tests run whole commands in their own process.
  */
 
+import type { Socket } from 'node:net';
+
 export interface Io {
   /** Results: one line to standard output. */
   out(line: string): void;
+  /** A piece of a result, without a line's end. */
+  write(text: string): void;
   /** Progress and faults: one line to standard error. */
   err(line: string): void;
   /** A live terminal; null where output is a pipe or a file. */
@@ -29,6 +33,7 @@ export function processIo(): Io {
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
   process.on('SIGHUP', onSignal);
+  if (process.env.ACCRETE_SUPERVISED === '1') stopWithSupervisor(onSignal);
   // A closed pipe (`accrete status | head`) ends the program quietly.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
@@ -36,6 +41,7 @@ export function processIo(): Io {
   });
   return {
     out: (line) => void process.stdout.write(`${line}\n`),
+    write: (text) => void process.stdout.write(text),
     err: (line) => void process.stderr.write(`${line}\n`),
     terminal: process.stdout.isTTY ? { stream: process.stdout } : null,
     environment: process.env,
@@ -43,4 +49,10 @@ export function processIo(): Io {
     stop: stop.signal,
     force: force.signal,
   };
+}
+
+/** A child of `accrete up` holds the other end of a pipe as standard input: it closes when the supervisor is gone. */
+function stopWithSupervisor(onEnd: () => void): void {
+  process.stdin.once('end', onEnd).once('error', onEnd).resume();
+  (process.stdin as Partial<Socket>).unref?.();
 }

@@ -1,4 +1,5 @@
 /** @file Where things lie in a clone. */
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const inClone = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -7,3 +8,10 @@ const inClone = (path: string): string => fileURLToPath(new URL(`../../${path}`,
 export const corpusDir = inClone('.accrete/corpus');
 export const program = inClone('bin/accrete');
 export const setupScript = inClone('scripts/setup.mjs');
+
+/** As short as it can be typed in `cwd`, quoted where a shell needs it. */
+export function typedPath(path: string, cwd: string): string {
+  const short = relative(cwd, path);
+  const shown = short.startsWith('..') ? path : short || '.';
+  return /^[\w./-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", "'\\''")}'`;
+}

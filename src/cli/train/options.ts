@@ -1,0 +1,31 @@
+/** @file The options of `accrete train`. */
+import type { Settings } from '../settings.ts';
+import { parseThreads } from '../threads.ts';
+
+export interface TrainOptions {
+  readonly preset: 'tiny' | 'nano' | 'small';
+  readonly dir: string;
+  readonly seed: number;
+  /** Null: no such end. */
+  readonly steps: number | null;
+  readonly minutes: number | null;
+  readonly batchFactor: number;
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+export function parseTrainOptions(settings: Settings): TrainOptions {
+  const steps = settings.count('steps', { min: 0, max: Number.MAX_SAFE_INTEGER });
+  const minutes = settings.number('minutes', { min: 0, max: 525_600 });
+  return {
+    preset: settings.choice('preset', ['tiny', 'nano', 'small']),
+    dir: settings.path('dir'),
+    seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
+    steps: steps === 0 ? null : steps,
+    // A number of steps alone is a whole answer; the default of minutes is for who gives none.
+    minutes: minutes === 0 || (steps > 0 && !settings.isGiven('minutes')) ? null : minutes,
+    batchFactor: settings.count('batch-factor', { min: 1, max: 1024 }),
+    threads: parseThreads(settings),
+    json: settings.switch('json'),
+  };
+}
