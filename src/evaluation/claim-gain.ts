@@ -10,7 +10,7 @@ export interface ClaimGainOptions {
   /** The fragment heads as of the claim's commit: every tensor of the contract. Read only. */
   readonly params: Params;
   readonly fragment: Fragment;
-  /** The decoded claim: pseudo-gradient, and the learner's selection biases as they are. */
+  /** The decoded claim: pseudo-gradient, and selection biases as anchor − local too. */
   readonly claim: FragmentValues;
   readonly outerRate: number;
   readonly sequences: readonly Sequence[];
@@ -30,7 +30,7 @@ export async function measureClaimGain(evaluator: Evaluator, options: ClaimGainO
 }
 
 /**
- * Θ − η·Δ for the fragment's rows, and the claim's selection biases (which merge at rate 1). Only tensors that the
+ * Θ − η·Δ for the fragment's rows, and selection biases shifted at rate 1. Only tensors that the
  * fragment touches are copied.
  */
 export function applyClaim(options: Omit<ClaimGainOptions, 'sequences'>): Params {
@@ -45,7 +45,9 @@ export function applyClaim(options: Omit<ClaimGainOptions, 'sequences'>): Params
     const rows = copyOf(slice);
     for (let i = 0; i < rows.length; i++) rows[i] = rows[i]! - outerRate * claim.params[slice.offset + i]!;
   }
-  for (const slice of fragment.selectionBiases)
-    copyOf(slice).set(claim.selectionBias.subarray(slice.offset, slice.offset + slice.length));
+  for (const slice of fragment.selectionBiases) {
+    const biases = copyOf(slice);
+    for (let i = 0; i < biases.length; i++) biases[i] = biases[i]! - claim.selectionBias[slice.offset + i]!;
+  }
   return changed;
 }

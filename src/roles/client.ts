@@ -7,10 +7,12 @@ import type { Bus } from '../bus/port.ts';
 import { admit, applyEvent } from '../journal/fold.ts';
 import { emptyState, type RunState } from '../journal/state.ts';
 import type { Ledger } from '../ledger/port.ts';
+import type { Ed25519Equation } from '../protocol/ed25519.ts';
+import type { Signer } from '../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { EventBody, EventKind, JournalEntry, WireBody } from '../protocol/messages.ts';
 import type { Hash } from '../protocol/names.ts';
-import { type OpenContext, openEntry, type Signer, signMessage } from '../protocol/signing.ts';
+import { type OpenContext, openEntry, type RunBinding, signMessage } from '../protocol/signing.ts';
 import type { Store, WriteGrant } from '../store/port.ts';
 import type { Clock, Log } from '../util/clock.ts';
 import { RoleError } from './errors.ts';
@@ -48,6 +50,8 @@ export interface RunClientOptions {
   readonly signal: AbortSignal;
   /** The session key of this process; null for an observer. */
   readonly session: Signer | null;
+  /** A native check of ed25519 signatures. */
+  readonly equation?: Ed25519Equation;
   /** Called for every entry from the first one on, also for those read while connecting. */
   readonly onFold?: (state: RunState, entry: JournalEntry) => void;
 }
@@ -159,17 +163,23 @@ class JournalFollower {
     }
   }
 
+  #context(): OpenContext | null {
+    const binding = bindingOf(this.state);
+    const { equation } = this.#options;
+    return binding === null || equation === undefined ? binding : { ...binding, equation };
+  }
+
   /** Checks and folds one entry. A bad one is the syncer's lie (or our bug): the role must not go on with it. */
   #take(raw: JournalEntry): void {
-    const opened = openEntry(raw, this.state.headHash, contextOf(this.state));
+    const opened = openEntry(raw, this.state.headHash, this.#context());
     if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
-    const admission = admit(this.state, opened.entry);
+    const admission = admit(this.state, opened);
     if (admission.outcome !== 'accept')
       throw new RoleError(
         'JOURNAL_INVALID',
         `journal entry ${raw.seq} breaks a rule of the run: ${admission.sentence}`,
       );
-    applyEvent(this.state, opened.entry);
+    applyEvent(this.state, opened);
     this.#options.onFold?.(this.state, opened.entry);
     for (const handler of this.#handlers) handler(opened.entry);
     for (let i = this.#waiting.length - 1; i >= 0; i--)
@@ -178,7 +188,7 @@ class JournalFollower {
 }
 
 /** What signatures of this run are bound to; before the first entry nothing is known. */
-export function contextOf(state: RunState): OpenContext | null {
+export function bindingOf(state: RunState): RunBinding | null {
   if (state.run === null) return null;
   const { chainId, netuid } = state.run.manifest.ledger;
   return { chainId, netuid, run: state.run.id };
@@ -252,7 +262,7 @@ class BusRunClient implements RunClient {
   #sign(signer: Signer, kind: Parameters<typeof signMessage>[1], body: unknown): string {
     const head = this.state.treeHeads.at(-1);
     const seenHead = head === undefined ? null : { size: head.size, root: head.root };
-    return JSON.stringify(signMessage(signer, kind, body, { ...contextOf(this.state)!, seenHead }));
+    return JSON.stringify(signMessage(signer, kind, body, { ...bindingOf(this.state)!, seenHead }));
   }
 
   /** Retries with growing pauses while the failure is retryable: a syncer that restarts is the normal case. */

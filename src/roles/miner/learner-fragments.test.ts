@@ -51,9 +51,10 @@ describe('LearnerFragments', () => {
       expect([...params], `round ${round}`).toEqual([...atClaim.params]);
       drift(tensors, rng);
       const before = snapshot(tensors);
-      learner.takeIn(id, { params, selectionBias: claim.selectionBias });
+      const selectionBias = heads[id]!.selectionBias.map((bias, i) => bias - claim.selectionBias[i]!);
+      learner.takeIn(id, { params, selectionBias });
       expect(snapshot(tensors), `round ${round}`).toEqual(before);
-      heads[id] = { params, selectionBias: claim.selectionBias };
+      heads[id] = { params, selectionBias };
     }
   });
 

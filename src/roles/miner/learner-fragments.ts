@@ -34,7 +34,7 @@ export class LearnerFragments {
   }
 
   /**
-   * Δ = anchor − θ + residue; residue ← Δ − decode(encode(Δ)); anchor ← θ. The selection bias travels as it is.
+   * Δ = anchor − θ + residue; residue ← Δ − decode(encode(Δ)); anchor ← θ. The selection bias travels dense, as anchor − bias.
    * @throws CodecError NOT_FINITE, OUT_OF_RANGE
    */
   claim(id: number): Uint8Array {
@@ -44,7 +44,9 @@ export class LearnerFragments {
     const residue = this.#residues[id]!;
     const delta = new Float32Array(fragment.elementCount);
     for (let i = 0; i < delta.length; i++) delta[i] = anchor[i]! - now.params[i]! + residue[i]!;
-    const encoded = encodeFragment(this.#codec, fragment, { params: delta, selectionBias: now.selectionBias });
+    const anchorBias = this.#anchors[id]!.selectionBias;
+    const selectionBias = now.selectionBias.map((bias, i) => anchorBias[i]! - bias);
+    const encoded = encodeFragment(this.#codec, fragment, { params: delta, selectionBias });
     this.#residues[id] = encoded.residue;
     this.#anchors[id] = now;
     return encoded.bytes;

@@ -1,5 +1,6 @@
 /** @file What the orchestrator's step knows beside the journal, what can happen to it, and what it can ask for. */
 import type { RunState } from '../../journal/state.ts';
+import type { GraceAverages } from '../../merge/grace.ts';
 import type { Role, RunEvent } from '../../protocol/messages.ts';
 import type { Hash, Hotkey, LearnerId } from '../../protocol/names.ts';
 
@@ -26,12 +27,9 @@ export interface OrchestratorState {
   readonly stakeRao: ReadonlyMap<Hotkey, number>;
   /** When the due outer step had its quorum of accepted claims. */
   readonly quorumAtMs: number | null;
-  /** Moving averages (ms): a learner's time between claims, quorum after due, publish after merge. */
-  readonly averages: {
-    readonly stepMs: number | null;
-    readonly quorumMs: number | null;
-    readonly syncMs: number | null;
-  };
+  readonly averages: GraceAverages;
+  /** Time of each learner's last commit. */
+  readonly committedAtMs: ReadonlyMap<LearnerId, number>;
   /** Effects under way, by key. */
   readonly busy: ReadonlySet<string>;
   /** Effects that were done; the next tick starts a failed one again. */

@@ -10,14 +10,17 @@ import { emptyFragment } from '../../merge/fragment-values.ts';
 import { type MergeClaim, mergeFragment } from '../../merge/merge-fragment.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
-import { fromDecimal, toDecimal } from '../../protocol/names.ts';
+import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
 import type { Store } from '../../store/port.ts';
 import { assert } from '../../util/errors.ts';
+
+/** With fewer claims, the norms of the fragment's recent merges are pooled with theirs before clipping. */
+const smallCohort = 4;
 
 export interface MergeRunnerDeps {
   readonly store: Store;
   readonly plan: FragmentPlan;
-  readonly artifactRefOf: (bytes: Uint8Array) => ArtifactRef;
+  readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
   readonly nowMs: () => number;
 }
 
@@ -35,6 +38,7 @@ export async function runMerge(
   assert(pending !== null, `fragment ${fragmentId} has no pending merge`);
   // Taken out of the fold before the first await: it may move on meanwhile.
   const { artifact, momentum, version } = head;
+  const recentNorms = head.recentNorms.map((norms) => ({ norm: median(norms), tokens: 1 }));
   const claims = pending.claims.map(({ claim, staleness }) => ({ claim: run.claims.get(claim)!, staleness }));
   const theta = decodeFragment('f32', fragment, await deps.store.get(artifact));
   const velocity =
@@ -43,6 +47,7 @@ export async function runMerge(
   for (const { claim, staleness } of claims) {
     const values = decodeFragment(manifest.codec, fragment, await deps.store.get(claim.body.artifact));
     merging.push({
+      id: claim.id,
       hotkey: claim.hotkey,
       learner: claim.name,
       tokens: claim.cellTokens,
@@ -62,22 +67,22 @@ export async function runMerge(
       learningRate: fromDecimal(manifest.merge.outerLearningRate),
       momentum: fromDecimal(manifest.merge.outerMomentum),
     },
-    normClip: fromDecimal(manifest.merge.normClip),
+    clip: { multiple: fromDecimal(manifest.merge.normClip), smallCohort },
+    recentNorms,
   });
   const stored = await storeFragment(deps, fragment, merged.theta);
   const storedMomentum = await storeFragment(deps, fragment, {
     params: merged.momentum,
     selectionBias: new Float32Array(fragment.selectionBiasCount),
   });
-  const idOf = new Map(claims.map(({ claim }) => [`${claim.hotkey}/${claim.name}`, claim.id]));
   return {
     outerStep: pending.outerStep,
     fragment: fragmentId,
     version: version + 1,
     artifact: stored,
     momentum: storedMomentum,
-    shares: merged.shares.map((share) => ({
-      claim: idOf.get(`${share.hotkey}/${share.learner}` as never)!,
+    shares: merged.claims.map((share) => ({
+      claim: share.id as Hash,
       share: toDecimal(share.share),
       norm: toDecimal(share.norm),
       clippedNorm: toDecimal(share.clippedNorm),
@@ -86,14 +91,16 @@ export async function runMerge(
   };
 }
 
+const median = (norms: readonly number[]): number => [...norms].sort((a, b) => a - b)[norms.length >> 1] ?? 0;
+
 /** Stores absolute float32 values under their root. */
 export async function storeFragment(
-  deps: Pick<MergeRunnerDeps, 'store' | 'artifactRefOf'>,
+  deps: Pick<MergeRunnerDeps, 'store' | 'artifactOf'>,
   fragment: Fragment,
   values: { readonly params: Float32Array; readonly selectionBias: Float32Array },
 ): Promise<ArtifactRef> {
   const { bytes } = encodeFragment('f32', fragment, values);
-  const ref = deps.artifactRefOf(bytes);
+  const ref = deps.artifactOf(bytes);
   await deps.store.put(ref, bytes);
   return ref;
 }

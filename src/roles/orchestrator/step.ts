@@ -17,7 +17,7 @@ import {
   stalenessOf,
 } from '../../journal/queries.ts';
 import type { Claim, Learner, RunState } from '../../journal/state.ts';
-import { graceMs } from '../../merge/grace.ts';
+import { type GraceOptions, graceMs, observeTimes, unmeasured } from '../../merge/grace.ts';
 import { drawCommittee, drawGainTested } from '../../protocol/draw.ts';
 import type { EventBody, RunEvent } from '../../protocol/messages.ts';
 import { fromDecimal, type Hotkey, type LearnerId, toDecimal } from '../../protocol/names.ts';
@@ -33,7 +33,7 @@ const revealTimeoutMs = 30_000;
 const verdictTimeoutMs = 20_000;
 /** An asked-for end does not wait longer than this for its last release. */
 const stopTimeoutMs = 45_000;
-const averageWeight = 0.2;
+const smoothing = 0.2;
 const keptBlocks = 256;
 
 export function initialState(run: RunState): OrchestratorState {
@@ -42,11 +42,12 @@ export function initialState(run: RunState): OrchestratorState {
     head: null,
     blocks: new Map(),
     commitBlocks: new Map(),
+    committedAtMs: new Map(),
     validatorsSeen: new Map(),
     learnersSeen: new Map(),
     stakeRao: new Map(),
     quorumAtMs: null,
-    averages: { stepMs: null, quorumMs: null, syncMs: null },
+    averages: unmeasured,
     busy: new Set(),
     finished: new Set(),
     stop: { state: 'running', atMs: null, releasesThen: 0 },
@@ -107,8 +108,13 @@ function takeJournaled(
   const { averages } = state;
   if (event.kind === 'claim-commit') {
     const learner = state.run.learners.get(state.run.claims.get(id)!.learner)!;
+    const seenAtMs = state.committedAtMs.get(learner.id);
+    const steps = event.body.trace.lines[1] - event.body.trace.lines[0];
+    const measured = seenAtMs === undefined ? {} : { stepMs: (nowMs - seenAtMs) / steps };
     return {
       ...state,
+      averages: observeTimes(averages, measured, graceOptions(state.run)),
+      committedAtMs: new Map(state.committedAtMs).set(learner.id, nowMs),
       commitBlocks: new Map(state.commitBlocks).set(id, state.head?.number ?? 0),
       // A commit is a sign of life, as a heartbeat is.
       learnersSeen: new Map(state.learnersSeen).set(learner.id, nowMs),
@@ -120,24 +126,21 @@ function takeJournaled(
     return { ...state, commitBlocks };
   }
   if (event.kind === 'fragment-published') {
-    const syncMs = average(averages.syncMs, event.body.durationMs);
-    return { ...state, averages: { ...averages, syncMs } };
+    const measured = { syncMs: event.body.durationMs };
+    return { ...state, averages: observeTimes(averages, measured, graceOptions(state.run)) };
   }
   if (event.kind === 'merge') return { ...state, quorumAtMs: null };
   if (event.kind === 'fragment-due') return { ...state, quorumAtMs: null };
   return state;
 }
 
-const average = (old: number | null, value: number): number =>
-  old === null ? value : old + averageWeight * (value - old);
-
 /** Remembers when the due outer step reached its quorum, and learns how long that takes. */
 function noteQuorum(state: OrchestratorState, nowMs: number): OrchestratorState {
   const { due } = state.run;
   if (due === null || state.quorumAtMs !== null) return state;
   if (mergeable(state.run, due.fragment).length < quorumOf(state, nowMs)) return state;
-  const quorumMs = average(state.averages.quorumMs, nowMs - due.openedAtMs);
-  return { ...state, quorumAtMs: nowMs, averages: { ...state.averages, quorumMs, stepMs: quorumMs } };
+  const measured = { quorumMs: nowMs - due.openedAtMs };
+  return { ...state, quorumAtMs: nowMs, averages: observeTimes(state.averages, measured, graceOptions(state.run)) };
 }
 
 /** Claims of a fragment that the next merge will take. */
@@ -249,20 +252,15 @@ function merge(state: OrchestratorState, nowMs: number): RunEvent | null {
   return { kind: 'merge', body: proposeMerge(run, run.due.outerStep) };
 }
 
-/** Grace: γ·(τ·ξ_step − ξ_quorum − ξ_sync), clamped (DESIGN section 4); the most it may be until the averages exist. */
+/** Grace: γ·(τ·ξ_step − ξ_quorum − ξ_sync), clamped (DESIGN section 4); learners overlap one outer step's inner steps. */
 export function graceOf(state: OrchestratorState): number {
-  const { grace } = manifestOf(state.run).sync;
-  const { stepMs, quorumMs, syncMs } = state.averages;
-  if (stepMs === null || quorumMs === null || syncMs === null) return grace.maxMs;
-  return graceMs({
-    gamma: fromDecimal(grace.gamma),
-    tau: manifestOf(state.run).fragments.count,
-    stepMs,
-    quorumMs,
-    syncMs,
-    minMs: grace.minMs,
-    maxMs: grace.maxMs,
-  });
+  return graceMs(state.averages, graceOptions(state.run));
+}
+
+function graceOptions(run: RunState): GraceOptions {
+  const { grace, innerStepsPerOuterStep } = manifestOf(run).sync;
+  const { minMs, maxMs } = grace;
+  return { gamma: fromDecimal(grace.gamma), overlapSteps: innerStepsPerOuterStep, minMs, maxMs, smoothing };
 }
 
 /** Opens the next outer step; one that no claim reached by its deadline is opened again with a new deadline. */

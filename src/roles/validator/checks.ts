@@ -9,7 +9,8 @@ import { decodeFragment, encodedSizeBytes } from '../../merge/codecs/fragment-fi
 import { CodecError, type CodecErrorCode } from '../../merge/errors.ts';
 import type { Fragment } from '../../merge/fragment-plan.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
-import { pseudoGradientNorm } from '../../merge/norms.ts';
+import { sumOfSquares } from '../../merge/norms.ts';
+import { sharedStaging } from '../../merge/staging.ts';
 import type { VerdictCode } from '../../protocol/messages.ts';
 import { fromDecimal } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
@@ -29,11 +30,12 @@ export const accepted = (measurements: Finding['measurements']): Finding => ({
   measurements,
 });
 
-export const refused = (
-  code: VerdictCode,
-  sentence: string,
-  measurements: Finding['measurements'] = {},
-): Finding => ({ outcome: 'reject', code, sentence: sentence.slice(0, 500), measurements });
+export const refused = (code: VerdictCode, sentence: string, measurements: Finding['measurements'] = {}): Finding => ({
+  outcome: 'reject',
+  code,
+  sentence: sentence.slice(0, 500),
+  measurements,
+});
 
 const codeOf: Readonly<Record<CodecErrorCode, VerdictCode>> = {
   BAD_CONTAINER: 'HEADER',
@@ -83,7 +85,7 @@ export function decodeClaim(
 export function checkNorm(run: RunState, claim: Claim, values: FragmentValues): Finding {
   const { normFloor, normCeiling } = manifestOf(run).evaluation;
   const [from, to] = claim.body.steps;
-  const norm = pseudoGradientNorm(values.params) / Math.sqrt(to - from);
+  const norm = Math.sqrt(sumOfSquares(sharedStaging(), values.params)) / Math.sqrt(to - from);
   const median = medianNorm(run, claim.body.fragment);
   if (norm === 0) return refused('NORM_LOW', 'the pseudo-gradient is zero: no work is in it', { norm });
   if (median === null) return accepted({ norm });

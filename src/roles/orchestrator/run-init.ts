@@ -1,0 +1,117 @@
+/**
+ * @file Makes a new run: its manifest from a preset and a prepared corpus, its start checkpoint as fragments in the
+ * store, and the first two entries of its journal (run, delegation of the syncer). The same seed, corpus and keys give
+ * the same run but for its time of creation.
+ */
+import type { Catalog } from '../../data/catalog.ts';
+import { manifestShards } from '../../data/catalog.ts';
+import { planFragments } from '../../merge/fragment-plan.ts';
+import { packFragment } from '../../merge/fragment-values.ts';
+import { type QuasarLongConfig, toConfigJson } from '../../model/quasar-long/config.ts';
+import { buildContract } from '../../model/quasar-long/contract.ts';
+import { initParams } from '../../model/quasar-long/init.ts';
+import { presetConfig } from '../../model/quasar-long/presets.ts';
+import { hashOfText, runIdOf } from '../../protocol/hash.ts';
+import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
+import { type ArtifactRef, manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
+import type { Envelope } from '../../protocol/messages.ts';
+import { signMessage } from '../../protocol/signing.ts';
+import type { Store } from '../../store/port.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
+import { contractHashOf } from '../run-model.ts';
+import { type RunPresetName, runSettings } from '../run-presets.ts';
+import { storeFragment } from './merge-runner.ts';
+
+export interface NewRun {
+  readonly name: string;
+  readonly preset: RunPresetName;
+  /** Whole number or text; initialisation and data order follow from it. */
+  readonly seed: string;
+  readonly createdAtMs: number;
+  /** Learners that the run is laid out for: the quorum is a majority of them. */
+  readonly learners: number;
+  readonly ledger: Pick<RunManifest['ledger'], 'chainId' | 'netuid'>;
+  readonly owner: HotkeySigner;
+  readonly syncer: SessionSigner;
+  readonly catalog: Catalog;
+  /** Bytes of a file that the catalog names. */
+  readonly readCatalogFile: (entry: { readonly file: string; readonly artifact: ArtifactRef }) => Uint8Array;
+  readonly store: Store;
+  readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
+}
+
+/** The config that a run of this preset trains with this corpus. */
+export function runConfig(preset: RunPresetName, catalog: Catalog): QuasarLongConfig {
+  return presetConfig(preset, {
+    vocab_size: catalog.vocabSize,
+    eos_token_id: catalog.endOfText,
+    pad_token_id: catalog.endOfText,
+    bos_token_id: catalog.endOfText - 1,
+  });
+}
+
+export function buildManifest(
+  options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
+): RunManifest {
+  const { catalog, preset } = options;
+  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = runSettings[preset];
+  const config = runConfig(preset, catalog);
+  return manifestSchema.parse({
+    version: 1,
+    name: options.name,
+    ledger: { ...options.ledger, ...ledger },
+    owner: options.owner.hotkey,
+    createdAtMs: options.createdAtMs,
+    seed: hashOfText(`accrete run seed ${options.seed}`),
+    model: {
+      preset,
+      config: canonicalJson(toConfigJson(config)),
+      contractHash: contractHashOf(buildContract(config)),
+    },
+    tokenizer: {
+      artifact: catalog.tokenizer.artifact,
+      configArtifact: catalog.tokenizerConfig.artifact,
+      vocabSize: catalog.vocabSize,
+    },
+    data: { shards: manifestShards(catalog) },
+    phases: [{ name: 'base', targetTokens, sequenceLength, mixture: catalog.mixture, schedule }],
+    ...settings,
+    sync: { ...sync, quorum: Math.floor(options.learners / 2) + 1 },
+  });
+}
+
+/** Stores what the manifest names and returns the journal's first messages. */
+export async function initRun(options: NewRun): Promise<readonly [run: Envelope, delegation: Envelope]> {
+  const { catalog, store, owner, syncer } = options;
+  const manifest = buildManifest(options);
+  for (const entry of [catalog.tokenizer, catalog.tokenizerConfig, ...catalog.shards])
+    await store.put(entry.artifact, options.readCatalogFile(entry));
+  const start = await storeStart(options, manifest);
+  const { chainId, netuid } = manifest.ledger;
+  const context = { chainId, netuid, run: runIdOf(manifest), seenHead: null };
+  const delegation = {
+    hotkey: owner.hotkey,
+    role: 'syncer',
+    name: 'syncer',
+    sessionKey: syncer.sessionKey,
+    expiresAtMs: options.createdAtMs + 10 * 365 * 86_400_000,
+  };
+  return [signMessage(owner, 'run', { manifest, start }, context), signMessage(owner, 'delegate', delegation, context)];
+}
+
+/** The initial parameters, one artifact a fragment. */
+async function storeStart(options: NewRun, manifest: RunManifest): Promise<ArtifactRef[]> {
+  const config = runConfig(options.preset, options.catalog);
+  const params = initParams(config, manifest.seed);
+  const plan = planFragments(buildContract(config), manifest.fragments.count);
+  const start: ArtifactRef[] = [];
+  for (const fragment of plan.fragments)
+    start.push(
+      await storeFragment(
+        options,
+        fragment,
+        packFragment(fragment, (name) => params.get(name)!),
+      ),
+    );
+  return start;
+}
