@@ -1,4 +1,5 @@
 /** @file The ledger: identities, stake, weights, payment and anchors, under Bittensor's words. */
+import type { HotkeyScheme } from '../protocol/keys.ts';
 import type { Hash, Hotkey } from '../protocol/names.ts';
 
 export interface Neuron {
@@ -20,13 +21,17 @@ export interface Block {
   readonly timeMs: number;
 }
 
-/** Signs a ledger call with a hotkey's secret. */
+/** Signs a ledger call with a hotkey's secret; a `HotkeySigner` of the protocol is one. */
 export interface LedgerSigner {
   readonly hotkey: Hotkey;
+  readonly scheme: HotkeyScheme;
   sign(bytes: Uint8Array): Uint8Array;
 }
 
-/** Failures: LedgerError with codes NOT_REGISTERED, RATE_LIMIT, BAD_WEIGHTS, NO_PERMIT, BAD_SIGNATURE, UNAVAILABLE (retryable). */
+/**
+ * Failures: LedgerError with codes NOT_REGISTERED, RATE_LIMIT, BAD_WEIGHTS, NO_PERMIT, BAD_SIGNATURE, BALANCE (not enough
+ * rao), NO_SLOT (all uids taken), TOO_LARGE, DISK_FULL, UNAVAILABLE (retryable). A call that was answered is durable.
+ */
 export interface Ledger {
   readonly chainId: string;
   readonly netuid: number;

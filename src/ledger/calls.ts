@@ -1,0 +1,87 @@
+/**
+ * @file Calls on the embedded ledger as they are signed, sent and kept. A hotkey signs chain, subnet, call, nonce and
+ * arguments, so that a call counts once, on one chain. Names are the chain's own.
+ */
+import { z } from 'zod';
+import { countSchema, type Hotkey, hotkeySchema } from '../protocol/names.ts';
+import { concatBytes, toHex, utf8 } from '../util/bytes.ts';
+import { canonicalJson } from '../util/canonical-json.ts';
+import { LedgerError } from './errors.ts';
+import type { LedgerSigner } from './port.ts';
+
+export const maxCommitmentBytes = 128;
+const u16 = countSchema.max(65_535);
+
+const argsSchemas = {
+  burned_register: z.strictObject({ coldkey: hotkeySchema }),
+  add_stake: z.strictObject({ amountRao: countSchema }),
+  set_weights: z.strictObject({ uids: z.array(u16).max(65_536), values: z.array(u16).max(65_536) }),
+  set_commitment: z.strictObject({
+    data: z.string().regex(new RegExp(`^([0-9a-f]{2}){0,${maxCommitmentBytes}}$`), 'expected hex of up to 128 bytes'),
+  }),
+} as const;
+export type CallName = keyof typeof argsSchemas;
+export type CallArgs<N extends CallName> = z.infer<(typeof argsSchemas)[N]>;
+/** A call and its arguments. */
+export type Call = { [N in CallName]: { readonly name: N; readonly args: CallArgs<N> } }[CallName];
+
+const signatureSchema = z.string().regex(/^[0-9a-f]{128}$/, 'expected 64 bytes of hex');
+const signedCallOf = <N extends CallName>(name: N) =>
+  z.strictObject({
+    hotkey: hotkeySchema,
+    scheme: z.enum(['sr25519', 'ed25519']),
+    /** The hotkey's count of accepted calls so far. */
+    nonce: countSchema,
+    signature: signatureSchema,
+    call: z.strictObject({ name: z.literal(name), args: argsSchemas[name] }),
+  });
+export const signedCallSchema = z.union([
+  signedCallOf('burned_register'),
+  signedCallOf('add_stake'),
+  signedCallOf('set_weights'),
+  signedCallOf('set_commitment'),
+]);
+export type SignedCall = z.infer<typeof signedCallSchema>;
+
+/** What a signature binds besides the call. */
+export interface ChainBinding {
+  readonly chainId: string;
+  readonly netuid: number;
+}
+
+const lengthPrefixed = (text: string): Uint8Array => {
+  const bytes = utf8(text);
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, bytes.byteLength, false);
+  return concatBytes(length, bytes);
+};
+
+/** The signed bytes, version 1: each part after its length as a big-endian u32; arguments as canonical JSON. */
+export function callBytes(chain: ChainBinding, hotkey: Hotkey, nonce: number, call: Call): Uint8Array {
+  const parts = ['accrete/ledger-call/1', chain.chainId, String(chain.netuid), hotkey, String(nonce), call.name];
+  return concatBytes(...[...parts, canonicalJson(call.args)].map(lengthPrefixed));
+}
+
+export function signCall(chain: ChainBinding, signer: LedgerSigner, nonce: number, call: Call): SignedCall {
+  const signature = toHex(signer.sign(callBytes(chain, signer.hotkey, nonce, call)));
+  return { hotkey: signer.hotkey, scheme: signer.scheme, nonce, signature, call } as SignedCall;
+}
+
+/**
+ * The chain's rule for relative weights: scaled so that the largest is 65,535, rounded, zeros left out; by uid.
+ * `BAD_WEIGHTS` for none, for negative or non-finite ones, and when all are zero.
+ */
+export function toU16Weights(weights: ReadonlyMap<number, number>): CallArgs<'set_weights'> {
+  const entries = [...weights].sort(([a], [b]) => a - b);
+  for (const [uid, weight] of entries) {
+    if (!Number.isFinite(weight) || weight < 0) {
+      throw new LedgerError('BAD_WEIGHTS', `uid ${uid}: expected a finite weight ≥ 0, got ${weight}`);
+    }
+  }
+  const largest = entries.reduce((max, [, weight]) => Math.max(max, weight), 0);
+  if (largest === 0) throw new LedgerError('BAD_WEIGHTS', 'expected at least one weight above 0');
+  const scaled = entries
+    .map(([uid, weight]) => [uid, Math.round((weight / largest) * 65_535)] as const)
+    .filter(([, value]) => value > 0);
+  return { uids: scaled.map(([uid]) => uid), values: scaled.map(([, value]) => value) };
+}
