@@ -5,7 +5,7 @@
 import { equalBytes, fromHex, toHex } from '../util/bytes.ts';
 import { type Sha256, sha256 } from './hash.ts';
 import type { ArtifactRef } from './manifest.ts';
-import { inclusionProof, leafHash, merkleRoot, verifyInclusion } from './merkle.ts';
+import { inclusionProof, leafHash, treeHash, verifyInclusion } from './merkle.ts';
 import type { Hash } from './names.ts';
 
 export const pieceBytes = 4 * 1024 * 1024;
@@ -21,7 +21,7 @@ export function pieceHashes(bytes: Uint8Array, hash: Sha256 = sha256): Uint8Arra
 
 /** Names the bytes. An adapter may hand in a native SHA-256. */
 export function artifactOf(bytes: Uint8Array, hash: Sha256 = sha256): ArtifactRef {
-  return { root: toHex(merkleRoot(pieceHashes(bytes, hash))) as Hash, sizeBytes: bytes.byteLength };
+  return { root: toHex(treeHash(pieceHashes(bytes, hash))) as Hash, sizeBytes: bytes.byteLength };
 }
 
 /** Whether the bytes are the artifact: size first, then root. */
@@ -48,5 +48,5 @@ export function isPiece(
 
 /** Whether the leaf hashes (from an untrusted list) are the artifact's; then each piece is checked by one hash. */
 export function arePieceHashes(artifact: ArtifactRef, hashes: readonly Uint8Array[]): boolean {
-  return hashes.length === pieceCountOf(artifact.sizeBytes) && equalBytes(merkleRoot(hashes), fromHex(artifact.root)!);
+  return hashes.length === pieceCountOf(artifact.sizeBytes) && equalBytes(treeHash(hashes), fromHex(artifact.root)!);
 }

@@ -1,57 +1,61 @@
 /**
- * @file Strict ed25519 (RFC 8032 section 5.1.7): S below L, canonical encodings, no point of small order, the equation
- * without the cofactor. One signature scheme for session keys; nothing here falls back to another.
+ * @file Ed25519 (RFC 8032), strict: S ≥ L, points that are encoded with y ≥ p, and small-order A or R are refused, and
+ * the equation is checked without the cofactor. So a signature is valid for every implementation or for none.
  */
 import { ed25519 } from '@noble/curves/ed25519.js';
+import { bytesToNumberLE } from '@noble/curves/utils.js';
+import { sha512 } from '@noble/hashes/sha2.js';
 
-const order = 2n ** 252n + 27742317777372353535851937790883648493n;
-
-/** The arithmetic of a verification, [S]B = R + [k]A, once encodings are known to be good; a platform's may be faster. */
+/**
+ * Checks S·B = R + k·A for a well-formed, strict-checked signature. An adapter may hand in a native one (OpenSSL's is
+ * cofactorless too).
+ */
 export type Ed25519Equation = (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
 
-const nobleEquation: Ed25519Equation = (signature, message, publicKey) =>
-  ed25519.verify(signature, message, publicKey, { zip215: false });
+const { Point } = ed25519;
+const fieldPrime = 2n ** 255n - 19n;
+const groupOrder = Point.Fn.ORDER;
 
-/** False for anything but a good signature; never throws. */
+/** y coordinates of the eight points of small order: 1, 0, −1 and the two pairs of order 8 (checked by a test). */
+const smallOrderY: ReadonlySet<bigint> = new Set([
+  0n,
+  1n,
+  fieldPrime - 1n,
+  2707385501144840649318225287225658788936804267575313519463743609750303021422n,
+  55188659117513257062467267217118295137698188065244968500265048394206261417927n,
+]);
+
+/** Whether 32 bytes encode a point canonically (y < p) that is not of small order. Decoding is left to the equation. */
+function isStrictPoint(bytes: Uint8Array): boolean {
+  const y = bytesToNumberLE(bytes) & ((1n << 255n) - 1n);
+  return y < fieldPrime && !smallOrderY.has(y);
+}
+
+/** Never throws: bytes of a wrong length are an invalid signature. */
 export function verifyEd25519(
   signature: Uint8Array,
   message: Uint8Array,
   publicKey: Uint8Array,
-  equation: Ed25519Equation = nobleEquation,
+  equation: Ed25519Equation = checkEquation,
 ): boolean {
   if (signature.byteLength !== 64 || publicKey.byteLength !== 32) return false;
-  if (littleEndian(signature.subarray(32)) >= order) return false;
-  if (!isGoodPoint(publicKey) || !isGoodPoint(signature.subarray(0, 32))) return false;
+  if (bytesToNumberLE(signature.subarray(32)) >= groupOrder) return false;
+  if (!isStrictPoint(publicKey) || !isStrictPoint(signature.subarray(0, 32))) return false;
+  return equation(signature, message, publicKey);
+}
+
+function checkEquation(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {
   try {
-    return equation(signature, message, publicKey);
+    const a = Point.fromBytes(publicKey);
+    const r = Point.fromBytes(signature.subarray(0, 32));
+    const s = bytesToNumberLE(signature.subarray(32));
+    const digest = sha512.create().update(signature.subarray(0, 32)).update(publicKey).update(message).digest();
+    const k = bytesToNumberLE(digest) % groupOrder;
+    return r.add(a.multiplyUnsafe(k)).equals(Point.BASE.multiplyUnsafe(s));
   } catch {
-    return false;
+    return false; // not a point of the curve
   }
 }
 
-export const signEd25519 = (message: Uint8Array, seed: Uint8Array): Uint8Array => ed25519.sign(message, seed);
 export const ed25519PublicKey = (seed: Uint8Array): Uint8Array => ed25519.getPublicKey(seed);
-
-function littleEndian(bytes: Uint8Array): bigint {
-  let value = 0n;
-  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
-  return value;
-}
-
-const fieldPrime = 2n ** 255n - 19n;
-/** y of the points of order 1, 2, 4 and 8; the sign bit of x does not matter. */
-const smallOrderY = new Set(
-  [
-    '0100000000000000000000000000000000000000000000000000000000000000',
-    'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-    '0000000000000000000000000000000000000000000000000000000000000000',
-    '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
-    'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
-  ].map((hex) => littleEndian(Buffer.from(hex, 'hex'))),
-);
-
-/** A canonical encoding (y below p) whose point is not of small order. Decoding itself is the verifier's. */
-function isGoodPoint(encoded: Uint8Array): boolean {
-  const y = littleEndian(encoded) & (2n ** 255n - 1n);
-  return y < fieldPrime && !smallOrderY.has(y);
-}
+export const signEd25519 = (message: Uint8Array, seed: Uint8Array): Uint8Array => ed25519.sign(message, seed);

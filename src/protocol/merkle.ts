@@ -6,11 +6,14 @@ import { equalBytes } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
 import { type Sha256, sha256 } from './hash.ts';
 
+export type { Sha256 };
+
 const leafPrefix = Uint8Array.of(0);
 const nodePrefix = Uint8Array.of(1);
 
 export const leafHash = (leaf: Uint8Array, hash: Sha256 = sha256): Uint8Array => hash(leafPrefix, leaf);
-export const nodeHash = (left: Uint8Array, right: Uint8Array): Uint8Array => sha256(nodePrefix, left, right);
+export const nodeHash = (left: Uint8Array, right: Uint8Array, hash: Sha256 = sha256): Uint8Array =>
+  hash(nodePrefix, left, right);
 
 /** The largest power of two below `size` (RFC 6962's k). */
 function splitOf(size: number): number {
@@ -20,15 +23,15 @@ function splitOf(size: number): number {
 }
 
 /** MTH of the leaves with these hashes; SHA-256 of nothing for none. */
-export function merkleRoot(leaves: readonly Uint8Array[]): Uint8Array {
-  if (leaves.length === 0) return sha256(new Uint8Array());
-  return rootBetween(leaves, 0, leaves.length);
+export function treeHash(leaves: readonly Uint8Array[], hash: Sha256 = sha256): Uint8Array {
+  if (leaves.length === 0) return hash(new Uint8Array());
+  return rootBetween(leaves, 0, leaves.length, hash);
 }
 
-function rootBetween(leaves: readonly Uint8Array[], from: number, to: number): Uint8Array {
+function rootBetween(leaves: readonly Uint8Array[], from: number, to: number, hash: Sha256 = sha256): Uint8Array {
   if (to - from === 1) return leaves[from]!;
   const middle = from + splitOf(to - from);
-  return nodeHash(rootBetween(leaves, from, middle), rootBetween(leaves, middle, to));
+  return nodeHash(rootBetween(leaves, from, middle, hash), rootBetween(leaves, middle, to, hash), hash);
 }
 
 /** PATH(index, leaves), from the leaf up. */
@@ -130,7 +133,7 @@ export interface Peak {
   readonly root: Uint8Array;
 }
 
-export function appendLeaf(frontier: readonly Peak[], leaf: Uint8Array): Peak[] {
+export function appendPeak(frontier: readonly Peak[], leaf: Uint8Array): Peak[] {
   const peaks = [...frontier];
   let peak: Peak = { size: 1, root: leaf };
   for (let last = peaks.at(-1); last !== undefined && last.size === peak.size; last = peaks.at(-1)) {
@@ -140,8 +143,8 @@ export function appendLeaf(frontier: readonly Peak[], leaf: Uint8Array): Peak[] 
   return [...peaks, peak];
 }
 
-/** The tree's head; as `merkleRoot` of all leaves. */
-export function frontierRoot(frontier: readonly Peak[]): Uint8Array {
+/** The tree's head; as `treeHash` of all leaves. */
+export function rootOfPeaks(frontier: readonly Peak[]): Uint8Array {
   if (frontier.length === 0) return sha256(new Uint8Array());
   return frontier.map((peak) => peak.root).reduceRight((right, left) => nodeHash(left, right));
 }
