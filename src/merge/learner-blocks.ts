@@ -19,16 +19,19 @@ export interface StagedBlock {
 export class LearnerBlocks implements NormOracle {
   readonly #staging: Staging;
   readonly #learners: readonly Float32Array[];
+  /** Address of each learner's array if it lies in kernel memory already. */
+  readonly #residents: readonly (number | null)[];
   readonly #blockElements: number;
 
   constructor(staging: Staging, learners: readonly Float32Array[]) {
     this.#staging = staging;
     this.#learners = learners;
+    this.#residents = learners.map((learner) => staging.memory.addressOf(learner));
     const each = Math.floor(cacheElements / (learners.length + 2) / granularity) * granularity;
     this.#blockElements = Math.max(granularity, each);
   }
 
-  /** Stages [from, to) of every learner with its coefficient, and of `targets`; copies the targets back after `run`. */
+  /** Stages [from, to) of every learner with its coefficient, and of `targets`; `run` changes the targets in place. */
   update(
     { from, to, coefficients }: MergeSegment,
     targets: readonly Float32Array[],
@@ -36,19 +39,19 @@ export class LearnerBlocks implements NormOracle {
   ): void {
     const { kernels, memory } = this.#staging;
     const { table, data, second, first } = this.#layOut(coefficients);
-    const places = [first, second].slice(0, targets.length);
+    const places = [first, second];
+    const residents = targets.map((target) => memory.addressOf(target));
     for (let start = from; start < to; start += this.#blockElements) {
       const end = Math.min(to, start + this.#blockElements);
-      this.#stage(data, start, end);
-      targets.forEach((target, i) => {
+      this.#stage(table, data, start, end);
+      const addresses = targets.map((target, i) => {
+        if (residents[i] != null) return residents[i] + 4 * start;
         memory.f32(places[i]!).set(target.subarray(start, end));
+        return places[i]!.byteOffset;
       });
-      run(
-        { table: table.byteOffset, length: end - start, kernels },
-        places.map(({ byteOffset }) => byteOffset),
-      );
+      run({ table: table.byteOffset, length: end - start, kernels }, addresses);
       targets.forEach((target, i) => {
-        target.set(memory.f32(places[i]!).subarray(0, end - start), start);
+        if (residents[i] == null) target.set(memory.f32(places[i]!).subarray(0, end - start), start);
       });
     }
   }
@@ -63,7 +66,7 @@ export class LearnerBlocks implements NormOracle {
     let sum = 0;
     for (const range of ranges)
       sum += sumPieces(this.#staging, lanes, range, this.#blockElements, (from, to) => {
-        this.#stage(data, from, to);
+        this.#stage(table, data, from, to);
         const { weightedSumSquares } = this.#staging.kernels;
         weightedSumSquares(table.byteOffset, weights.length, to - from, lanes.byteOffset);
       });
@@ -82,16 +85,21 @@ export class LearnerBlocks implements NormOracle {
     });
     const view = new DataView(this.#staging.memory.buffer, regions.table.byteOffset, regions.table.byteLength);
     coefficients.forEach((coefficient, m) => {
-      view.setUint32(rowBytes * m, regions.data.byteOffset + blockBytes * m, true);
       view.setFloat64(rowBytes * m + 8, coefficient, true);
     });
     return regions;
   }
 
-  #stage(data: Region, from: number, to: number): void {
-    const view = this.#staging.memory.f32(data);
+  /** Copies a block of each learner into `data`, or points the table at it where it is resident. */
+  #stage(table: Region, data: Region, from: number, to: number): void {
+    const { memory } = this.#staging;
+    const view = memory.f32(data);
+    const rows = new DataView(memory.buffer, table.byteOffset, table.byteLength);
     this.#learners.forEach((learner, m) => {
-      view.set(learner.subarray(from, to), m * this.#blockElements);
+      const resident = this.#residents[m];
+      if (resident == null) view.set(learner.subarray(from, to), m * this.#blockElements);
+      const address = resident == null ? data.byteOffset + 4 * m * this.#blockElements : resident + 4 * from;
+      rows.setUint32(rowBytes * m, address, true);
     });
   }
 }

@@ -9,7 +9,7 @@ import { emptyFragment } from './fragment-values.ts';
 import { type MergeClaim, type MergeInput, mergeFragment } from './merge-fragment.ts';
 import { pieceElements, sumOfSquares, type WeightedNorm, weightedMedian } from './norms.ts';
 import { splitEmbeddings } from './rules.ts';
-import { sharedStaging } from './staging.ts';
+import { Staging, sharedStaging } from './staging.ts';
 
 const contract: ParameterContract = [
   { name: 'model.word_embeddings.weight', shape: [9, 7], dtype: 'F32', kind: 'param' },
@@ -115,6 +115,34 @@ describe('mergeFragment', () => {
       }),
       { seed: 3, numRuns: 40 },
     );
+  });
+
+  it('gives the same bits for arrays in kernel memory, in place and into others', () => {
+    const staging = new Staging(1 << 20);
+    for (const rule of ['mean', 'rda'] as const) {
+      const rng = new Rng(13);
+      const claims = Array.from({ length: 5 }, () => claim(rng));
+      const input = inputOf(rng, claims, { rule });
+      const expected = mergeFragment(input);
+      const resident = (array: Float32Array): Float32Array => {
+        const copy = staging.residentArray(array.length);
+        copy.set(array);
+        return copy;
+      };
+      const theta = { params: resident(input.theta.params), selectionBias: resident(input.theta.selectionBias) };
+      const momentum = resident(input.momentum);
+      const moved = claims.map((one, i) => (i === 2 ? one : { ...one, pseudoGradient: resident(one.pseudoGradient) }));
+      const inPlace = { ...input, theta, momentum, claims: moved, into: { theta, momentum } };
+      const result = mergeFragment(inPlace, staging);
+      expect(result.theta.params).toBe(theta.params);
+      expect([...theta.params], rule).toEqual([...expected.theta.params]);
+      expect([...theta.selectionBias], rule).toEqual([...expected.theta.selectionBias]);
+      expect([...momentum], rule).toEqual([...expected.momentum]);
+      const into = { theta: emptyFragment(fragment), momentum: new Float32Array(n) };
+      mergeFragment({ ...input, into });
+      expect(into, rule).toEqual({ theta: expected.theta, momentum: expected.momentum });
+      staging.releaseResidents();
+    }
   });
 
   it('gives the bits that Python gives', () => {

@@ -46,6 +46,13 @@ export interface MergeInput {
   readonly clip: ClipOptions;
   /** `cohort` of this fragment's merges so far, oldest first; the last 8 count. Asked when the cohort is small. */
   readonly recentNorms: readonly WeightedNorm[];
+  /** Arrays for the result, which may be those of the input. Default: new ones, and the input stays as it is. */
+  readonly into?: MergeTarget;
+}
+
+export interface MergeTarget {
+  readonly theta: FragmentValues;
+  readonly momentum: Float32Array;
 }
 
 export interface MergedClaim {
@@ -72,7 +79,7 @@ export interface MergeResult {
 }
 
 /**
- * Leaves its input as it is. @throws MergeError NO_CLAIMS, TOO_MANY_CLAIMS, DUPLICATE_CLAIM (an id twice), WRONG_LENGTH, BAD_WEIGHT, NOT_FINITE (in a claim, or an overflow of the outer step)
+ * On an error `into` may be half written. Arrays resident in `staging` are read and written in place. @throws MergeError NO_CLAIMS, TOO_MANY_CLAIMS, DUPLICATE_CLAIM (an id twice), WRONG_LENGTH, BAD_WEIGHT, NOT_FINITE (in a claim, or an overflow of the outer step)
  */
 export function mergeFragment(input: MergeInput, staging: Staging = sharedStaging()): MergeResult {
   const { fragment, theta, momentum, rule } = input;
@@ -89,13 +96,12 @@ export function mergeFragment(input: MergeInput, staging: Staging = sharedStagin
     claims.map(({ pseudoGradient }) => pseudoGradient),
   );
   const segments = planSegments(rule, fragment, weighed, blocks);
-  const result = {
-    theta: { params: theta.params.slice(), selectionBias: mergeSelectionBias(staging, theta, claims, weighed) },
-    momentum: momentum.slice(),
-  };
+  const result = targetOf(input);
+  mergeSelectionBias(staging, result.theta.selectionBias, claims, weighed);
   for (const segment of segments) applySegment(blocks, segment, result.theta.params, result.momentum, input.outer);
   return {
-    ...result,
+    theta: result.theta,
+    momentum: result.momentum,
     claims: claims.map(({ id, hotkey, learner, staleness }, m) => ({
       id,
       hotkey,
@@ -108,6 +114,21 @@ export function mergeFragment(input: MergeInput, staging: Staging = sharedStagin
     })),
     cohort: { norm: weightedMedian(perStep), tokens: claims.reduce((sum, { tokens }) => sum + tokens, 0) },
   };
+}
+
+/** The result's arrays, holding the values before the merge. */
+function targetOf({ fragment, theta, momentum, into }: MergeInput): MergeTarget {
+  if (into === undefined)
+    return {
+      theta: { params: theta.params.slice(), selectionBias: theta.selectionBias.slice() },
+      momentum: momentum.slice(),
+    };
+  checkFragmentValues(fragment, into.theta);
+  checkLength('momentum to write', into.momentum, fragment.elementCount);
+  if (into.theta.params !== theta.params) into.theta.params.set(theta.params);
+  if (into.theta.selectionBias !== theta.selectionBias) into.theta.selectionBias.set(theta.selectionBias);
+  if (into.momentum !== momentum) into.momentum.set(momentum);
+  return into;
 }
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -167,12 +188,11 @@ function sharesOf(claims: readonly MergeClaim[]): number[] {
 
 function mergeSelectionBias(
   staging: Staging,
-  theta: FragmentValues,
+  merged: Float32Array,
   claims: readonly MergeClaim[],
   weighed: readonly Weighed[],
-): Float32Array {
-  const merged = theta.selectionBias.slice();
-  if (merged.length === 0) return merged;
+): void {
+  if (merged.length === 0) return;
   const blocks = new LearnerBlocks(
     staging,
     claims.map(({ selectionBias }) => selectionBias!),
@@ -182,7 +202,6 @@ function mergeSelectionBias(
     [merged],
     ({ table, length }, [bias]) => staging.kernels.weightedShift(table, claims.length, length, bias!),
   );
-  return merged;
 }
 
 function applySegment(

@@ -47,9 +47,11 @@ const normBlock = 16_384;
 export function sumOfSquares(staging: Staging, x: Float32Array, range: Range = { from: 0, to: x.length }): number {
   const { block, lanes } = staging.layOut({ block: 4 * normBlock, lanes: 128 });
   const view = staging.memory.f32(block);
+  const resident = staging.memory.addressOf(x);
   return sumPieces(staging, lanes, range, normBlock, (from, to) => {
-    view.set(x.subarray(from, to));
-    staging.kernels.sumSquares(block.byteOffset, to - from, lanes.byteOffset);
+    if (resident === null) view.set(x.subarray(from, to));
+    const at = resident === null ? block.byteOffset : resident + 4 * from;
+    staging.kernels.sumSquares(at, to - from, lanes.byteOffset);
   });
 }
 

@@ -4,16 +4,20 @@
  * all users are synchronous.
  */
 import { KernelMemory, type Kernels, type Region } from '../tensor/kernels/memory.ts';
+import { assert } from '../util/errors.ts';
 
-const capacityBytes = 24 * 2 ** 20;
+const defaultArenaBytes = 24 * 2 ** 20;
 
 export class Staging {
   readonly memory: KernelMemory;
   readonly #arena: Region;
+  readonly #bottom: number;
 
-  constructor(sizeBytes: number = capacityBytes) {
-    this.memory = new KernelMemory(sizeBytes);
-    this.#arena = this.memory.allocate(this.memory.freeBytes - 64);
+  /** `residentBytes`: room for whole arrays beside the blocks; what lies there is merged without a copy. */
+  constructor(residentBytes = 0, arenaBytes: number = defaultArenaBytes) {
+    this.memory = new KernelMemory(arenaBytes + residentBytes);
+    this.#arena = this.memory.allocate(arenaBytes);
+    this.#bottom = this.memory.mark();
   }
 
   get kernels(): Kernels {
@@ -28,14 +32,25 @@ export class Staging {
       regions[name] = { byteOffset: next, byteLength: byteLengths[name] };
       next += KernelMemory.footprint(byteLengths[name]);
     }
-    if (next > this.#arena.byteOffset + this.#arena.byteLength) this.memory.allocate(next); // throws KERNEL_MEMORY_FULL
+    const used = next - this.#arena.byteOffset;
+    assert(used <= this.#arena.byteLength, `a layout of ${used} bytes in an arena of ${this.#arena.byteLength}`);
     return regions as { readonly [K in Name]: Region };
+  }
+
+  /** An array in the resident room; its content is unspecified. @throws KernelMemoryError KERNEL_MEMORY_FULL */
+  residentArray(length: number): Float32Array {
+    return this.memory.f32(this.memory.allocateF32(length));
+  }
+
+  /** Gives the resident room back; arrays in it are void. */
+  releaseResidents(): void {
+    this.memory.release(this.#bottom);
   }
 }
 
 let shared: Staging | null = null;
 
-/** One staging area for the whole process, made when it is first asked for. */
+/** One staging area for the whole process, made when it is first asked for; it has no resident room. */
 export function sharedStaging(): Staging {
   shared ??= new Staging();
   return shared;

@@ -111,6 +111,7 @@ function requireEncodable(staging: Staging, array: Float32Array, { id }: Fragmen
 }
 
 /**
+ * `into` (new arrays by default) is unspecified after an error.
  * @throws CodecError BAD_CONTAINER (safetensors rules, format or codec in the metadata), UNKNOWN_TENSOR,
  * MISSING_TENSOR, WRONG_DTYPE, WRONG_SHAPE, NOT_FINITE, BAD_SCALE, NOT_CANONICAL
  */
@@ -119,21 +120,22 @@ export function decodeFragment(
   fragment: Fragment,
   bytes: Uint8Array,
   staging: Staging = sharedStaging(),
+  into: FragmentValues = emptyFragment(fragment),
 ): FragmentValues {
+  checkFragmentValues(fragment, into);
   const jobs = jobsOf(codecs[codec], fragment);
   const header = readHeader(codec, jobs, bytes);
   const data = bytes.subarray(header.dataOffsetBytes);
   const places = checkTensors(header, jobs);
-  const values = emptyFragment(fragment);
   for (const { codec, slice, parts, isBias } of jobs) {
-    const target = isBias ? values.selectionBias : values.params;
+    const target = isBias ? into.selectionBias : into.params;
     const sources = parts.map(({ name, sizeBytes }) => {
       const offset = places.get(name)!;
       return data.subarray(offset, offset + sizeBytes);
     });
     codec.decode(staging, sources, target.subarray(slice.offset, slice.offset + slice.length), parts[0]!.name);
   }
-  return values;
+  return into;
 }
 
 /** Form only: size, header, names, shapes and dtypes equal to plan and codec. Reads no value. Throws as decodeFragment. */

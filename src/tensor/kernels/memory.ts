@@ -69,7 +69,7 @@ function kernelModule(): WebAssembly.Module {
   return compiled;
 }
 
-/** A bump allocator over one memory. Buffers start zeroed and 64-byte aligned. */
+/** A bump allocator over one memory. Buffers are 64-byte aligned and, until the first `release`, zeroed. */
 export class KernelMemory {
   readonly kernels: Kernels;
   readonly #memory: WebAssembly.Memory;
@@ -118,6 +118,17 @@ export class KernelMemory {
   /** A buffer of `length` float32. */
   allocateF32(length: number): Region {
     return this.allocate(length * 4);
+  }
+
+  /** Names the present level, for `release`. */
+  mark(): number {
+    return this.#next;
+  }
+
+  /** Gives back everything allocated since `mark()`; its buffers are void and their bytes are not zeroed. */
+  release(mark: number): void {
+    assert(mark <= this.#next, 'release of a mark above the present level');
+    this.#next = mark;
   }
 
   f32(region: Region): Float32Array {
