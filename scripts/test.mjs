@@ -34,7 +34,7 @@ function runTests(title, dir) {
   const file = join(scratch, 'report.json');
   try {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
-    const isFine = run(title, 'vitest/vitest.mjs', ['run', '--dir', dir, ...reporters]);
+    const isFine = run(title, 'vitest/vitest.mjs', ['run', `${dir}/`, ...reporters]);
     const failed = count(file);
     // A crash, an error outside of any test, or a file that does not load fails no test by itself.
     if (!isFine && failed === 0) total.failed++;
