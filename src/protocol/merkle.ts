@@ -133,7 +133,7 @@ export interface Peak {
   readonly root: Uint8Array;
 }
 
-export function appendPeak(frontier: readonly Peak[], leaf: Uint8Array): Peak[] {
+export function appendLeaf(frontier: readonly Peak[], leaf: Uint8Array): Peak[] {
   const peaks = [...frontier];
   let peak: Peak = { size: 1, root: leaf };
   for (let last = peaks.at(-1); last !== undefined && last.size === peak.size; last = peaks.at(-1)) {
@@ -144,7 +144,7 @@ export function appendPeak(frontier: readonly Peak[], leaf: Uint8Array): Peak[] 
 }
 
 /** The tree's head; as `treeHash` of all leaves. */
-export function rootOfPeaks(frontier: readonly Peak[]): Uint8Array {
+export function frontierRoot(frontier: readonly Peak[]): Uint8Array {
   if (frontier.length === 0) return sha256(new Uint8Array());
   return frontier.map((peak) => peak.root).reduceRight((right, left) => nodeHash(left, right));
 }
