@@ -1,0 +1,118 @@
+/**
+ * @file A learner's trace: one hash-chained line per inner step, for life. A claim commits to an interval of lines; the
+ * lines themselves lie in the store as JSON lines. Checked here: form, chain, numbering, leases. That the steps were
+ * really done is what replays check.
+ */
+import { z } from 'zod';
+import { fromUtf8, toHex, utf8 } from '../util/bytes.ts';
+import { canonicalJson, parseStrictJson } from '../util/canonical-json.ts';
+import { containsRanges, countRanges, isNormalRanges, normalizeRanges, type Range } from '../util/ranges.ts';
+import { hashOfText, sha256 } from './hash.ts';
+import { countSchema, decimalSchema, type Hash, hashSchema, type LearnerId, rangeSchema } from './names.ts';
+
+export const traceLineSchema = z.strictObject({
+  /** The learner's life-long inner-step count before this step; the first line is 0. */
+  step: countSchema,
+  /** Leases that the batch was read from, in reading order; a batch may cross from one into the next. */
+  leases: z.array(countSchema).min(1).max(64),
+  /** Order positions of the batch, sorted and disjoint. */
+  sequences: z.array(rangeSchema).min(1).max(4096),
+  /** Position in the learning-rate schedule, and the rate that it gave (warm-up included). */
+  scheduleTokens: countSchema,
+  learningRate: decimalSchema,
+  /** Fragments taken in before this step, with their versions, in the order of taking in. */
+  takenIn: z.array(z.tuple([countSchema, countSchema])).max(4096),
+  /** Merkle root of the learner's state after this step, every S steps. */
+  stateRoot: hashSchema.nullable(),
+});
+export type TraceLine = z.infer<typeof traceLineSchema>;
+
+/** An interval of lines is refused beyond these before it is parsed. */
+export const maxTraceBytes = 16 * 1024 * 1024;
+const maxLineLength = 256 * 1024;
+
+/** The head of an empty trace, bound to run and learner. */
+export const traceGenesis = (run: Hash, learner: LearnerId): Hash => hashOfText(`accrete trace\n${run}\n${learner}`);
+
+/** head' = SHA-256(head ‖ canonical JSON of the line). */
+export function extendTraceHead(head: Hash, line: TraceLine): Hash {
+  return toHex(sha256(Buffer.from(head, 'hex'), utf8(canonicalJson(line)))) as Hash;
+}
+
+export const traceHeadAfter = (head: Hash, lines: readonly TraceLine[]): Hash => lines.reduce(extendTraceHead, head);
+
+/** Canonical JSON lines, each ended by a line feed. */
+export const encodeTrace = (lines: readonly TraceLine[]): Uint8Array =>
+  utf8(lines.map((line) => `${canonicalJson(line)}\n`).join(''));
+
+export interface TraceFault {
+  readonly ok: false;
+  readonly code: 'OVERSIZED' | 'MALFORMED' | 'CHAIN' | 'STEPS' | 'NOT_LEASED' | 'BATCH';
+  readonly sentence: string;
+}
+const fault = (code: TraceFault['code'], sentence: string): TraceFault => ({ ok: false, code, sentence });
+
+/** Parses bytes from a stranger; at most `maxLines` lines. Never throws. */
+export function parseTrace(
+  bytes: Uint8Array,
+  maxLines: number,
+): { readonly ok: true; readonly lines: TraceLine[] } | TraceFault {
+  if (bytes.byteLength > maxTraceBytes)
+    return fault('OVERSIZED', `a trace interval has at most ${maxTraceBytes} bytes, got ${bytes.byteLength}`);
+  let text: string;
+  try {
+    text = fromUtf8(bytes);
+  } catch {
+    return fault('MALFORMED', 'the trace is not UTF-8');
+  }
+  const rows = text.split('\n', maxLines + 2);
+  if (rows.length > maxLines + 1) return fault('OVERSIZED', `expected at most ${maxLines} lines`);
+  if (rows.pop() !== '') return fault('MALFORMED', 'the trace must end with a line feed');
+  const lines: TraceLine[] = [];
+  for (const [i, row] of rows.entries()) {
+    const json = parseStrictJson(row, { maxLength: maxLineLength, maxDepth: 4 });
+    const line = json.ok ? traceLineSchema.safeParse(json.value) : null;
+    if (!line?.success) return fault('MALFORMED', `line ${i} of the trace is not a trace line`);
+    lines.push(line.data);
+  }
+  return { ok: true, lines };
+}
+
+/** What a claim says of its lines, and what the journal knows of the leases. */
+export interface TraceClaim {
+  readonly lines: Range;
+  readonly previousHead: Hash;
+  readonly head: Hash;
+  readonly batchSequences: number;
+  /** The range of a lease, if it was given to this learner. */
+  readonly leaseRange: (lease: number) => Range | null;
+}
+
+/** Null if the interval is what the claim says. */
+export function checkTraceInterval(lines: readonly TraceLine[], claim: TraceClaim): TraceFault | null {
+  const [from, to] = claim.lines;
+  if (lines.length !== to - from) return fault('STEPS', `expected ${to - from} lines, got ${lines.length}`);
+  for (const [i, line] of lines.entries()) {
+    const wrong = checkLine(line, from + i, claim);
+    if (wrong !== null) return wrong;
+  }
+  const head = traceHeadAfter(claim.previousHead, lines);
+  if (head === claim.head) return null;
+  return fault('CHAIN', `the lines hash to ${head.slice(0, 12)}, the claim names ${claim.head.slice(0, 12)}`);
+}
+
+function checkLine(line: TraceLine, step: number, claim: TraceClaim): TraceFault | null {
+  if (line.step !== step) return fault('STEPS', `expected line ${step}, got ${line.step}`);
+  if (!isNormalRanges(line.sequences)) return fault('MALFORMED', `line ${step}: sequences are not sorted and disjoint`);
+  const count = countRanges(line.sequences);
+  if (count !== claim.batchSequences)
+    return fault('BATCH', `line ${step} has ${count} sequences, a batch has ${claim.batchSequences}`);
+  const leased: Range[] = [];
+  for (const lease of line.leases) {
+    const range = claim.leaseRange(lease);
+    if (range === null) return fault('NOT_LEASED', `line ${step} names lease ${lease}, which is not this learner's`);
+    leased.push(range);
+  }
+  if (containsRanges(normalizeRanges(leased), line.sequences)) return null;
+  return fault('NOT_LEASED', `line ${step} trains on sequences outside its leases`);
+}
