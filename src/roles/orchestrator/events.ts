@@ -32,6 +32,8 @@ export interface OrchestratorState {
   readonly committedAtMs: ReadonlyMap<LearnerId, number>;
   /** Effects under way, by key. */
   readonly busy: ReadonlySet<string>;
+  /** An own event is on its way into the journal: the next is decided after it. */
+  readonly isJournaling: boolean;
   /** Effects that were done; the next tick starts a failed one again. */
   readonly finished: ReadonlySet<string>;
   readonly stop: { readonly state: StopState; readonly atMs: number | null; readonly releasesThen: number };
@@ -48,6 +50,8 @@ export type OrchestratorEvent =
       readonly nowMs: number;
     }
   | { readonly kind: 'stake'; readonly stakeRao: ReadonlyMap<Hotkey, number>; readonly nowMs: number }
+  /** The own event was journaled, or refused because the state had moved on. */
+  | { readonly kind: 'settled'; readonly nowMs: number }
   | { readonly kind: 'done' | 'failed'; readonly key: string; readonly nowMs: number }
   | { readonly kind: 'stop'; readonly nowMs: number }
   | { readonly kind: 'tick'; readonly nowMs: number };

@@ -94,6 +94,7 @@ export async function initRun(options: NewRun): Promise<readonly [run: Envelope,
     role: 'syncer',
     name: 'syncer',
     sessionKey: syncer.sessionKey,
+    issuedAtMs: options.createdAtMs,
     expiresAtMs: options.createdAtMs + 10 * 365 * 86_400_000,
   };
   return [signMessage(owner, 'run', { manifest, start }, context), signMessage(owner, 'delegate', delegation, context)];

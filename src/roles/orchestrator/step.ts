@@ -49,6 +49,7 @@ export function initialState(run: RunState): OrchestratorState {
     quorumAtMs: null,
     averages: unmeasured,
     busy: new Set(),
+    isJournaling: false,
     finished: new Set(),
     stop: { state: 'running', atMs: null, releasesThen: 0 },
   };
@@ -60,10 +61,11 @@ export function step(
 ): [OrchestratorState, readonly OrchestratorEffect[]] {
   const taken = noteQuorum(take(before, event), event.nowMs);
   const state = { ...taken, stop: stopAfter(taken, event.nowMs) };
-  const next = nextEvent(state, event.nowMs);
+  const next = state.isJournaling ? null : nextEvent(state, event.nowMs);
   const work = nextWork(state);
   const busy = work.length === 0 ? state.busy : new Set([...state.busy, ...work.map((effect) => effect.key)]);
-  return [{ ...state, busy }, next === null ? work : [...work, { kind: 'journal', event: next }]];
+  if (next === null) return [{ ...state, busy }, work];
+  return [{ ...state, busy, isJournaling: true }, [...work, { kind: 'journal', event: next }]];
 }
 
 /** What the event itself changes. */
@@ -71,6 +73,8 @@ function take(state: OrchestratorState, event: OrchestratorEvent): OrchestratorS
   switch (event.kind) {
     case 'tick':
       return state;
+    case 'settled':
+      return { ...state, isJournaling: false };
     case 'stop':
       return state.stop.state !== 'running'
         ? state

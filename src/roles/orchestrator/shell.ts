@@ -1,0 +1,404 @@
+/**
+ * @file The orchestrator's hands: appends to the journal, answers requests on the bus, does the step's effects and feeds
+ * back what became of them. It decides nothing. All appends go through one queue, so that each is admitted against the
+ * state that the one before it left.
+ */
+import type { Bus, Subscription } from '../../bus/port.ts';
+import { admit, applyEvent } from '../../journal/fold.ts';
+import type { Journal } from '../../journal/port.ts';
+import { delegationOf, newestTreeHead } from '../../journal/queries.ts';
+import { type Delegation, emptyState, type RunState } from '../../journal/state.ts';
+import type { Ledger, LedgerSigner } from '../../ledger/port.ts';
+import type { Ed25519Equation } from '../../protocol/ed25519.ts';
+import type { SessionSigner } from '../../protocol/keys.ts';
+import type { ArtifactRef } from '../../protocol/manifest.ts';
+import type { Envelope, JournalEntry, RunEvent, WireBody } from '../../protocol/messages.ts';
+import { type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
+import { type OpenContext, type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
+import type { Store, WriteGrant } from '../../store/port.ts';
+import { fromHex } from '../../util/bytes.ts';
+import type { Clock, Log, Metrics } from '../../util/clock.ts';
+import { assert, assertNever } from '../../util/errors.ts';
+import { bindingOf, journalPageEntries, type SubmitResult, topics } from '../client.ts';
+import { RoleError } from '../errors.ts';
+import { runModelOf } from '../run-model.ts';
+import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
+import { runMerge } from './merge-runner.ts';
+import { initialState, leaseFor, step } from './step.ts';
+
+export interface OrchestratorDeps {
+  readonly journal: Journal;
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly ledger: Ledger;
+  readonly syncer: SessionSigner;
+  /** Signs anchors; null where the ledger takes none. */
+  readonly anchorSigner: LedgerSigner | null;
+  readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
+  readonly equation?: Ed25519Equation;
+  readonly issueGrant: (artifact: ArtifactRef, learner: LearnerId) => WriteGrant;
+  /** Makes a release's folder and says where it is; the same release twice is no error. */
+  readonly writeRelease: (run: RunState, release: number) => Promise<string>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly signal: AbortSignal;
+}
+
+/** The newest heartbeat of one delegation. */
+export interface Pulse {
+  readonly delegation: Delegation;
+  readonly body: WireBody<'heartbeat'>;
+  readonly atMs: number;
+}
+
+const tickMs = 100;
+const stakeEveryMs = 2_000;
+/** A failed effect is tried again after this. */
+const retryMs = 1_000;
+/** Largest `details` artifact of a verdict. */
+const maxDetailsBytes = 1 << 20;
+/** Kinds that others may hand in; the fold's rules say who may. */
+const submittable: ReadonlySet<string> = new Set([
+  'delegate',
+  'join',
+  'leave',
+  'lease-return',
+  'claim-commit',
+  'claim-reveal',
+  'verdict',
+  'evaluation',
+]);
+
+export class Orchestrator {
+  readonly run: RunState = emptyState();
+  readonly #deps: OrchestratorDeps;
+  readonly #subscriptions: Subscription[] = [];
+  readonly #pulses = new Map<string, Pulse>();
+  readonly #releaseFolders = new Map<number, string>();
+  #state: OrchestratorState;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(deps: OrchestratorDeps) {
+    this.#deps = deps;
+    this.#state = initialState(this.run);
+  }
+
+  /** Folds the journal, which must hold a run, and starts to serve. */
+  static async open(deps: OrchestratorDeps): Promise<Orchestrator> {
+    const orchestrator = new Orchestrator(deps);
+    await orchestrator.#restore();
+    await orchestrator.#serve();
+    orchestrator.#follow().catch((error) => {
+      if (!deps.signal.aborted) deps.log.error('the orchestrator stopped', { error: String(error) });
+    });
+    return orchestrator;
+  }
+
+  get decisions(): OrchestratorState {
+    return this.#state;
+  }
+
+  get pulses(): ReadonlyMap<string, Pulse> {
+    return this.#pulses;
+  }
+
+  /** Where the folders of releases are that this process wrote or found. */
+  get releaseFolders(): ReadonlyMap<number, string> {
+    return this.#releaseFolders;
+  }
+
+  /** Asks for the end: one more release, its evaluation, then `decisions.stop.state` is `stopped`. */
+  requestStop(): void {
+    this.#dispatch({ kind: 'stop', nowMs: this.#deps.clock.nowMs() });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#subscriptions.map((subscription) => subscription.close()));
+    await this.#queue.catch(() => {});
+  }
+
+  async #restore(): Promise<void> {
+    const { journal } = this.#deps;
+    for (;;) {
+      const entries = await journal.read(this.run.size, journalPageEntries);
+      for (const entry of entries) this.#fold(entry);
+      if (entries.length < journalPageEntries) break;
+    }
+    if (this.run.run === null) throw new RoleError('NO_RUN', 'the journal is empty: expected a run to orchestrate');
+  }
+
+  /** Entries of our own journal are checked as those of a stranger: the file may have been touched. */
+  #fold(raw: JournalEntry): void {
+    const opened = openEntry(raw, this.run.headHash, this.#context());
+    if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
+    const admission = admit(this.run, opened);
+    if (admission.outcome !== 'accept')
+      throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${admission.code}: ${admission.sentence}`);
+    applyEvent(this.run, opened);
+  }
+
+  #context(): OpenContext | null {
+    const binding = bindingOf(this.run);
+    const { equation } = this.#deps;
+    return binding === null || equation === undefined ? binding : { ...binding, equation };
+  }
+
+  async #serve(): Promise<void> {
+    const { bus } = this.#deps;
+    const respond = async (topic: string, answer: (payload: string) => Promise<unknown>) =>
+      this.#subscriptions.push(await bus.respond(topic, async (payload) => JSON.stringify(await answer(payload))));
+    await respond(topics.submit, (payload) => this.#onSubmit(payload));
+    await respond(topics.lease, (payload) => this.#onLeaseRequest(payload));
+    await respond(topics.grant, (payload) => this.#onGrantRequest(payload));
+    await respond(topics.journalRead, (payload) => this.#onJournalRead(payload));
+    this.#subscriptions.push(await bus.subscribe(topics.heartbeat, (payload) => this.#onHeartbeat(payload)));
+  }
+
+  /** Blocks, stake and time. */
+  async #follow(): Promise<void> {
+    const { clock, signal, ledger, log } = this.#deps;
+    let stakeAtMs = Number.NEGATIVE_INFINITY;
+    while (!signal.aborted) {
+      try {
+        await this.#readBlocks();
+        if (clock.nowMs() - stakeAtMs > stakeEveryMs) {
+          stakeAtMs = clock.nowMs();
+          const neurons = await ledger.metagraph();
+          const stakeRao = new Map(neurons.map((neuron): [Hotkey, number] => [neuron.hotkey, neuron.stakeRao]));
+          this.#dispatch({ kind: 'stake', stakeRao, nowMs: clock.nowMs() });
+        }
+      } catch (error) {
+        log.warn('the ledger did not answer', { error: String(error) });
+      }
+      this.#dispatch({ kind: 'tick', nowMs: clock.nowMs() });
+      await clock.sleep(tickMs, signal).catch(() => {}); // an abort ends the loop
+    }
+  }
+
+  async #readBlocks(): Promise<void> {
+    const { ledger, clock } = this.#deps;
+    const head = await ledger.head();
+    const known = this.#state.head?.number ?? head.number - 1;
+    for (let number = Math.max(known + 1, head.number - 16); number <= head.number; number++) {
+      const block = number === head.number ? head : await ledger.block(number);
+      if (block !== null) this.#dispatch({ kind: 'block', block: { number, hash: block.hash }, nowMs: clock.nowMs() });
+    }
+  }
+
+  /** Takes an event and starts what follows from it. */
+  #dispatch(event: OrchestratorEvent): void {
+    const [state, effects] = step(this.#state, event);
+    this.#state = state;
+    for (const effect of effects) this.#start(effect);
+  }
+
+  #start(effect: OrchestratorEffect): void {
+    if (effect.kind === 'journal') {
+      this.#journalOwn(effect.event);
+      return;
+    }
+    this.#work(effect).then(
+      () => this.#dispatch({ kind: 'done', key: effect.key, nowMs: this.#deps.clock.nowMs() }),
+      async (error) => {
+        if (this.#deps.signal.aborted) return;
+        this.#deps.log.error('work failed and is tried again', { key: effect.key, error: String(error) });
+        await this.#deps.clock.sleep(retryMs, this.#deps.signal).catch(() => {});
+        this.#dispatch({ kind: 'failed', key: effect.key, nowMs: this.#deps.clock.nowMs() });
+      },
+    );
+  }
+
+  #journalOwn(event: RunEvent): void {
+    const { log, clock, signal } = this.#deps;
+    this.#enqueue(() => this.#appendOwn(event))
+      .catch((error) => {
+        log.error('an event was not journaled', { kind: event.kind, error: String(error) });
+        return false;
+      })
+      .then(async (isJournaled) => {
+        // A refused event would be decided again at once: the state it was refused for must change first.
+        if (!isJournaled) await clock.sleep(tickMs, signal).catch(() => {});
+        this.#dispatch({ kind: 'settled', nowMs: clock.nowMs() });
+      });
+  }
+
+  async #work(effect: Exclude<OrchestratorEffect, { kind: 'journal' }>): Promise<void> {
+    const { store, artifactOf, clock, ledger, anchorSigner, log } = this.#deps;
+    switch (effect.kind) {
+      case 'compute-merge': {
+        const { plan } = runModelOf(this.run.run!.manifest);
+        const body = await runMerge(this.run, effect.fragment, { store, plan, artifactOf, nowMs: () => clock.nowMs() });
+        await this.#enqueue(() => this.#appendOwn({ kind: 'fragment-published', body }));
+        return;
+      }
+      case 'anchor':
+        if (anchorSigner !== null) await ledger.commit(anchorSigner, fromHex(effect.root)!);
+        return;
+      case 'write-release': {
+        const folder = await this.#deps.writeRelease(this.run, effect.release);
+        this.#releaseFolders.set(effect.release, folder);
+        log.info('release written', { release: effect.release, folder });
+        return;
+      }
+      default:
+        assertNever(effect);
+    }
+  }
+
+  #enqueue<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(task, task);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  /** The step looked at a state that the queue may have moved on from; what no longer holds is dropped, not forced. */
+  async #appendOwn(event: RunEvent): Promise<boolean> {
+    const context = { ...bindingOf(this.run)!, seenHead: newestTreeHead(this.run) };
+    const result = await this.#append(signMessage(this.#deps.syncer, event.kind, event.body, context));
+    if (result.outcome === 'accept') return true;
+    this.#deps.metrics.count('own_events_refused_total', 1, { code: result.code });
+    this.#deps.log.debug('own event refused', { kind: event.kind, code: result.code, sentence: result.sentence });
+    return false;
+  }
+
+  /** Admits, journals, folds and publishes one message. Runs inside the queue. */
+  async #append(envelope: Envelope): Promise<SubmitResult> {
+    const timeMs = Math.max(Math.round(this.#deps.clock.nowMs()), this.run.lastTimeMs);
+    const raw: JournalEntry = { seq: this.run.size, prevHash: this.run.headHash, timeMs, message: envelope };
+    const opened = openEntry(raw, this.run.headHash, this.#context());
+    if (!opened.ok) return { outcome: 'reject', code: opened.code, sentence: opened.sentence, id: zeroId, seq: null };
+    const { id } = opened.message;
+    const admission = admit(this.run, opened);
+    if (admission.outcome !== 'accept') return { ...admission, id, seq: null };
+    await this.#deps.journal.append(opened.entry);
+    applyEvent(this.run, opened);
+    await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
+    const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
+    // Now, inside the queue: the next append sees what this one led to only after the present task.
+    this.#dispatch({ kind: 'journaled', event, id, nowMs: this.#deps.clock.nowMs() });
+    return { outcome: 'accept', code: 'OK', sentence: '', id, seq: opened.entry.seq };
+  }
+
+  async #onSubmit(payload: string): Promise<SubmitResult> {
+    const opened = openEnvelope(payload, this.#context()!);
+    if (!opened.ok) {
+      this.#deps.metrics.count('messages_rejected_total', 1, { code: opened.code });
+      return { outcome: 'reject', code: opened.code, sentence: opened.sentence, id: zeroId, seq: null };
+    }
+    const { message } = opened;
+    if (!submittable.has(message.kind))
+      return refusal(message, 'NOT_SUBMITTABLE', `${message.kind} is not a message that participants hand in`);
+    if (message.kind === 'claim-reveal') {
+      const missing = await this.#missingBytes(message.body.claim);
+      if (missing !== null) return refusal(message, 'MISSING', missing);
+    }
+    return this.#enqueue(() => this.#append(message.envelope));
+  }
+
+  /** What a reveal's claim still lacks in the store, or null. */
+  async #missingBytes(id: Hash): Promise<string | null> {
+    const claim = this.run.claims.get(id);
+    if (claim === undefined) return null; // the fold says so with a code of its own
+    for (const artifact of [claim.body.artifact, claim.body.trace.artifact]) {
+      const sizeBytes = await this.#deps.store.stat(artifact.root);
+      if (sizeBytes !== artifact.sizeBytes)
+        return `artifact ${artifact.root} is not in the store: upload it, then reveal the claim`;
+    }
+    return null;
+  }
+
+  async #onLeaseRequest(payload: string): Promise<{ lease: number | null; seq: number | null }> {
+    const { delegation } = this.#openWire(payload, 'lease-request');
+    return this.#enqueue(async () => {
+      const learner = this.run.learners.get(learnerIdOf(delegation.hotkey, delegation.name));
+      const body = learner === undefined ? null : leaseFor(this.#state, learner, this.#deps.clock.nowMs());
+      if (body === null) return { lease: null, seq: null };
+      const context = { ...bindingOf(this.run)!, seenHead: newestTreeHead(this.run) };
+      const result = await this.#append(signMessage(this.#deps.syncer, 'lease', body, context));
+      if (result.outcome !== 'accept') throw new RoleError('REFUSED', `no lease: ${result.code}: ${result.sentence}`);
+      return { lease: body.lease, seq: result.seq };
+    });
+  }
+
+  async #onGrantRequest(payload: string): Promise<WriteGrant> {
+    const { delegation, body } = this.#openWire(payload, 'grant-request');
+    const learner = learnerIdOf(delegation.hotkey, delegation.name);
+    const isGranted =
+      body.purpose === 'details'
+        ? delegation.role === 'validator' && body.artifact.sizeBytes <= maxDetailsBytes
+        : this.#isClaimed(learner, body.artifact);
+    if (!isGranted)
+      throw new RoleError('REFUSED', `no grant: ${learner} has no committed claim that names ${body.artifact.root}`);
+    return this.#deps.issueGrant(body.artifact, learner);
+  }
+
+  #isClaimed(learner: LearnerId, artifact: ArtifactRef): boolean {
+    for (const id of this.run.openClaims) {
+      const claim = this.run.claims.get(id)!;
+      if (claim.learner !== learner) continue;
+      for (const named of [claim.body.artifact, claim.body.trace.artifact])
+        if (named.root === artifact.root && named.sizeBytes === artifact.sizeBytes) return true;
+    }
+    return false;
+  }
+
+  async #onJournalRead(payload: string): Promise<JournalEntry[]> {
+    const { from, limit } = JSON.parse(payload) as { from: unknown; limit: unknown };
+    if (!Number.isSafeInteger(from) || !Number.isSafeInteger(limit) || Number(from) < 0)
+      throw new RoleError('REFUSED', 'journal.read takes { from, limit }, whole numbers from 0');
+    return this.#deps.journal.read(Number(from), Math.min(Math.max(1, Number(limit)), journalPageEntries));
+  }
+
+  #onHeartbeat(payload: string): void {
+    try {
+      const { delegation, body } = this.#openWire(payload, 'heartbeat');
+      const atMs = this.#deps.clock.nowMs();
+      const { hotkey, name, role } = delegation;
+      this.#pulses.set(`${role}/${hotkey}/${name}`, { delegation, body, atMs });
+      this.#dispatch({ kind: 'heartbeat', role, hotkey, learner: learnerIdOf(hotkey, name), nowMs: atMs });
+    } catch (error) {
+      this.#deps.metrics.count('heartbeats_refused_total');
+      this.#deps.log.debug('heartbeat refused', { error: String(error) });
+    }
+  }
+
+  /** A signed message that is not journaled, and whose delegation is in force. */
+  #openWire<K extends 'heartbeat' | 'lease-request' | 'grant-request'>(
+    payload: string,
+    kind: K,
+  ): { readonly delegation: Delegation; readonly body: WireBody<K> } {
+    const opened = openEnvelope(payload, this.#context()!);
+    if (!opened.ok) throw new RoleError('REFUSED', `${opened.code}: ${opened.sentence}`);
+    const { message } = opened;
+    if (message.kind !== kind || message.signer.kind !== 'session')
+      throw new RoleError('REFUSED', `expected a ${kind} by a session key, got a ${message.kind}`);
+    const delegation = delegationOf(this.run, message.signer.sessionKey, this.#deps.clock.nowMs());
+    if (delegation === null) throw new RoleError('REFUSED', 'NOT_DELEGATED: no hotkey delegates to this session key');
+    return { delegation, body: message.body as WireBody<K> };
+  }
+}
+
+const zeroId = '0'.repeat(64) as Hash;
+
+const refusal = (message: OpenedMessage, code: string, sentence: string): SubmitResult => ({
+  outcome: 'reject',
+  code,
+  sentence,
+  id: message.id,
+  seq: null,
+});
+
+/** Journals the first messages of a new run, in order. */
+export async function startJournal(journal: Journal, messages: readonly Envelope[], nowMs: number): Promise<void> {
+  const run = emptyState();
+  for (const message of messages) {
+    const raw: JournalEntry = { seq: run.size, prevHash: run.headHash, timeMs: nowMs, message };
+    const opened = openEntry(raw, run.headHash, bindingOf(run));
+    assert(opened.ok, `first entries: ${opened.ok ? '' : opened.sentence}`);
+    const admission = admit(run, opened);
+    assert(admission.outcome === 'accept', `first entries: ${JSON.stringify(admission)}`);
+    await journal.append(opened.entry);
+    applyEvent(run, opened);
+  }
+}
