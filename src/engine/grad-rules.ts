@@ -1,5 +1,5 @@
 /** @file The gradient of every primitive, in primitives. A rule may use the node's outputs; nothing is differentiated twice. */
-import { broadcastAxes, multiplyDims, type Shape } from '../tensor/shape.ts';
+import { broadcastAxes, equalShapes, multiplyDims, type Shape } from '../tensor/shape.ts';
 import { EngineError } from './errors.ts';
 import type { GraphBuilder, Node, Tensor } from './graph.ts';
 import type { Primitive } from './primitives.ts';
@@ -68,6 +68,22 @@ const matmul: GradRule<'matmul'> = (b, { inputs: [x, z], attrs: { transA, transB
     : b.matmul(x!, dy!, { transA: !transA, alpha });
   return [sumTo(b, dx, x!.shape), sumTo(b, dz, z!.shape)];
 };
+
+/**
+ * Σ dy ⊙ y over the last axis. In attention dy = dO Vᵀ and O = y V is there already: then the sums are those of
+ * dO ⊙ O, over the width of a head instead of all keys (FlashAttention, arXiv:2205.14135, appendix B.2).
+ */
+function rowProducts(b: GraphBuilder, dy: Tensor, y: Tensor): Tensor {
+  const product = dy.node.op === 'reshape' ? dy.node.inputs[0]! : dy;
+  if (product.node.op === 'matmul') {
+    const { transA, transB, alpha } = product.node.attrs as Node<'matmul'>['attrs'];
+    const [dO, V] = product.node.inputs as [Tensor, Tensor];
+    const O = !transA && transB ? b.matmul(b.reshape(y, product.shape), V, { alpha }) : null;
+    if (O !== null && equalShapes(O.shape, dO.shape))
+      return b.reshape(b.reduceSum(b.mul(dO, O), -1, true), [...y.shape.slice(0, -1), 1]);
+  }
+  return b.reduceSum(b.mul(dy, y), -1, true);
+}
 
 const slice: GradRule<'slice'> = (b, { inputs: [x], attrs: { axis, start, step } }, [dy]) => {
   const size = x!.shape[axis]!;
@@ -239,7 +255,7 @@ export const gradRules: { readonly [P in Primitive]: GradRule<P> } = {
   reduceSum: (b, { inputs: [x], attrs: { axes } }, [dy]) => [b.expand(withReducedAxes(b, dy!, x!, axes), x!.shape)],
   reduceMax: reduceExtreme,
   reduceMin: reduceExtreme,
-  softmax: unary((b, dy, _x, y) => b.mul(y, b.sub(dy, b.reduceSum(b.mul(dy, y), -1, true)))),
+  softmax: unary((b, dy, _x, y) => b.mul(y, b.sub(dy, rowProducts(b, dy, y)))),
   reshape: unary((b, dy, x) => b.reshape(dy, x.shape)),
   expand: unary((b, dy, x) => sumTo(b, dy, x.shape)),
   transpose: unary((b, dy, _x, _y, { attrs: { perm } }) =>

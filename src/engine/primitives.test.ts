@@ -150,7 +150,25 @@ const cases: { readonly [P in Primitive]: Readonly<Record<string, CheckedCase>> 
     integers: { params: {}, inputs: { i: ints([4, 9, 2], [3]) }, build: (b, t) => b.reduceMax(t.i!) },
   },
   reduceMin: { keep: { params: { x: [3, 5] }, build: (b, { x }) => b.reduceMin(x!, 0, true) } },
-  softmax: { last: { params: { x: [3, 1, 5] }, range: [-4, 4], build: (b, { x }) => b.softmax(x!) } },
+  softmax: {
+    last: { params: { x: [3, 1, 5] }, range: [-4, 4], build: (b, { x }) => b.softmax(x!) },
+    attention: {
+      params: { x: [2, 3, 5], v: [2, 5, 4] },
+      build: (b, { x, v }) => b.matmul(b.softmax(x!), v!, { alpha: 0.5 }),
+    },
+    // Two query heads of one key-value head, in one product; and a second reader of the shares.
+    grouped: {
+      params: { x: [2, 1, 2, 3, 5], v: [2, 1, 5, 4] },
+      build: (b, { x, v }) => {
+        const shares = b.softmax(x!);
+        return [b.matmul(b.reshape(shares, [2, 1, 6, 5]), v!), b.square(shares)];
+      },
+    },
+    groupedAlone: {
+      params: { x: [2, 1, 2, 3, 5], v: [2, 1, 5, 4] },
+      build: (b, { x, v }) => b.matmul(b.reshape(b.softmax(x!), [2, 1, 6, 5]), v!),
+    },
+  },
   reshape: { rest: { params: { x: [3, 2, 5] }, build: (b, { x }) => b.reshape(b.exp(x!), [-1, 3]) } },
   expand: { axes: { params: { x: [3, 1] }, build: (b, { x }) => b.expand(x!, [2, 3, 5]) } },
   transpose: { three: { params: { x: [3, 2, 5] }, build: (b, { x }) => b.transpose(x!, [1, 2, 0]) } },
