@@ -38,8 +38,10 @@ export async function runMerge(
   assert(pending !== null, `fragment ${fragmentId} has no pending merge`);
   // Taken out of the fold before the first await: it may move on meanwhile.
   const { artifact, momentum, version } = head;
-  const recentNorms = head.recentNorms.map((norms) => ({ norm: median(norms), tokens: 1 }));
   const claims = pending.claims.map(({ claim, staleness }) => ({ claim: run.claims.get(claim)!, staleness }));
+  // The journal keeps norms without tokens: an earlier merge counts as much as the mean claim of this one.
+  const tokens = claims.reduce((sum, { claim }) => sum + claim.cellTokens, 0) / claims.length;
+  const recentNorms = head.recentNorms.map((norms) => ({ norm: median(norms), tokens }));
   const theta = decodeFragment('f32', fragment, await deps.store.get(artifact));
   const velocity =
     momentum === null ? emptyFragment(fragment) : decodeFragment('f32', fragment, await deps.store.get(momentum));
