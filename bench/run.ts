@@ -1,0 +1,39 @@
+/** @file `npm run bench [-- NAME...] [--run DIR]`: runs the benchmarks that are named, or all. */
+import { parseArgs } from 'node:util';
+import { formatTable } from '../src/cli/table.ts';
+import { codecsBench } from './codecs.bench.ts';
+import { innerLoop } from './inner-loop.bench.ts';
+import { journal } from './journal.bench.ts';
+import { type Bench, machine } from './measure.ts';
+import { merge } from './merge.bench.ts';
+
+const benches: readonly Bench[] = [innerLoop, merge, codecsBench, journal];
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { run: { type: 'string', default: '.accrete/run' } },
+  });
+  const unknown = positionals.filter((name) => !benches.some((bench) => bench.name === name));
+  if (unknown.length > 0) {
+    console.error(
+      `bench: no bench ${unknown.join(', ')}; expected some of ${benches.map(({ name }) => name).join(', ')}`,
+    );
+    return 2;
+  }
+  console.log(`machine: ${machine()}`);
+  for (const bench of benches) {
+    if (positionals.length > 0 && !positionals.includes(bench.name)) continue;
+    console.log(`\n${bench.name}: ${bench.about}`);
+    const rows = await bench.run({ run: values.run });
+    for (const line of formatTable(
+      ['', '>', ''],
+      rows.map(({ what, value, detail }) => [what, value, detail]),
+    )) {
+      if (line !== '') console.log(`  ${line}`);
+    }
+  }
+  return 0;
+}
+
+process.exitCode = await main();
