@@ -1,7 +1,7 @@
 /** @file What every ledger promises; run against each adapter. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Ledger, LedgerSigner } from '../../src/ledger/port.ts';
-import { hotkeyFromSeed } from '../../src/protocol/keys.ts';
+import { type HotkeySigner, hotkeyFromSeed } from '../../src/protocol/keys.ts';
 
 /** A ledger with `tempoBlocks` 10 whose blocks come when the test says so. */
 export interface OpenLedger {
@@ -11,11 +11,14 @@ export interface OpenLedger {
   close(): Promise<void>;
 }
 
-const signers = new Map<number, ReturnType<typeof hotkeyFromSeed>>();
+const signers = new Map<number, HotkeySigner>();
 
 /** A key of its own for each number; every third is sr25519, which takes long in JavaScript. */
-export const signerOf = (n: number) =>
-  hotkeyFromSeed(new Uint8Array(32).fill(n + 1), n % 3 === 0 ? 'sr25519' : 'ed25519');
+export function signerOf(n: number): HotkeySigner {
+  const signer = signers.get(n) ?? hotkeyFromSeed(new Uint8Array(32).fill(n + 1), n % 3 === 0 ? 'sr25519' : 'ed25519');
+  signers.set(n, signer);
+  return signer;
+}
 const coldkeyOf = (n: number) => signerOf(100 + n).hotkey;
 const stakeRao = 5_000_000_000;
 

@@ -1,0 +1,31 @@
+/** @file Failures of the store. */
+import { BaseError } from '../util/errors.ts';
+
+export const storeErrorCodes = [
+  'NOT_FOUND',
+  'HASH_MISMATCH',
+  'SIZE_MISMATCH',
+  'TOO_LARGE',
+  'DISK_FULL',
+  'FORBIDDEN',
+  'BUSY',
+  'UNAVAILABLE',
+] as const;
+export type StoreErrorCode = (typeof storeErrorCodes)[number];
+
+export class StoreError extends BaseError<StoreErrorCode> {}
+
+export const notFound = (root: string): StoreError =>
+  new StoreError('NOT_FOUND', `${root}: not in this store; was it uploaded, or removed by retention?`);
+
+export function sizeMismatch(root: string, expected: number, actual: number): StoreError {
+  return new StoreError('SIZE_MISMATCH', `${root}: expected ${expected} bytes, got ${actual}; cut short?`, {
+    context: { root, expected, actual },
+  });
+}
+
+export function hashMismatch(root: string, actual: string): StoreError {
+  return new StoreError('HASH_MISMATCH', `${root}: these bytes have root ${actual}; damaged on the way? fetch again`, {
+    context: { root, actual },
+  });
+}

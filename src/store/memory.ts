@@ -1,0 +1,35 @@
+/** @file The store in memory, for simulations; held to the same contract as the others. */
+import type { ArtifactRef } from '../protocol/manifest.ts';
+import type { Hash } from '../protocol/names.ts';
+import { notFound, sizeMismatch } from './errors.ts';
+import { checkArtifact } from './node-hash.ts';
+import type { Store } from './port.ts';
+
+export class MemoryStore implements Store {
+  readonly #artifacts = new Map<Hash, Uint8Array>();
+
+  async put(expected: ArtifactRef, bytes: Uint8Array, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    checkArtifact(expected, bytes);
+    // A copy: the caller may go on using its buffer.
+    if (!this.#artifacts.has(expected.root)) this.#artifacts.set(expected.root, bytes.slice());
+  }
+
+  async get(artifact: ArtifactRef, options: { readonly signal?: AbortSignal } = {}): Promise<Uint8Array> {
+    options.signal?.throwIfAborted();
+    const bytes = this.#artifacts.get(artifact.root);
+    if (bytes === undefined) throw notFound(artifact.root);
+    if (bytes.byteLength !== artifact.sizeBytes) {
+      throw sizeMismatch(artifact.root, artifact.sizeBytes, bytes.byteLength);
+    }
+    return bytes.slice();
+  }
+
+  async stat(root: Hash): Promise<number | null> {
+    return this.#artifacts.get(root)?.byteLength ?? null;
+  }
+
+  async remove(root: Hash): Promise<boolean> {
+    return this.#artifacts.delete(root);
+  }
+}
