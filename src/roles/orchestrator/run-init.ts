@@ -46,9 +46,12 @@ export function runConfig(preset: RunPresetName, catalog: Catalog): QuasarLongCo
     vocab_size: catalog.vocabSize,
     eos_token_id: catalog.endOfText,
     pad_token_id: catalog.endOfText,
-    bos_token_id: catalog.endOfText - 1,
+    bos_token_id: startOfText(catalog),
   });
 }
+
+/** The tokenizer's files put the two special tokens side by side, end of text first. */
+const startOfText = (catalog: Catalog): number => catalog.endOfText + 1;
 
 export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,

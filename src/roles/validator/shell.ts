@@ -1,0 +1,349 @@
+/**
+ * @file The validator's hands: fetches what a claim names, runs the checks, signs verdicts, evaluates releases, sets
+ * weights. What to do next is decided by the step.
+ */
+
+import type { Sequence } from '../../data/shards.ts';
+import { measureClaimGain } from '../../evaluation/claim-gain.ts';
+import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
+import { type HeldOutStage, heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
+import { weightsOf } from '../../journal/fold.ts';
+import { phaseOf } from '../../journal/queries.ts';
+import type { Claim, RunState } from '../../journal/state.ts';
+import type { LedgerSigner } from '../../ledger/port.ts';
+import type { FragmentValues } from '../../merge/fragment-values.ts';
+import { drawTestSequences } from '../../protocol/draw.ts';
+import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
+import type { ArtifactRef } from '../../protocol/manifest.ts';
+import type { JournalEntry } from '../../protocol/messages.ts';
+import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
+import { checkTraceInterval, parseTrace, type TraceLine } from '../../protocol/trace.ts';
+import type { Clock, Log } from '../../util/clock.ts';
+import { assertNever } from '../../util/errors.ts';
+import type { RunClient } from '../client.ts';
+import { RoleError } from '../errors.ts';
+import { loadRunData, type RunData } from '../run-data.ts';
+import { type RunModel, runModelOf } from '../run-model.ts';
+import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, judgedGain, refused } from './checks.ts';
+import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
+import { HeadParams } from './heads.ts';
+import { step } from './step.ts';
+
+export interface ValidatorOptions {
+  readonly name: string;
+  readonly threads: number;
+}
+
+export interface ValidatorDeps {
+  readonly client: RunClient;
+  readonly hotkey: HotkeySigner;
+  readonly session: SessionSigner;
+  readonly ledgerSigner: LedgerSigner;
+  /** Artifacts of all fragments when each claim was committed; filled by `HeadsAtCommit` while the client folds. */
+  readonly heads: HeadsAtCommit;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly rssBytes: () => number;
+}
+
+/** Remembers, entry by entry, which versions of all fragments a claim's gain is measured against. */
+export class HeadsAtCommit {
+  readonly #byClaim = new Map<Hash, readonly ArtifactRef[]>();
+
+  /** The client's `onFold`. */
+  readonly onFold = (state: RunState, entry: JournalEntry): void => {
+    if (entry.message.kind === 'claim-commit') {
+      const id = [...state.openClaims].at(-1);
+      if (id !== undefined)
+        this.#byClaim.set(
+          id,
+          state.fragments.map((fragment) => fragment.artifact),
+        );
+    }
+    for (const id of this.#byClaim.keys()) if (!state.openClaims.has(id)) this.#byClaim.delete(id);
+  };
+
+  of(claim: Hash, state: RunState): readonly ArtifactRef[] {
+    return this.#byClaim.get(claim) ?? state.fragments.map((fragment) => fragment.artifact);
+  }
+}
+
+const heartbeatMs = 2_000;
+/** A session key's delegation lasts a year; a restart with a new key makes a new one. */
+const delegationMs = 365 * 86_400_000;
+const tickMs = 250;
+/** Positions past the order's cursor that test sequences are drawn from. */
+const testWindow = 4_096;
+const evaluationBatch = 8;
+
+/** Runs until the signal aborts. */
+export async function runValidator(options: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
+  const { client, signal, clock, log } = deps;
+  await enter(options, deps);
+  const validator = await Validator.open(options, deps);
+  log.info('validator ready', { hotkey: deps.hotkey.hotkey });
+  const stopFollowing = client.onEntry(() => validator.dispatch({ kind: 'journaled' }));
+  try {
+    let beatAtMs = Number.NEGATIVE_INFINITY;
+    while (!signal.aborted) {
+      if (clock.nowMs() - beatAtMs >= heartbeatMs) {
+        beatAtMs = clock.nowMs();
+        await client
+          .heartbeat({
+            role: 'validator',
+            innerSteps: 0,
+            loss: null,
+            tokensPerSecond: null,
+            rssBytes: deps.rssBytes(),
+            atMs: Math.round(clock.nowMs()),
+          })
+          .catch((error) => log.debug('heartbeat not sent', { error: String(error) }));
+      }
+      validator.dispatch({ kind: 'tick' });
+      await clock.sleep(tickMs, signal).catch(() => {}); // an abort ends the loop
+    }
+  } finally {
+    stopFollowing();
+    await validator.close();
+  }
+}
+
+/** Registers on the ledger and delegates to the session key, unless that is done. */
+async function enter(options: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
+  const { client, hotkey, session, ledgerSigner, clock } = deps;
+  await client.ledger.register(ledgerSigner, { coldkey: hotkey.hotkey });
+  const neurons = await client.ledger.metagraph();
+  const own = neurons.find((neuron) => neuron.hotkey === hotkey.hotkey);
+  if (own !== undefined && own.stakeRao === 0) await client.ledger.addStake(ledgerSigner, { amountRao: 1_000_000_000 });
+  if (client.state.sessions.has(session.sessionKey)) return;
+  const body = {
+    hotkey: hotkey.hotkey,
+    role: 'validator' as const,
+    name: options.name,
+    sessionKey: session.sessionKey,
+    issuedAtMs: Math.round(clock.nowMs()),
+    expiresAtMs: Math.round(clock.nowMs()) + delegationMs,
+  };
+  const result = await client.submit('delegate', body, { signer: hotkey });
+  if (result.outcome === 'reject') throw new RoleError('REFUSED', `${result.code}: ${result.sentence}`);
+}
+
+class Validator {
+  readonly #deps: ValidatorDeps;
+  readonly #model: RunModel;
+  readonly #data: RunData;
+  readonly #heads: HeadParams;
+  readonly #evaluator: Evaluator;
+  readonly #heldOut: ReadonlyMap<HeldOutStage, readonly Sequence[]>;
+  /** Traces read so far, by artifact root: a later claim of another fragment covers the same lines. */
+  readonly #traces = new Map<Hash, readonly TraceLine[]>();
+  #state: ValidatorState;
+
+  private constructor(deps: ValidatorDeps, model: RunModel, data: RunData, evaluator: Evaluator) {
+    const { manifest, state, store } = deps.client;
+    const { sequenceLength: seqLen, mixture } = phaseOf(state);
+    this.#deps = deps;
+    this.#model = model;
+    this.#data = data;
+    this.#evaluator = evaluator;
+    this.#heads = new HeadParams(model, manifest.seed, store);
+    const sequences = manifest.evaluation.heldOutSequences;
+    this.#heldOut = heldOutSequences({ ...data, seqLen, sequences, mixture });
+    this.#state = {
+      run: state,
+      hotkey: deps.hotkey.hotkey,
+      busy: null,
+      sent: new Set(),
+      weightsTempo: state.tempo.index,
+    };
+  }
+
+  static async open({ threads }: ValidatorOptions, deps: ValidatorDeps): Promise<Validator> {
+    const { manifest, state, store, signal } = deps.client;
+    const model = runModelOf(manifest);
+    const data = await loadRunData(manifest, store, {
+      endOfText: model.config.eos_token_id,
+      stages: ['train', 'held-out', 'held-out-other'],
+      signal,
+    });
+    const { sequenceLength: seqLen } = phaseOf(state);
+    const batch = Math.min(evaluationBatch, manifest.evaluation.gainSequences);
+    const evaluator = await openEvaluator(model.config, { batch, seqLen, threads });
+    return new Validator(deps, model, data, evaluator);
+  }
+
+  close(): Promise<void> {
+    return this.#evaluator.close();
+  }
+
+  dispatch(event: ValidatorEvent): void {
+    const [state, effects] = step(this.#state, event);
+    this.#state = state;
+    for (const effect of effects) {
+      this.#work(effect).then(
+        () => this.dispatch({ kind: 'done', key: effect.key }),
+        async (error) => {
+          if (this.#deps.signal.aborted) return;
+          this.#deps.log.warn('work failed and is tried again', { key: effect.key, error: String(error) });
+          await this.#deps.clock.sleep(1_000, this.#deps.signal).catch(() => {});
+          this.dispatch({ kind: 'failed', key: effect.key });
+        },
+      );
+    }
+  }
+
+  async #work(effect: ValidatorEffect): Promise<void> {
+    switch (effect.kind) {
+      case 'check-claim':
+        return this.#checkClaim(effect.claim);
+      case 'evaluate-release':
+        return this.#evaluateRelease(effect.release);
+      case 'set-weights':
+        return this.#setWeights();
+      default:
+        assertNever(effect);
+    }
+  }
+
+  async #checkClaim(id: Hash): Promise<void> {
+    const { client, log } = this.#deps;
+    const claim = client.state.claims.get(id);
+    if (claim === undefined) return;
+    const finding = await this.#judge(claim);
+    const entries = Object.entries(finding.measurements).map(([name, value]) => [name, toDecimal(value)] as const);
+    const { outcome, code, sentence } = finding;
+    const result = await client.submit('verdict', {
+      claim: id,
+      outcome,
+      code,
+      sentence,
+      measurements: Object.fromEntries(entries),
+      details: null,
+    });
+    const fields = { claim: id.slice(0, 12), learner: claim.learner.slice(-20), fragment: claim.body.fragment, code };
+    log.info('verdict', { ...fields, ...finding.measurements });
+    if (result.outcome === 'reject') log.warn('verdict refused', { code: result.code, sentence: result.sentence });
+  }
+
+  async #judge(claim: Claim): Promise<Finding> {
+    const run = this.#deps.client.state;
+    const fragment = this.#model.plan.fragments[claim.body.fragment]!;
+    // Taken before the first await: the fold moves on.
+    const heads = this.#deps.heads.of(claim.id, run);
+    const cursor = run.cursor[claim.body.phase] ?? 0;
+    const oversized = checkSize(run, claim, fragment);
+    if (oversized !== null) return oversized;
+    const bytes = await this.#fetch(claim.body.artifact);
+    if (bytes === null) return refused('MISSING', `artifact ${claim.body.artifact.root} is not in the store`);
+    const decoded = decodeClaim(run, fragment, bytes);
+    if ('finding' in decoded) return decoded.finding;
+    const untraced = await this.#judgeTrace(claim);
+    if (untraced !== null) return untraced;
+    const norm = checkNorm(run, claim, decoded.values);
+    if (norm.outcome !== 'accept' || !claim.beacon!.gainTested) return norm;
+    return this.#judgeGain(claim, decoded.values, heads, cursor, norm);
+  }
+
+  async #judgeGain(
+    claim: Claim,
+    values: FragmentValues,
+    heads: readonly ArtifactRef[],
+    cursor: number,
+    norm: Finding,
+  ): Promise<Finding> {
+    const { manifest } = this.#deps.client;
+    const positions = drawTestSequences({
+      blockHash: claim.beacon!.blockHash,
+      claim: claim.id,
+      validator: this.#deps.hotkey.hotkey,
+      count: manifest.evaluation.gainSequences,
+      range: [cursor + testWindow, cursor + 2 * testWindow],
+    });
+    const gain = await measureClaimGain(this.#evaluator, {
+      params: await this.#heads.at(heads, this.#deps.signal),
+      fragment: this.#model.plan.fragments[claim.body.fragment]!,
+      claim: values,
+      outerRate: fromDecimal(manifest.merge.outerLearningRate),
+      sequences: positions.map((position) => this.#data.sequenceAt(claim.body.phase, position)),
+    });
+    return judgedGain(gain, norm.measurements);
+  }
+
+  /** Null if the trace is what the claim says. */
+  async #judgeTrace(claim: Claim): Promise<Finding | null> {
+    const { state, manifest } = this.#deps.client;
+    const { artifact, lines, previousHead, head } = claim.body.trace;
+    if (lines[0] < lines[1]) {
+      const bytes = await this.#fetch(artifact);
+      if (bytes === null) return refused('MISSING', `trace ${artifact.root} is not in the store`);
+      const parsed = parseTrace(bytes, lines[1] - lines[0]);
+      if (!parsed.ok) return refused('TRACE', parsed.sentence);
+      const fault = checkTraceInterval(parsed.lines, {
+        lines,
+        previousHead,
+        head,
+        batchSequences: manifest.recipe.batchSequences,
+        leaseRange: (id) => {
+          const lease = state.leases.get(id);
+          return lease?.learner === claim.learner ? lease.range : null;
+        },
+      });
+      if (fault !== null) return refused('TRACE', fault.sentence);
+      this.#traces.set(artifact.root, parsed.lines);
+    }
+    return checkTrace(claim, await this.#linesOf(claim));
+  }
+
+  /** All lines that the claim's steps need, from the artifacts of the learner's commits. */
+  async #linesOf(claim: Claim): Promise<TraceLine[]> {
+    const [from, to] = claim.body.steps;
+    const lines: TraceLine[] = [];
+    for (const other of this.#deps.client.state.claims.values()) {
+      const { artifact, lines: range } = other.body.trace;
+      if (other.learner !== claim.learner || range[1] <= from || range[0] >= to) continue;
+      let known = this.#traces.get(artifact.root);
+      if (known === undefined) {
+        const bytes = await this.#fetch(artifact);
+        const parsed = bytes === null ? null : parseTrace(bytes, range[1] - range[0]);
+        known = parsed?.ok ? parsed.lines : [];
+        this.#traces.set(artifact.root, known);
+      }
+      lines.push(...known);
+    }
+    return lines;
+  }
+
+  /** Null if the store does not have it; other failures are the environment's and are tried again. */
+  async #fetch(artifact: ArtifactRef): Promise<Uint8Array | null> {
+    const { store } = this.#deps.client;
+    if ((await store.stat(artifact.root)) === null) return null;
+    return store.get(artifact, { signal: this.#deps.signal });
+  }
+
+  async #evaluateRelease(release: number): Promise<void> {
+    const { client, log } = this.#deps;
+    // Releases are made of the heads at their event; the newest one is still the present heads, or nearly.
+    const artifacts = client.state.fragments.map((fragment) => fragment.artifact);
+    const params = await this.#heads.at(artifacts, this.#deps.signal);
+    const losses = await heldOutLosses(this.#evaluator, params, this.#heldOut);
+    const decimals = Object.fromEntries(Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(loss)]));
+    const sequences = client.manifest.evaluation.heldOutSequences;
+    const result = await client.submit('evaluation', { release, losses: decimals, sequences });
+    log.info('release evaluated', { release, ...losses, outcome: result.code });
+  }
+
+  async #setWeights(): Promise<void> {
+    const { client, ledgerSigner, log } = this.#deps;
+    const scores = weightsOf(client.state);
+    const neurons = await client.ledger.metagraph();
+    const weights = new Map<number, number>();
+    for (const { uid, hotkey } of neurons) {
+      const score = scores.get(hotkey) ?? 0;
+      if (score > 0) weights.set(uid, score);
+    }
+    if (weights.size === 0) return;
+    await client.ledger.setWeights(ledgerSigner, weights);
+    log.info('weights set', { tempo: client.state.tempo.index, hotkeys: weights.size });
+  }
+}
