@@ -13,7 +13,10 @@ export interface LedgerBackend {
   head(): Promise<Block>;
   block(number: number): Promise<Block | null>;
   nonce(hotkey: Hotkey): Promise<number>;
-  /** The block that holds the call; the last accepted call of a hotkey, sent again, gives its block again. */
+  /**
+   * The block that holds the call; the last accepted call of a hotkey, sent again, gives its block again (so two
+   * processes that make the very same call with the same nonce make it once).
+   */
   submit(call: SignedCall): Promise<{ readonly block: number }>;
   metagraph(): Promise<readonly Neuron[]>;
   weights(hotkey: Hotkey): Promise<ReadonlyMap<number, number>>;

@@ -268,7 +268,7 @@ describe('embedded ledger', () => {
       ['another nonce', { ...good, nonce: 2 }],
       ['another amount', { ...good, call: { ...call, args: { amountRao: 4_000_000 } } }],
       ['another hotkey', { ...good, hotkey: signerOf(0).hotkey }],
-      ['another scheme', { ...good, scheme: 'ed25519' as const }],
+      ['another scheme', { ...good, scheme: 'sr25519' as const }],
     ] as const;
     for (const [what, message] of forged) {
       await expect(chain.submit(message), what).rejects.toMatchObject({ code: 'BAD_SIGNATURE' });
