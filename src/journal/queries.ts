@@ -1,7 +1,9 @@
 /** @file Questions to the state of a run that more than one role asks. Nothing here changes the state. */
 import type { Phase, RunManifest } from '../protocol/manifest.ts';
+import { frontierRoot } from '../protocol/merkle.ts';
 import type { Role } from '../protocol/messages.ts';
-import type { Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
+import type { Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
+import { fromHex, toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
 import { type Range, takeFromRanges } from '../util/ranges.ts';
 import type { Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
@@ -89,6 +91,12 @@ export function isPhaseDone(state: RunState): boolean {
     state.phase + 1 < phases.length &&
     state.phaseCellTokens[state.phase]! / fragments.count >= phases[state.phase]!.targetTokens
   );
+}
+
+/** The RFC 6962 head over all events so far. */
+export function treeHeadOf(state: RunState): TreeHead {
+  const peaks = state.frontier.map(({ size, root }) => ({ size, root: fromHex(root)! }));
+  return { size: state.size, root: toHex(frontierRoot(peaks)) as Hash };
 }
 
 /** What a signer should name as `seenHead`. */

@@ -1,0 +1,384 @@
+/**
+ * @file Rules of the fold: a claim from commit to verdicts. A commit takes its cells for good; a claim that is refused or
+ * voided loses them, and they are not leased again.
+ */
+import { drawCommittee, drawGainTested } from '../protocol/draw.ts';
+import type { EventBody } from '../protocol/messages.ts';
+import { fromDecimal, type Hotkey } from '../protocol/names.ts';
+import {
+  countRanges,
+  intersectRanges,
+  isNormalRanges,
+  normalizeRanges,
+  type Range,
+  subtractRanges,
+  unionRanges,
+} from '../util/ranges.ts';
+import { closeLease } from './leasing.ts';
+import { hotkeyState } from './membership.ts';
+import { delegationsOf, manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
+import {
+  delegationIn,
+  type EventContext,
+  ignore,
+  learnerIdIn,
+  learnerIn,
+  type Refusal,
+  type Rule,
+  reject,
+  seconds,
+  short,
+} from './rule.ts';
+import type { Claim, Learner, RunState } from './state.ts';
+
+/** A commit whose bytes did not come within this time may be voided. */
+export const revealTimeoutMs = 30_000;
+/** A revealed claim whose verdicts did not come within this time may be drawn for again. */
+export const verdictTimeoutMs = 20_000;
+/** The beacon is the first block after the block that follows the commit. */
+export const beaconDelayBlocks = 2;
+
+type Commit = EventBody<'claim-commit'>;
+
+export const claimCommitRule: Rule<'claim-commit'> = {
+  signers: ['miner'],
+  admit(state, body, context) {
+    const learner = learnerIn(state, context);
+    if (!learner?.present) return reject('NOT_JOINED', 'this learner is not in the run: join first');
+    return admitRound(state, learner, body) ?? admitTrace(state, learner, body) ?? admitCells(state, learner, body);
+  },
+  apply(state, body, context) {
+    const learner = learnerIn(state, context)!;
+    coverLeases(state, learner, body, context.timeMs);
+    const { fragment, trace, phase } = body;
+    const cells = state.claimedCells[phase]!;
+    cells[fragment] = unionRanges(cells[fragment]!, body.sequences);
+    learner.claimedThrough[fragment] = body.steps[1];
+    learner.claimedOuterStep[fragment] = body.outerStep;
+    learner.innerSteps = trace.lines[1];
+    learner.traceHead = trace.head;
+    learner.lastClaimAtMs = context.timeMs;
+    learner.claims.committed++;
+    const oldest = Math.min(...learner.claimedThrough);
+    learner.segments = learner.segments.filter((segment) => segment.lines[1] > oldest);
+    addClaim(state, learner, body, context);
+  },
+};
+
+/** Is this fragment, version and outer step open for the learner? */
+function admitRound(state: RunState, learner: Learner, body: Commit): Refusal | null {
+  const { fragments, sync } = manifestOf(state);
+  const { outerStep, fragment, baseVersion } = body;
+  if (fragment !== outerStep % fragments.count)
+    return reject(
+      'WRONG_FRAGMENT',
+      `outer step ${outerStep} is about fragment ${outerStep % fragments.count} of ${fragments.count}, got ${fragment}`,
+    );
+  const newest = state.nextOuterStep - 1;
+  if (outerStep > newest) return ignore('NOT_DUE', `outer step ${outerStep} is not open; the newest is ${newest}`);
+  const before = learner.claimedOuterStep[fragment]!;
+  if (outerStep <= before)
+    return ignore('DUPLICATE', `fragment ${fragment} is claimed up to outer step ${before}, got ${outerStep}`);
+  const rounds = Math.floor((newest - outerStep) / fragments.count);
+  const { version } = state.fragments[fragment]!;
+  if (baseVersion > version)
+    return reject(
+      'WRONG_VERSION',
+      `fragment ${fragment} is at version ${version}, the claim starts from ${baseVersion}`,
+    );
+  const staleness = Math.max(rounds, version - baseVersion);
+  if (staleness > sync.maxStaleness)
+    return ignore('STALE', `the claim is ${staleness} versions late, at most ${sync.maxStaleness} are merged`);
+  return null;
+}
+
+/** Do its lines go on where the learner's committed trace ended, and its steps where the fragment was last claimed? */
+function admitTrace(state: RunState, learner: Learner, { steps, trace, fragment }: Commit): Refusal | null {
+  const { innerStepsPerOuterStep } = manifestOf(state).sync;
+  const [from, to] = trace.lines;
+  if (from !== learner.innerSteps || trace.previousHead !== learner.traceHead)
+    return reject(
+      'WRONG_TRACE',
+      `the committed trace ends at line ${learner.innerSteps} with head ${short(learner.traceHead)}; the claim goes on from ${from}, ${short(trace.previousHead)}`,
+    );
+  if (to - from < innerStepsPerOuterStep)
+    return ignore('TOO_SOON', `${to - from} inner steps since the last claim, at least ${innerStepsPerOuterStep}`);
+  const claimed = learner.claimedThrough[fragment]!;
+  if (steps[1] !== to || steps[0] < claimed)
+    return reject(
+      'WRONG_STEPS',
+      `fragment ${fragment} is claimed through step ${claimed} and the trace ends at ${to}; the claim says ${steps[0]} to ${steps[1]}`,
+    );
+  return null;
+}
+
+/** Are its sequences the learner's, trained no more than once for this fragment, and no more than its steps can hold? */
+function admitCells(state: RunState, learner: Learner, body: Commit): Refusal | null {
+  const { sequences, phase, fragment, steps, trace } = body;
+  if (!isNormalRanges(sequences)) return reject('MALFORMED', 'sequences must be sorted, disjoint and not touching');
+  if (phase > state.phase) return reject('WRONG_PHASE', `the run is in phase ${state.phase}, the claim in ${phase}`);
+  const twice = countRanges(intersectRanges(sequences, state.claimedCells[phase]![fragment]!));
+  if (twice > 0)
+    return reject(
+      'DOUBLE_COUNT',
+      `${twice} of ${countRanges(sequences)} sequences were claimed for fragment ${fragment}`,
+    );
+  const fresh = freshSequences(learner, body);
+  const leased = openLeases(state, learner.id)
+    .filter((lease) => lease.phase === phase)
+    .flatMap((lease) => subtractRanges([lease.range], lease.covered));
+  const outside = countRanges(subtractRanges(fresh, normalizeRanges(leased)));
+  if (outside > 0)
+    return reject(
+      'NOT_LEASED',
+      `${outside} of ${countRanges(fresh)} new sequences are in no open lease of this learner`,
+    );
+  const { batchSequences } = manifestOf(state).recipe;
+  const [newLimit, limit] = [trace.lines[1] - trace.lines[0], steps[1] - steps[0]].map((n) => n * batchSequences);
+  if (countRanges(fresh) > newLimit! || countRanges(sequences) > limit!)
+    return reject(
+      'TOO_MANY',
+      `${countRanges(sequences)} sequences (${countRanges(fresh)} new) in ${steps[1] - steps[0]} steps (${trace.lines[1] - trace.lines[0]} new) of ${batchSequences}`,
+    );
+  return null;
+}
+
+/** The claim's sequences that no earlier commit of the learner covered: those of its new lines. */
+function freshSequences(learner: Learner, { sequences, steps, phase }: Commit): Range[] {
+  const known = learner.segments
+    .filter((segment) => segment.phase === phase && segment.lines[1] > steps[0])
+    .flatMap((segment) => segment.sequences);
+  return subtractRanges(sequences, normalizeRanges(known));
+}
+
+function coverLeases(state: RunState, learner: Learner, body: Commit, timeMs: number): void {
+  const fresh = freshSequences(learner, body);
+  learner.segments.push({ lines: body.trace.lines, phase: body.phase, sequences: fresh });
+  for (const lease of openLeases(state, learner.id)) {
+    const covered = lease.phase === body.phase ? intersectRanges(fresh, [lease.range]) : [];
+    if (covered.length === 0) continue;
+    lease.covered = unionRanges(lease.covered, covered);
+    lease.activeAtMs = timeMs;
+    if (countRanges(lease.covered) === lease.range[1] - lease.range[0]) closeLease(state, lease, 'done');
+  }
+}
+
+function addClaim(state: RunState, learner: Learner, body: Commit, context: EventContext): void {
+  const hotkey = hotkeyState(state, learner.hotkey);
+  const id = context.id();
+  state.claims.set(id, {
+    id,
+    body,
+    learner: learner.id,
+    hotkey: learner.hotkey,
+    name: learner.name,
+    commitSeq: context.seq,
+    committedAtMs: context.timeMs,
+    versionAtCommit: state.fragments[body.fragment]!.version,
+    ordinal: hotkey.claims,
+    cellTokens: countRanges(body.sequences) * phaseOf(state, body.phase).sequenceLength,
+    status: 'committed',
+    revealedAtMs: null,
+    beacon: null,
+    verdicts: [],
+    settledAtMs: null,
+    mergedAtMs: null,
+    code: null,
+    sentence: '',
+  });
+  hotkey.claims++;
+  state.openClaims.add(id);
+}
+
+/** A claim that is still to be decided, or the refusal of an event about it. */
+function undecided(state: RunState, id: string): Claim | Refusal {
+  const claim = state.claims.get(id as Claim['id']);
+  if (claim === undefined) return reject('UNKNOWN_CLAIM', `there is no claim ${short(id)}`);
+  if (isUndecided(claim)) return claim;
+  return ignore('SETTLED', `claim ${short(id)} is ${claim.status}`);
+}
+
+const isUndecided = ({ status }: Claim): boolean =>
+  status === 'committed' || status === 'beaconed' || status === 'revealed';
+
+export const claimRevealRule: Rule<'claim-reveal'> = {
+  signers: ['miner'],
+  admit(state, body, context) {
+    const claim = undecided(state, body.claim);
+    if ('outcome' in claim) return claim;
+    if (claim.learner !== learnerIdIn(context))
+      return reject('NOT_YOURS', `claim ${short(claim.id)} belongs to ${claim.learner}`);
+    return claim.revealedAtMs === null ? null : ignore('DUPLICATE', `claim ${short(claim.id)} is revealed already`);
+  },
+  apply(state, body, { timeMs }) {
+    const claim = state.claims.get(body.claim)!;
+    claim.revealedAtMs = timeMs;
+    if (claim.beacon !== null) claim.status = 'revealed';
+  },
+};
+
+export const claimBeaconRule: Rule<'claim-beacon'> = {
+  signers: ['syncer'],
+  admit(state, body, context) {
+    const claim = undecided(state, body.claim);
+    if ('outcome' in claim) return claim;
+    return admitBlock(claim, body, context.timeMs) ?? admitDraw(state, claim, body, context.timeMs);
+  },
+  apply(state, body, { timeMs }) {
+    const claim = state.claims.get(body.claim)!;
+    const { commitBlock, block, blockHash, committee, gainTested } = body;
+    claim.beacon = { commitBlock, block, blockHash, committee, gainTested, atMs: timeMs };
+    // Whoever is drawn now judges by this draw; verdicts of an earlier one stay in the journal only.
+    claim.verdicts.length = 0;
+    claim.status = claim.revealedAtMs === null ? 'beaconed' : 'revealed';
+  },
+};
+
+function admitBlock(claim: Claim, body: EventBody<'claim-beacon'>, timeMs: number): Refusal | null {
+  if (claim.beacon === null) {
+    if (body.block === body.commitBlock + beaconDelayBlocks) return null;
+    return reject('WRONG_BLOCK', `expected block ${body.commitBlock + beaconDelayBlocks}, got ${body.block}`);
+  }
+  const since = Math.max(claim.beacon.atMs, claim.revealedAtMs ?? Number.POSITIVE_INFINITY);
+  if (timeMs - since < verdictTimeoutMs || claim.status !== 'revealed')
+    return ignore('DUPLICATE', `claim ${short(claim.id)} has its beacon; verdicts have ${seconds(verdictTimeoutMs)}`);
+  if (body.block > claim.beacon.block) return null;
+  return reject('WRONG_BLOCK', `a second draw needs a block after ${claim.beacon.block}, got ${body.block}`);
+}
+
+function admitDraw(state: RunState, claim: Claim, body: EventBody<'claim-beacon'>, timeMs: number): Refusal | null {
+  const { evaluation } = manifestOf(state);
+  const { candidates, blockHash } = body;
+  const validators = new Set<Hotkey>(delegationsOf(state, 'validator', timeMs).map(({ hotkey }) => hotkey));
+  for (const [i, { hotkey }] of candidates.entries()) {
+    if (!validators.has(hotkey)) return reject('NOT_DELEGATED', `${hotkey} is no validator of the run`);
+    if (hotkey === claim.hotkey) return reject('CONFLICT', `${hotkey} cannot judge its own claim`);
+    if (i > 0 && candidates[i - 1]!.hotkey >= hotkey) return reject('MALFORMED', 'candidates are not in order');
+  }
+  if (candidates.length === 0) return reject('NO_CANDIDATES', 'a committee is drawn from at least one validator');
+  const committee = drawCommittee({ blockHash, claim: claim.id, candidates, size: evaluation.committee });
+  const gainTested = drawGainTested({
+    blockHash,
+    claim: claim.id,
+    isAlways: claim.ordinal < hotkeyState(state, claim.hotkey).testAllBelow,
+    share: fromDecimal(evaluation.gainShare),
+  });
+  if (committee.join() === body.committee.join() && gainTested === body.gainTested) return null;
+  return reject('WRONG_DRAW', `the beacon draws ${committee.join(', ')}, gain test: ${gainTested}`);
+}
+
+export const claimVoidRule: Rule<'claim-void'> = {
+  signers: ['syncer'],
+  admit(state, body, { timeMs }) {
+    const claim = state.claims.get(body.claim);
+    if (claim?.status !== 'accepted') {
+      const open = undecided(state, body.claim);
+      if ('outcome' in open) return open;
+    }
+    if (body.code === 'STALE') {
+      const staleness = stalenessOf(state, claim!);
+      const { maxStaleness } = manifestOf(state).sync;
+      if (staleness > maxStaleness) return null;
+      return reject('NOT_STALE', `the claim is ${staleness} versions late, up to ${maxStaleness} are merged`);
+    }
+    if (body.code !== 'MISSING') return reject('MALFORMED', `a claim is voided as STALE or MISSING, not ${body.code}`);
+    const ageMs = timeMs - claim!.committedAtMs;
+    if (claim!.revealedAtMs === null && ageMs >= revealTimeoutMs) return null;
+    return reject('NOT_MISSING', `the claim was committed ${seconds(ageMs)} ago or is revealed`);
+  },
+  apply(state, body, { timeMs }) {
+    voidClaim(state, state.claims.get(body.claim)!, { code: body.code, sentence: body.sentence, timeMs });
+  },
+};
+
+export const verdictRule: Rule<'verdict'> = {
+  signers: ['validator'],
+  admit(state, body, context) {
+    const claim = state.claims.get(body.claim);
+    if (claim === undefined) return reject('UNKNOWN_CLAIM', `there is no claim ${short(body.claim)}`);
+    if (claim.beacon === null || claim.revealedAtMs === null)
+      return ignore('NOT_REVEALED', `claim ${short(body.claim)} is ${claim.status}`);
+    const { hotkey } = delegationIn(context);
+    if (!claim.beacon.committee.includes(hotkey))
+      return reject('NOT_COMMITTEE', `${hotkey} was not drawn for claim ${short(body.claim)}`);
+    if (claim.verdicts.some((verdict) => verdict.hotkey === hotkey))
+      return ignore('DUPLICATE', `${hotkey} has judged claim ${short(body.claim)}`);
+    if ((body.outcome === 'accept') !== (body.code === 'OK'))
+      return reject('MALFORMED', `a claim is accepted with code OK and only so, got ${body.outcome} ${body.code}`);
+    return isUndecided(claim) ? null : ignore('SETTLED', `claim ${short(body.claim)} is ${claim.status}`);
+  },
+  apply(state, { claim: id, outcome, code, sentence, measurements }, context) {
+    const claim = state.claims.get(id)!;
+    const { hotkey } = delegationIn(context);
+    claim.verdicts.push({ hotkey, outcome, code, sentence, measurements, atMs: context.timeMs });
+    settle(state, claim, context.timeMs);
+  },
+};
+
+/** Two verdicts that agree decide, or the only one of a committee of one; all in and none agreeing refuses. */
+function settle(state: RunState, claim: Claim, timeMs: number): void {
+  const size = claim.beacon!.committee.length;
+  const needed = Math.min(2, size);
+  const deciding = claim.verdicts.find(
+    ({ outcome }) => claim.verdicts.filter((verdict) => verdict.outcome === outcome).length >= needed,
+  );
+  if (deciding === undefined) {
+    if (claim.verdicts.length < size) return;
+    const said = claim.verdicts.map((verdict) => `${verdict.outcome} ${verdict.code}`).join(', ');
+    refuse(state, claim, { code: 'DISAGREED', sentence: `the committee did not agree: ${said}`, timeMs });
+    return;
+  }
+  for (const verdict of claim.verdicts) {
+    const validator = hotkeyState(state, verdict.hotkey);
+    if (verdict.outcome === deciding.outcome) {
+      validator.tempoVerdicts++;
+      validator.settledVerdicts++;
+    } else validator.overruledVerdicts++;
+  }
+  if (deciding.outcome === 'accept') accept(state, claim, timeMs);
+  else if (deciding.outcome === 'reject') refuse(state, claim, { ...deciding, timeMs });
+  else voidClaim(state, claim, { ...deciding, timeMs });
+}
+
+interface Settlement {
+  readonly code: string;
+  readonly sentence: string;
+  readonly timeMs: number;
+}
+
+function accept(state: RunState, claim: Claim, timeMs: number): void {
+  const staleness = stalenessOf(state, claim);
+  if (staleness > manifestOf(state).sync.maxStaleness) return voidStale(state, claim, timeMs);
+  claim.status = 'accepted';
+  close(state, claim, { code: 'OK', sentence: '', timeMs });
+  state.learners.get(claim.learner)!.claims.accepted++;
+}
+
+function refuse(state: RunState, claim: Claim, settlement: Settlement): void {
+  claim.status = 'refused';
+  close(state, claim, settlement);
+  state.openClaims.delete(claim.id);
+  state.learners.get(claim.learner)!.claims.refused++;
+  const hotkey = hotkeyState(state, claim.hotkey);
+  hotkey.testAllBelow = Math.max(hotkey.testAllBelow, hotkey.claims + manifestOf(state).evaluation.gainFirstClaims);
+}
+
+function voidClaim(state: RunState, claim: Claim, settlement: Settlement): void {
+  claim.status = 'voided';
+  close(state, claim, settlement);
+  state.openClaims.delete(claim.id);
+  state.learners.get(claim.learner)!.claims.voided++;
+}
+
+/** An accepted claim that its fragment has left behind: its cells are void. */
+export function voidStale(state: RunState, claim: Claim, timeMs: number): void {
+  const sentence = `the claim starts from version ${claim.body.baseVersion} of fragment ${claim.body.fragment}, ${stalenessOf(state, claim)} versions ago; at most ${manifestOf(state).sync.maxStaleness} are merged`;
+  voidClaim(state, claim, { code: 'STALE', sentence, timeMs });
+}
+
+function close(state: RunState, claim: Claim, { code, sentence, timeMs }: Settlement): void {
+  claim.code = code;
+  claim.sentence = sentence;
+  claim.settledAtMs = timeMs;
+  Object.assign(state.learners.get(claim.learner)!, { lastCode: code, lastSentence: sentence });
+}

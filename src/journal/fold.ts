@@ -1,0 +1,143 @@
+/**
+ * @file The fold of the journal: `admit` says whether an entry may follow, `applyEvent` makes it part of the state. Every
+ * role, dashboard and auditor uses these two, so they cannot disagree. No clock and no randomness: both are in entries.
+ * Signatures are checked before, by `openEntry` or `openEnvelope`.
+ */
+
+import { hashOfJson, sha256 } from '../protocol/hash.ts';
+import { parseSigner } from '../protocol/keys.ts';
+import { appendLeaf, leafHash } from '../protocol/merkle.ts';
+import {
+  type Admission,
+  type EventBody,
+  type EventKind,
+  eventSchemas,
+  type JournalEntry,
+} from '../protocol/messages.ts';
+import type { Hash } from '../protocol/names.ts';
+import { describeFault, messageId } from '../protocol/signing.ts';
+import { fromHex, toHex, utf8 } from '../util/bytes.ts';
+import { canonicalJson } from '../util/canonical-json.ts';
+import { assert } from '../util/errors.ts';
+import { claimBeaconRule, claimCommitRule, claimRevealRule, claimVoidRule, verdictRule } from './claims.ts';
+import { leaseReturnRule, leaseRule } from './leasing.ts';
+import { delegateRule, joinRule, leaveRule, runRule } from './membership.ts';
+import { fragmentDueRule, fragmentPublishedRule, mergeRule } from './merging.ts';
+import { evaluationRule, phaseChangeRule, releaseRule, tempoRule, treeHeadRule } from './milestones.ts';
+import { delegationOf } from './queries.ts';
+import { type EventContext, ignore, type Refusal, type Rule, reject, type Sender, short } from './rule.ts';
+import type { RunState } from './state.ts';
+
+const rules: { readonly [K in EventKind]: Rule<K> } = {
+  run: runRule,
+  delegate: delegateRule,
+  join: joinRule,
+  leave: leaveRule,
+  lease: leaseRule,
+  'lease-return': leaseReturnRule,
+  'fragment-due': fragmentDueRule,
+  'claim-commit': claimCommitRule,
+  'claim-reveal': claimRevealRule,
+  'claim-beacon': claimBeaconRule,
+  'claim-void': claimVoidRule,
+  verdict: verdictRule,
+  merge: mergeRule,
+  'fragment-published': fragmentPublishedRule,
+  release: releaseRule,
+  evaluation: evaluationRule,
+  'phase-change': phaseChangeRule,
+  tempo: tempoRule,
+  'tree-head': treeHeadRule,
+};
+
+const accepted: Admission = { outcome: 'accept' };
+
+/** Whether the entry may follow the events folded so far. Never throws for what an entry holds; changes nothing. */
+export function admit(state: RunState, entry: JournalEntry): Admission {
+  const { kind } = entry.message;
+  if (!isEventKind(kind)) return reject('UNKNOWN_KIND', `no event is called ${JSON.stringify(kind)}`);
+  const body = eventSchemas[kind].safeParse(entry.message.body);
+  if (!body.success) return reject('MALFORMED', `${kind}: ${describeFault(body.error)}`);
+  const misplaced = admitPlace(state, entry);
+  if (misplaced !== null) return misplaced;
+  const rule = rules[kind] as Rule<EventKind>;
+  const sender = senderOf(state, entry);
+  const refusal = refuseSender(sender, rule) ?? rule.admit(state, body.data, contextOf(entry, sender as Sender));
+  return refusal ?? accepted;
+}
+
+/** Folds an admitted entry into the state. An entry that `admit` refuses for this state must not come here. */
+export function applyEvent(state: RunState, entry: JournalEntry): void {
+  const kind = entry.message.kind as EventKind;
+  const sender = senderOf(state, entry);
+  assert(!('outcome' in sender), `entry ${entry.seq} was not admitted`);
+  const rule = rules[kind] as Rule<EventKind>;
+  rule.apply(state, entry.message.body as EventBody<EventKind>, contextOf(entry, sender));
+  const bytes = utf8(canonicalJson(entry));
+  state.headHash = toHex(sha256(bytes)) as Hash;
+  state.size = entry.seq + 1;
+  state.lastTimeMs = entry.timeMs;
+  const peaks = state.frontier.map(({ size, root }) => ({ size, root: fromHex(root)! }));
+  state.frontier = appendLeaf(peaks, leafHash(bytes)).map(({ size, root }) => ({ size, root: toHex(root) as Hash }));
+  state.eventCounts.set(kind, (state.eventCounts.get(kind) ?? 0) + 1);
+}
+
+const isEventKind = (kind: string): kind is EventKind => Object.hasOwn(rules, kind);
+
+/** Place in the journal, run, and the history that the signer has seen. */
+function admitPlace(state: RunState, { seq, prevHash, timeMs, message }: JournalEntry): Refusal | null {
+  if (seq !== state.size || prevHash !== state.headHash)
+    return ignore(
+      'NOT_NEXT',
+      `expected entry ${state.size} after ${short(state.headHash)}, got ${seq}, ${short(prevHash)}`,
+    );
+  if (timeMs < state.lastTimeMs) return reject('TIME', `time goes back from ${state.lastTimeMs} to ${timeMs}`);
+  if (state.run === null)
+    return message.kind === 'run' ? null : reject('NO_RUN', `the first event is a run, got ${message.kind}`);
+  if (message.run !== state.run.id)
+    return reject('WRONG_RUN', `expected run ${short(state.run.id)}, got ${short(message.run)}`);
+  const { seenHead } = message;
+  if (seenHead === null) return null;
+  const known = state.treeHeads.find((head) => head.size === seenHead.size);
+  if (known?.root === seenHead.root) return null;
+  return reject('OTHER_HISTORY', `the signer has seen another journal of ${seenHead.size} entries than this one`);
+}
+
+/** Who signed, or why he may not: the delegation must be in force at the entry's time. */
+function senderOf(state: RunState, { message, timeMs }: JournalEntry): Sender | Refusal {
+  const signer = parseSigner(message.signer);
+  if (signer === null) return reject('MALFORMED', 'the signer is neither a session key nor a hotkey');
+  if (signer.kind === 'hotkey') return { kind: 'hotkey', hotkey: signer.hotkey };
+  const delegation = delegationOf(state, signer.sessionKey, timeMs);
+  if (delegation !== null) return { kind: 'session', delegation };
+  return reject('NOT_DELEGATED', `no delegation in force names the session key ${short(signer.sessionKey)}`);
+}
+
+function refuseSender(sender: Sender | Refusal, rule: Rule<EventKind>): Refusal | null {
+  if ('outcome' in sender) return sender;
+  const role = sender.kind === 'hotkey' ? 'hotkey' : sender.delegation.role;
+  return rule.signers.includes(role)
+    ? null
+    : reject('WRONG_ROLE', `signed as ${role}, expected ${rule.signers.join(' or ')}`);
+}
+
+function contextOf(entry: JournalEntry, sender: Sender): EventContext {
+  return { sender, seq: entry.seq, timeMs: entry.timeMs, id: () => messageId(entry.message), entry };
+}
+
+/** One hash of the whole state: equal for two folds of the same journal, on any machine. */
+export const hashState = (state: RunState): Hash => hashOfJson(toPlain(state));
+
+/** Maps as sorted lists of pairs, sets as lists. */
+function toPlain(value: unknown): unknown {
+  if (value instanceof Map)
+    return [...value].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, toPlain(member)]);
+  if (value instanceof Set) return [...value];
+  if (Array.isArray(value)) return value.map(toPlain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, toPlain(member)]));
+}
+
+// The syncer makes these events from the fold; they live beside the rules that check them.
+export { proposeMerge } from './merging.ts';
+export { treeHeadOf } from './queries.ts';

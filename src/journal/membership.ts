@@ -1,0 +1,145 @@
+/** @file Rules of the fold: the run itself, delegations, and learners who come and go. */
+import { runIdOf } from '../protocol/hash.ts';
+import { type Hotkey, learnerIdOf } from '../protocol/names.ts';
+import { decodeSs58 } from '../protocol/ss58.ts';
+import { traceGenesis } from '../protocol/trace.ts';
+import { manifestOf, runOf } from './queries.ts';
+import { delegationIn, ignore, learnerIdIn, learnerIn, type Rule, reject, short } from './rule.ts';
+import { delegationKeyOf, type HotkeyState, type RunState } from './state.ts';
+
+export const runRule: Rule<'run'> = {
+  signers: ['hotkey'],
+  admit(state, { manifest, start }, { sender, entry }) {
+    if (state.run !== null) return ignore('DUPLICATE', 'the run event is the first of a journal and only there');
+    const id = runIdOf(manifest);
+    if (entry.message.run !== id)
+      return reject('WRONG_RUN', `the manifest hashes to ${short(id)}, the message names ${short(entry.message.run)}`);
+    if (sender.kind !== 'hotkey' || sender.hotkey !== manifest.owner)
+      return reject('NOT_OWNER', `the run must be signed by its owner ${manifest.owner}`);
+    if (start.length === manifest.fragments.count) return null;
+    return reject('MALFORMED', `expected ${manifest.fragments.count} start fragments, got ${start.length}`);
+  },
+  apply(state, { manifest, start }) {
+    state.run = { id: runIdOf(manifest), manifest, start };
+    for (const _ of manifest.phases) {
+      state.cursor.push(0);
+      state.pool.push([]);
+      state.phaseCellTokens.push(0);
+      state.claimedCells.push(start.map(() => []));
+    }
+    for (const artifact of start)
+      state.fragments.push({
+        version: 0,
+        artifact,
+        momentum: null,
+        lastMergeMs: null,
+        contributors: [],
+        mergesSinceRelease: 0,
+        merges: 0,
+        recentNorms: [],
+        pendingMerge: null,
+      });
+  },
+};
+
+export const delegateRule: Rule<'delegate'> = {
+  signers: ['hotkey'],
+  admit(state, body, { sender }) {
+    if (sender.kind !== 'hotkey' || sender.hotkey !== body.hotkey)
+      return reject('NOT_YOURS', `a delegation of ${body.hotkey} must be signed by that hotkey`);
+    if (decodeSs58(body.hotkey) === null) return reject('MALFORMED', 'the hotkey is not an SS58 address');
+    if (body.role === 'syncer' && body.hotkey !== manifestOf(state).owner)
+      return reject('NOT_OWNER', 'only the owner of the run names its syncer');
+    const key = delegationKeyOf(body.role, body.hotkey, body.name);
+    const before = state.delegations.get(key);
+    if (before !== undefined && body.issuedAtMs <= before.issuedAtMs)
+      return ignore('DUPLICATE', `the delegation in force was issued at ${before.issuedAtMs}, this one is not newer`);
+    const holder = state.sessions.get(body.sessionKey);
+    if (holder === undefined || holder === key) return null;
+    return reject('KEY_IN_USE', 'this session key already acts for another delegation');
+  },
+  apply(state, body) {
+    const key = delegationKeyOf(body.role, body.hotkey, body.name);
+    const before = state.delegations.get(key);
+    if (before !== undefined) state.sessions.delete(before.sessionKey);
+    state.delegations.set(key, body);
+    state.sessions.set(body.sessionKey, key);
+  },
+};
+
+export const joinRule: Rule<'join'> = {
+  signers: ['miner'],
+  admit(state, { atMs }, context) {
+    const learner = learnerIn(state, context);
+    if (learner === undefined || atMs > learner.lastAtMs) return null;
+    return ignore('DUPLICATE', `this learner's last join or leave was at ${learner.lastAtMs}, this one is not newer`);
+  },
+  apply(state, { atMs, ...capabilities }, context) {
+    const id = learnerIdIn(context);
+    const { hotkey, name } = delegationIn(context);
+    hotkeyState(state, hotkey);
+    const learner = state.learners.get(id);
+    if (learner === undefined) {
+      const fragments = manifestOf(state).fragments.count;
+      state.learners.set(id, {
+        id,
+        hotkey,
+        name,
+        joinedAtMs: context.timeMs,
+        joinedSeq: context.seq,
+        present: true,
+        lastAtMs: atMs,
+        capabilities,
+        innerSteps: 0,
+        traceHead: traceGenesis(runOf(state).id, learnerIdOf(hotkey, name)),
+        claimedThrough: new Array<number>(fragments).fill(0),
+        claimedOuterStep: new Array<number>(fragments).fill(-1),
+        segments: [],
+        leases: new Set(),
+        cellTokens: 0,
+        claims: { committed: 0, accepted: 0, refused: 0, voided: 0, merged: 0 },
+        lastCode: null,
+        lastSentence: '',
+        lastClaimAtMs: null,
+      });
+      return;
+    }
+    Object.assign(learner, { present: true, joinedSeq: context.seq, lastAtMs: atMs, capabilities, segments: [] });
+    // What it had not claimed before it stopped is lost with its memory.
+    learner.claimedThrough.fill(learner.innerSteps);
+  },
+};
+
+export const leaveRule: Rule<'leave'> = {
+  signers: ['miner'],
+  admit(state, { atMs }, context) {
+    const learner = learnerIn(state, context);
+    if (!learner?.present) return ignore('NOT_JOINED', 'this learner is not in the run');
+    if (atMs > learner.lastAtMs) return null;
+    return ignore('DUPLICATE', `this learner's last join or leave was at ${learner.lastAtMs}, this one is not newer`);
+  },
+  apply(state, { atMs }, context) {
+    const learner = learnerIn(state, context)!;
+    learner.present = false;
+    learner.lastAtMs = atMs;
+  },
+};
+
+/** The standing of a hotkey, made on first use. */
+export function hotkeyState(state: RunState, hotkey: Hotkey): HotkeyState {
+  const found = state.hotkeys.get(hotkey);
+  if (found !== undefined) return found;
+  const fresh: HotkeyState = {
+    hotkey,
+    claims: 0,
+    testAllBelow: manifestOf(state).evaluation.gainFirstClaims,
+    tempoCellTokens: 0,
+    tempoVerdicts: 0,
+    score: 0,
+    verdictScore: 0,
+    settledVerdicts: 0,
+    overruledVerdicts: 0,
+  };
+  state.hotkeys.set(hotkey, fresh);
+  return fresh;
+}
