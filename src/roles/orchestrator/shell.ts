@@ -21,6 +21,7 @@ import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SubmitResult, topics } from '../client.ts';
 import { RoleError } from '../errors.ts';
+import { HeadsHistory } from '../heads-history.ts';
 import { runModelOf } from '../run-model.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
 import { runMerge } from './merge-runner.ts';
@@ -38,7 +39,7 @@ export interface OrchestratorDeps {
   readonly equation?: Ed25519Equation;
   readonly issueGrant: (artifact: ArtifactRef, learner: LearnerId) => WriteGrant;
   /** Makes a release's folder and says where it is; the same release twice is no error. */
-  readonly writeRelease: (run: RunState, release: number) => Promise<string>;
+  readonly writeRelease: (run: RunState, release: number, heads: readonly ArtifactRef[]) => Promise<string>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -75,6 +76,7 @@ export class Orchestrator {
   readonly #deps: OrchestratorDeps;
   readonly #subscriptions: Subscription[] = [];
   readonly #pulses = new Map<string, Pulse>();
+  readonly #heads = new HeadsHistory();
   readonly #releaseFolders = new Map<number, string>();
   #state: OrchestratorState;
   #queue: Promise<unknown> = Promise.resolve();
@@ -132,10 +134,15 @@ export class Orchestrator {
   #fold(raw: JournalEntry): void {
     const opened = openEntry(raw, this.run.headHash, this.#context());
     if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
-    const admission = admit(this.run, opened);
+    const admission = admit(this.run, opened.entry);
     if (admission.outcome !== 'accept')
       throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${admission.code}: ${admission.sentence}`);
-    applyEvent(this.run, opened);
+    this.#apply(opened);
+  }
+
+  #apply(opened: { readonly entry: JournalEntry; readonly message: OpenedMessage }): void {
+    applyEvent(this.run, opened.entry);
+    this.#heads.onFold(this.run, opened.entry);
   }
 
   #context(): OpenContext | null {
@@ -236,7 +243,9 @@ export class Orchestrator {
         if (anchorSigner !== null) await ledger.commit(anchorSigner, fromHex(effect.root)!);
         return;
       case 'write-release': {
-        const folder = await this.#deps.writeRelease(this.run, effect.release);
+        const artifacts = this.#heads.ofRelease(effect.release);
+        assert(artifacts !== null, `release ${effect.release} is not in the journal`);
+        const folder = await this.#deps.writeRelease(this.run, effect.release, artifacts);
         this.#releaseFolders.set(effect.release, folder);
         log.info('release written', { release: effect.release, folder });
         return;
@@ -269,10 +278,10 @@ export class Orchestrator {
     const opened = openEntry(raw, this.run.headHash, this.#context());
     if (!opened.ok) return { outcome: 'reject', code: opened.code, sentence: opened.sentence, id: zeroId, seq: null };
     const { id } = opened.message;
-    const admission = admit(this.run, opened);
+    const admission = admit(this.run, opened.entry);
     if (admission.outcome !== 'accept') return { ...admission, id, seq: null };
     await this.#deps.journal.append(opened.entry);
-    applyEvent(this.run, opened);
+    this.#apply(opened);
     await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
     const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
     // Now, inside the queue: the next append sees what this one led to only after the present task.
@@ -396,9 +405,9 @@ export async function startJournal(journal: Journal, messages: readonly Envelope
     const raw: JournalEntry = { seq: run.size, prevHash: run.headHash, timeMs: nowMs, message };
     const opened = openEntry(raw, run.headHash, bindingOf(run));
     assert(opened.ok, `first entries: ${opened.ok ? '' : opened.sentence}`);
-    const admission = admit(run, opened);
+    const admission = admit(run, opened.entry);
     assert(admission.outcome === 'accept', `first entries: ${JSON.stringify(admission)}`);
     await journal.append(opened.entry);
-    applyEvent(run, opened);
+    applyEvent(run, opened.entry);
   }
 }

@@ -7,21 +7,21 @@ import type { Sequence } from '../../data/shards.ts';
 import { measureClaimGain } from '../../evaluation/claim-gain.ts';
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
 import { type HeldOutStage, heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
-import { weightsOf } from '../../journal/fold.ts';
+import { weightsOf } from '../../journal/scores.ts';
 import { phaseOf } from '../../journal/queries.ts';
-import type { Claim, RunState } from '../../journal/state.ts';
+import type { Claim } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
 import { drawTestSequences } from '../../protocol/draw.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
-import type { JournalEntry } from '../../protocol/messages.ts';
 import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
 import { checkTraceInterval, parseTrace, type TraceLine } from '../../protocol/trace.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import { assertNever } from '../../util/errors.ts';
 import type { RunClient } from '../client.ts';
 import { RoleError } from '../errors.ts';
+import type { HeadsHistory } from '../heads-history.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
 import { type RunModel, runModelOf } from '../run-model.ts';
 import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, judgedGain, refused } from './checks.ts';
@@ -39,34 +39,12 @@ export interface ValidatorDeps {
   readonly hotkey: HotkeySigner;
   readonly session: SessionSigner;
   readonly ledgerSigner: LedgerSigner;
-  /** Artifacts of all fragments when each claim was committed; filled by `HeadsAtCommit` while the client folds. */
-  readonly heads: HeadsAtCommit;
+  /** Its `onFold` is the client's: it must have seen every entry. */
+  readonly heads: HeadsHistory;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly rssBytes: () => number;
-}
-
-/** Remembers, entry by entry, which versions of all fragments a claim's gain is measured against. */
-export class HeadsAtCommit {
-  readonly #byClaim = new Map<Hash, readonly ArtifactRef[]>();
-
-  /** The client's `onFold`. */
-  readonly onFold = (state: RunState, entry: JournalEntry): void => {
-    if (entry.message.kind === 'claim-commit') {
-      const id = [...state.openClaims].at(-1);
-      if (id !== undefined)
-        this.#byClaim.set(
-          id,
-          state.fragments.map((fragment) => fragment.artifact),
-        );
-    }
-    for (const id of this.#byClaim.keys()) if (!state.openClaims.has(id)) this.#byClaim.delete(id);
-  };
-
-  of(claim: Hash, state: RunState): readonly ArtifactRef[] {
-    return this.#byClaim.get(claim) ?? state.fragments.map((fragment) => fragment.artifact);
-  }
 }
 
 const heartbeatMs = 2_000;
@@ -230,7 +208,7 @@ class Validator {
     const run = this.#deps.client.state;
     const fragment = this.#model.plan.fragments[claim.body.fragment]!;
     // Taken before the first await: the fold moves on.
-    const heads = this.#deps.heads.of(claim.id, run);
+    const heads = this.#deps.heads.ofClaim(claim.id);
     const cursor = run.cursor[claim.body.phase] ?? 0;
     const oversized = checkSize(run, claim, fragment);
     if (oversized !== null) return oversized;
@@ -241,7 +219,7 @@ class Validator {
     const untraced = await this.#judgeTrace(claim);
     if (untraced !== null) return untraced;
     const norm = checkNorm(run, claim, decoded.values);
-    if (norm.outcome !== 'accept' || !claim.beacon!.gainTested) return norm;
+    if (norm.outcome !== 'accept' || !claim.beacon!.gainTested || heads === null) return norm;
     return this.#judgeGain(claim, decoded.values, heads, cursor, norm);
   }
 
@@ -323,8 +301,8 @@ class Validator {
 
   async #evaluateRelease(release: number): Promise<void> {
     const { client, log } = this.#deps;
-    // Releases are made of the heads at their event; the newest one is still the present heads, or nearly.
-    const artifacts = client.state.fragments.map((fragment) => fragment.artifact);
+    const artifacts = this.#deps.heads.ofRelease(release);
+    if (artifacts === null) throw new RoleError('WRONG_RUN', `release ${release} is not in the journal`);
     const params = await this.#heads.at(artifacts, this.#deps.signal);
     const losses = await heldOutLosses(this.#evaluator, params, this.#heldOut);
     const decimals = Object.fromEntries(Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(loss)]));
