@@ -1,6 +1,13 @@
 /** @file Failures of roles that are not a peer's bad message. */
 import { BaseError } from '../util/errors.ts';
 
-export type RoleErrorCode = 'JOURNAL_INVALID' | 'NO_RUN' | 'NO_KEY' | 'NAME_TAKEN' | 'REFUSED' | 'WRONG_RUN';
+export type RoleErrorCode =
+  | 'JOURNAL_INVALID'
+  | 'NO_RUN'
+  | 'NO_KEY'
+  | 'NAME_TAKEN'
+  | 'REFUSED'
+  | 'WRONG_RUN'
+  | 'LEARNER_FAILED';
 
 export class RoleError extends BaseError<RoleErrorCode> {}

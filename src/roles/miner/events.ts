@@ -53,8 +53,12 @@ export interface ClaimPlan {
 export interface TrainPlan {
   readonly step: number;
   readonly phase: number;
-  /** In reading order; together `batchSequences` sequences. */
+  /** In reading order. */
+  readonly leases: readonly number[];
+  /** Sorted and disjoint; together `batchSequences` sequences. */
   readonly sequences: readonly Range[];
+  /** Fragments taken in since the step before, with their versions. */
+  readonly takenIn: readonly (readonly [fragment: number, version: number])[];
   readonly scheduleTokens: number;
   /** In (0, 1]: the joiner's factor on the learning rate. */
   readonly warmup: number;
@@ -101,6 +105,8 @@ export interface MinerState {
   /** Per fragment: the version last taken in. */
   readonly versions: readonly number[];
   readonly pending: ReadonlyMap<number, PendingVersion>;
+  /** Since the last step began, in order. */
+  readonly takenIn: TrainPlan['takenIn'];
   readonly records: readonly StepRecord[];
   readonly openClaims: readonly OpenClaim[];
 }

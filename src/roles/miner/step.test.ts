@@ -19,7 +19,7 @@ const hash = (n: number): Hash => n.toString(16).padStart(64, '0') as Hash;
 const artifact = (n: number): ArtifactRef => ({ root: hash(n), sizeBytes: 1 });
 
 const newState = (): MinerState =>
-  initialMinerState({ rules, innerSteps: 0, versions: [0, 0, 0], lastClaimedOuterStep: -1, leases: [] });
+  initialMinerState({ rules, innerSteps: 0, versions: [0, 0, 0], lastClaimedOuterStep: -1 });
 
 type Sent<E> = E extends unknown ? Omit<E, 'nowMs'> : never;
 

@@ -15,17 +15,16 @@ export function initialMinerState(options: {
   readonly innerSteps: number;
   readonly versions: readonly number[];
   readonly lastClaimedOuterStep: number;
-  /** Leases that the journal says are still this learner's, from its first unread sequence. */
-  readonly leases: readonly HeldLease[];
 }): MinerState {
-  const { rules, innerSteps, versions, lastClaimedOuterStep, leases } = options;
+  const { rules, innerSteps, versions, lastClaimedOuterStep } = options;
   return {
     kind: 'joining',
     rules,
     innerSteps,
     joinedAtStep: innerSteps,
     committedThrough: innerSteps,
-    leases,
+    // Leases from before a restart go back to the pool with the join.
+    leases: [],
     leaseRequest: { kind: 'none' },
     isStepping: false,
     due: null,
@@ -34,6 +33,7 @@ export function initialMinerState(options: {
     claimedThrough: versions.map(() => innerSteps),
     versions,
     pending: new Map(),
+    takenIn: [],
     records: [],
     openClaims: [],
   };
@@ -176,7 +176,8 @@ function decideTakeIn(state: MinerState): Decision {
     versions[fragment] = version;
     effects.push({ kind: 'take-in', fragment, version });
   }
-  return [{ ...state, pending, versions }, effects];
+  const takenIn = [...state.takenIn, ...ready.map(([fragment, { version }]) => [fragment, version] as const)];
+  return [{ ...state, pending, versions, takenIn }, effects];
 }
 
 /** Commits go one after the other: each names the trace head that the one before it committed. */
@@ -236,14 +237,16 @@ function decideTrain(state: MinerState): Decision {
     plan: {
       step,
       phase: first.phase,
-      sequences: batch.reads.map(({ range }) => range),
+      leases: batch.reads.map(({ lease }) => lease),
+      sequences: normalizeRanges(batch.reads.map(({ range }) => range)),
+      takenIn: state.takenIn,
       scheduleTokens: scheduleTokensAt(first),
       warmup: rules.joinWarmupSteps === 0 ? 1 : Math.min(1, (step - state.joinedAtStep + 1) / rules.joinWarmupSteps),
       withStateRoot: (step + 1) % rules.stateRootEverySteps === 0,
     },
   });
   const records = [...state.records, record];
-  return [{ ...state, leases: batch.rest, isStepping: true, innerSteps: step + 1, records }, effects];
+  return [{ ...state, leases: batch.rest, isStepping: true, innerSteps: step + 1, records, takenIn: [] }, effects];
 }
 
 /** Sequences too few for a batch, before a lease of another phase, are given back. */

@@ -1,0 +1,109 @@
+/**
+ * @file A learner in a thread of its own. A run of the tensor engine holds the thread that asks for it, so that without
+ * this, heartbeats, uploads and the journal would wait for every inner step.
+ */
+import { createRequire } from 'node:module';
+import { Worker } from 'node:worker_threads';
+import type { RunManifest } from '../../protocol/manifest.ts';
+import { RoleError } from '../errors.ts';
+import type { TrainPlan } from './events.ts';
+import type { StepReport } from './learner.ts';
+
+/** What the thread is started with; it crosses by structured clone. */
+export interface ThreadSetup {
+  readonly manifest: RunManifest;
+  readonly threads: number;
+  readonly start: readonly Uint8Array[];
+  /** Checked files of the manifest's training shards by artifact root. */
+  readonly shardFiles: ReadonlyMap<string, string>;
+}
+
+export type ThreadCall =
+  | { readonly kind: 'prepare'; readonly phase: number }
+  | { readonly kind: 'step'; readonly plan: TrainPlan }
+  | { readonly kind: 'claim'; readonly fragment: number }
+  | { readonly kind: 'take-in'; readonly fragment: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'close' };
+
+export interface ThreadRequest {
+  readonly id: number;
+  readonly call: ThreadCall;
+}
+
+export type ThreadReply =
+  | { readonly id: number; readonly ok: true; readonly value: unknown }
+  | { readonly id: number; readonly ok: false; readonly code: string; readonly message: string };
+
+/** Calls are done one after another, in the order in which they were made. Failures: RoleError LEARNER_FAILED. */
+export interface LearnerThread {
+  prepare(phase: number): Promise<void>;
+  step(plan: TrainPlan): Promise<StepReport>;
+  claim(fragment: number): Promise<Uint8Array>;
+  takeIn(fragment: number, bytes: Uint8Array): Promise<void>;
+  /** Waits for the calls made before it. */
+  close(): Promise<void>;
+}
+
+export function startLearnerThread(setup: ThreadSetup): LearnerThread {
+  const thread = new Thread(setup);
+  return {
+    prepare: (phase) => thread.call({ kind: 'prepare', phase }) as Promise<void>,
+    step: (plan) => thread.call({ kind: 'step', plan }) as Promise<StepReport>,
+    claim: (fragment) => thread.call({ kind: 'claim', fragment }) as Promise<Uint8Array>,
+    takeIn: (fragment, bytes) => thread.call({ kind: 'take-in', fragment, bytes }) as Promise<void>,
+    close: () => thread.close(),
+  };
+}
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+class Thread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #failure: Error | null = null;
+  #nextId = 0;
+
+  constructor(setup: ThreadSetup) {
+    // Sources are TypeScript: the thread registers the same loader as the program before it imports them.
+    const loader = createRequire(import.meta.url).resolve('tsx/esm/api');
+    const entry = new URL('./learner-worker.ts', import.meta.url).href;
+    const source = `import(${JSON.stringify(loader)}).then(({ register }) => { register(); return import(${JSON.stringify(entry)}); })`;
+    this.#worker = new Worker(source, { eval: true, workerData: setup });
+    this.#worker.on('message', (reply: ThreadReply) => this.#settle(reply));
+    this.#worker.on('error', (cause) => this.#fail(`the learner's thread failed: ${String(cause)}`, cause));
+    this.#worker.on('exit', (code) => this.#fail(`the learner's thread ended with code ${code}`));
+  }
+
+  call(call: ThreadCall): Promise<unknown> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      const request: ThreadRequest = { id, call };
+      this.#worker.postMessage(request);
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#failure !== null) return;
+    await this.call({ kind: 'close' });
+    this.#failure = new RoleError('LEARNER_FAILED', 'the learner was closed');
+    await this.#worker.terminate();
+  }
+
+  #settle(reply: ThreadReply): void {
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (reply.ok) waiting?.resolve(reply.value);
+    else waiting?.reject(new RoleError('LEARNER_FAILED', `${reply.code}: ${reply.message}`));
+  }
+
+  #fail(message: string, cause?: unknown): void {
+    this.#failure ??= new RoleError('LEARNER_FAILED', message, { cause });
+    for (const { reject } of this.#waiting.values()) reject(this.#failure);
+    this.#waiting.clear();
+  }
+}

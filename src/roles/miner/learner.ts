@@ -1,0 +1,142 @@
+/**
+ * @file A learner: the model, its optimiser, its view of the fragments and the text it reads, for one run. Does what it
+ * is told in the order it is told; holds the thread while a step runs (`learner-thread.ts` gives it one of its own).
+ */
+import { buildOrder, type DataOrder, requestsOf } from '../../data/order.ts';
+import { type LoadedShards, readSequence, sequenceCounts } from '../../data/shards.ts';
+import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
+import type { FragmentPlan } from '../../merge/fragment-plan.ts';
+import { unpackFragment } from '../../merge/fragment-values.ts';
+import type { Sha256 } from '../../protocol/hash.ts';
+import type { Phase, RunManifest } from '../../protocol/manifest.ts';
+import { fromDecimal, type Hash } from '../../protocol/names.ts';
+import { InnerLoop, type InnerStepResult } from '../../training/inner-loop.ts';
+import { allocateModel, type ModelState } from '../../training/model-state.ts';
+import { AdamW, traitsFromContract } from '../../training/optimizer.ts';
+import { learningRateAt } from '../../training/schedule.ts';
+import { stateRootOf } from '../../training/state-root.ts';
+import { eachInRanges } from '../../util/ranges.ts';
+import { runModelOf } from '../run-model.ts';
+import type { TrainPlan } from './events.ts';
+import { LearnerFragments } from './learner-fragments.ts';
+
+export interface LearnerOptions {
+  readonly manifest: RunManifest;
+  readonly threads: number;
+  /** Absolute state of every fragment, as published (f32). */
+  readonly start: readonly Uint8Array[];
+  readonly loaded: LoadedShards;
+  readonly hash: Sha256;
+}
+
+export interface StepReport extends InnerStepResult {
+  readonly learningRate: number;
+  /** After the step, where the plan asks for it. */
+  readonly stateRoot: Hash | null;
+}
+
+export class Learner {
+  readonly #options: LearnerOptions;
+  readonly #plan: FragmentPlan;
+  readonly #model: ModelState;
+  readonly #optimizer: AdamW;
+  readonly #fragments: LearnerFragments;
+  /** By phase; made when a phase's first step comes. */
+  readonly #orders = new Map<number, DataOrder>();
+  /** By sequence length. */
+  readonly #loops = new Map<number, InnerLoop>();
+
+  /** Zero moments, parameters as published. @throws CodecError, RoleError WRONG_RUN */
+  constructor(options: LearnerOptions) {
+    const { manifest, start } = options;
+    const { recipe } = manifest;
+    const { config, plan } = runModelOf(manifest);
+    this.#options = options;
+    this.#plan = plan;
+    this.#model = allocateModel(config, manifest.seed, { extraParamBuffers: 2 });
+    plan.fragments.forEach((fragment, id) => {
+      unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
+    });
+    this.#optimizer = new AdamW(this.#model.params, this.#model.gradients, {
+      beta1: fromDecimal(recipe.beta1),
+      beta2: fromDecimal(recipe.beta2),
+      epsilon: fromDecimal(recipe.epsilon),
+      weightDecay: fromDecimal(recipe.weightDecay),
+      clipNorm: fromDecimal(recipe.clipNorm),
+      traitsOf: traitsFromContract(this.#model.contract),
+    });
+    this.#fragments = new LearnerFragments(plan, this.#tensor, manifest.codec);
+  }
+
+  /** Opens the session of a phase before its first step is due. */
+  async prepare(phase: number): Promise<void> {
+    await this.#loopOf(this.#phase(phase));
+  }
+
+  async step(plan: TrainPlan): Promise<StepReport> {
+    const phase = this.#phase(plan.phase);
+    const loop = await this.#loopOf(phase);
+    const learningRate = learningRateAt(phase.schedule, plan.scheduleTokens) * plan.warmup;
+    const result = await loop.step(this.#read(plan, phase), learningRate);
+    return { ...result, learningRate, stateRoot: plan.withStateRoot ? this.#stateRoot() : null };
+  }
+
+  /** The encoded pseudo-gradient of a fragment since its last claim. */
+  claim(fragment: number): Uint8Array {
+    return this.#fragments.claim(fragment);
+  }
+
+  /** `published`: a version's absolute state (f32). @throws CodecError */
+  takeIn(fragment: number, published: Uint8Array): void {
+    this.#fragments.takeIn(fragment, decodeFragment('f32', this.#plan.fragments[fragment]!, published));
+  }
+
+  async close(): Promise<void> {
+    for (const loop of this.#loops.values()) await loop.close();
+    this.#loops.clear();
+  }
+
+  readonly #tensor = (name: string): Float32Array => this.#model.tensors.get(name)!;
+
+  #phase(index: number): Phase {
+    return this.#options.manifest.phases[index]!;
+  }
+
+  #read(plan: TrainPlan, phase: Phase) {
+    const { manifest, loaded } = this.#options;
+    const { shards } = manifest.data;
+    const length = phase.sequenceLength;
+    let order = this.#orders.get(plan.phase);
+    if (order === undefined) {
+      const sequences = sequenceCounts(shards, 'train', length);
+      order = buildOrder({ seed: manifest.seed, mixture: phase.mixture, sequences });
+      this.#orders.set(plan.phase, order);
+    }
+    const endOfText = this.#model.config.eos_token_id;
+    return requestsOf(order, eachInRanges(plan.sequences), length).map((request) =>
+      readSequence(shards, loaded, { ...request, endOfText }),
+    );
+  }
+
+  async #loopOf({ sequenceLength: seqLen }: Phase): Promise<InnerLoop> {
+    const known = this.#loops.get(seqLen);
+    if (known !== undefined) return known;
+    const { recipe } = this.#options.manifest;
+    const loop = await InnerLoop.open(this.#model, this.#optimizer, {
+      batch: recipe.batchSequences,
+      seqLen,
+      threads: this.#options.threads,
+      selectionBiasRate: fromDecimal(recipe.selectionBiasRate),
+    });
+    this.#loops.set(seqLen, loop);
+    return loop;
+  }
+
+  /** Parameters, both moments, selection biases, then anchors and residues by fragment. */
+  #stateRoot(): Hash {
+    const { first, second } = this.#optimizer.moments();
+    const { params, biases } = this.#model;
+    const buffers = [params.flat(), first, second, biases.flat(), ...this.#fragments.state()];
+    return stateRootOf(buffers, this.#options.hash);
+  }
+}
