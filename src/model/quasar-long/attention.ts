@@ -37,15 +37,40 @@ export function attention(scope: Scope, x: Tensor, prefix: string): Tensor {
   const { q, k, v } = projectHeads(scope, x, prefix);
   const byHead = (y: Tensor) => g.transpose(y, [0, 2, 1, 3]);
   const [keys, values] = [withPast(scope, byHead(k), `${prefix}.keys`), withPast(scope, byHead(v), `${prefix}.values`)];
-  const keyCount = keys.shape[2]!;
   // The G query heads of a key-value head are consecutive: one product serves them all.
-  const queries = g.reshape(byHead(q), [batch, KV, (H / KV) * time, D]);
-  const scores = g.matmul(queries, keys, { transB: true, alpha: 1 / Math.sqrt(D) });
-  const grouped = g.reshape(scores, [batch, KV, H / KV, time, keyCount]);
-  const shares = g.softmax(g.add(grouped, scope.carry ? pastBias(scope, keys) : attentionBias(scope)));
-  const mixed = g.matmul(g.reshape(shares, [batch, KV, (H / KV) * time, keyCount]), values);
+  const queries = g.reshape(byHead(q), [batch, KV, H / KV, time, D]);
+  const bias = scope.carry ? pastBias(scope, keys) : attentionBias(scope);
+  const mixed = scope.carry
+    ? attend(scope, queries, keys, values, bias)
+    : attendInBlocks(scope, queries, keys, values, bias);
   const heads = byHead(g.reshape(mixed, [batch, H, time, D]));
   return linear(scope, g.reshape(heads, [batch * time, H * D]), `${prefix}.dense`, config.use_bias);
+}
+
+/** queries (batch, kvHeads, G, t, D), keys and values (batch, kvHeads, n, D), bias (1 or batch, 1, 1, t, n) or (t, n). */
+function attend({ g }: Scope, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor): Tensor {
+  const [batch, KV, G, t, D] = queries.shape as [number, number, number, number, number];
+  const flat = g.reshape(queries, [batch, KV, G * t, D]);
+  const scores = g.matmul(flat, keys, { transB: true, alpha: 1 / Math.sqrt(D) });
+  const keyCount = keys.shape[2]!;
+  const shares = g.softmax(g.add(g.reshape(scores, [batch, KV, G, t, keyCount]), bias));
+  return g.reshape(g.matmul(g.reshape(shares, [batch, KV, G * t, keyCount]), values), queries.shape);
+}
+
+/** Fewer queries in a block: more blocks, whose products are then too small to be fast. */
+const minBlock = 64;
+
+/** The same for queries and keys of the same tokens: a block of queries skips the keys that lie after all of it. */
+function attendInBlocks(scope: Scope, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor): Tensor {
+  const { g, time } = scope;
+  const count = [4, 3, 2].find((n) => time % n === 0 && time / n >= minBlock) ?? 1;
+  const size = time / count;
+  const blocks = g.split(queries, 3, count).map((block, i) => {
+    const end = (i + 1) * size;
+    const seen = g.slice(g.slice(bias, -2, i * size, end), -1, 0, end);
+    return attend(scope, block, g.slice(keys, 2, 0, end), g.slice(values, 2, 0, end), seen);
+  });
+  return g.concat(blocks, 3);
 }
 
 /** Keys or values (batch, kvHeads, time, headDim) after those of earlier runs. */
