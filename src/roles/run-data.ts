@@ -36,7 +36,7 @@ export async function loadRunData(
     let order = orders.get(phase);
     if (order === undefined) {
       const sequences = sequenceCounts(shards, 'train', sequenceLength);
-      order = buildOrder({ seed: `${manifest.seed}/${phase}`, mixture, sequences });
+      order = buildOrder({ seed: manifest.seed, mixture, sequences });
       orders.set(phase, order);
     }
     return { ...sequenceAt(order, position), length: sequenceLength };

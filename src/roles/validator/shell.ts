@@ -7,8 +7,8 @@ import type { Sequence } from '../../data/shards.ts';
 import { measureClaimGain } from '../../evaluation/claim-gain.ts';
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
 import { type HeldOutStage, heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
-import { weightsOf } from '../../journal/scores.ts';
 import { phaseOf } from '../../journal/queries.ts';
+import { weightsOf } from '../../journal/scores.ts';
 import type { Claim } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
@@ -20,6 +20,7 @@ import { checkTraceInterval, parseTrace, type TraceLine } from '../../protocol/t
 import type { Clock, Log } from '../../util/clock.ts';
 import { assertNever } from '../../util/errors.ts';
 import type { RunClient } from '../client.ts';
+import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
 import type { HeadsHistory } from '../heads-history.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
@@ -48,8 +49,6 @@ export interface ValidatorDeps {
 }
 
 const heartbeatMs = 2_000;
-/** A session key's delegation lasts a year; a restart with a new key makes a new one. */
-const delegationMs = 365 * 86_400_000;
 const tickMs = 250;
 /** Positions past the order's cursor that test sequences are drawn from. */
 const testWindow = 4_096;
@@ -87,24 +86,13 @@ export async function runValidator(options: ValidatorOptions, deps: ValidatorDep
   }
 }
 
-/** Registers on the ledger and delegates to the session key, unless that is done. */
+/** On the embedded ledger a validator without stake gets some: it could not be drawn otherwise. */
 async function enter(options: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
-  const { client, hotkey, session, ledgerSigner, clock } = deps;
-  await client.ledger.register(ledgerSigner, { coldkey: hotkey.hotkey });
+  const { client, hotkey, ledgerSigner } = deps;
+  await enterRun({ ...deps, role: 'validator', name: options.name });
   const neurons = await client.ledger.metagraph();
   const own = neurons.find((neuron) => neuron.hotkey === hotkey.hotkey);
   if (own !== undefined && own.stakeRao === 0) await client.ledger.addStake(ledgerSigner, { amountRao: 1_000_000_000 });
-  if (client.state.sessions.has(session.sessionKey)) return;
-  const body = {
-    hotkey: hotkey.hotkey,
-    role: 'validator' as const,
-    name: options.name,
-    sessionKey: session.sessionKey,
-    issuedAtMs: Math.round(clock.nowMs()),
-    expiresAtMs: Math.round(clock.nowMs()) + delegationMs,
-  };
-  const result = await client.submit('delegate', body, { signer: hotkey });
-  if (result.outcome === 'reject') throw new RoleError('REFUSED', `${result.code}: ${result.sentence}`);
 }
 
 class Validator {
