@@ -165,7 +165,7 @@ function coverLeases(state: RunState, learner: Learner, body: Commit, timeMs: nu
 
 function addClaim(state: RunState, learner: Learner, body: Commit, context: EventContext): void {
   const hotkey = hotkeyState(state, learner.hotkey);
-  const id = context.id();
+  const id = context.id;
   state.claims.set(id, {
     id,
     body,
@@ -348,7 +348,10 @@ interface Settlement {
 
 function accept(state: RunState, claim: Claim, timeMs: number): void {
   const staleness = stalenessOf(state, claim);
-  if (staleness > manifestOf(state).sync.maxStaleness) return voidStale(state, claim, timeMs);
+  if (staleness > manifestOf(state).sync.maxStaleness) {
+    voidStale(state, claim, timeMs);
+    return;
+  }
   claim.status = 'accepted';
   close(state, claim, { code: 'OK', sentence: '', timeMs });
   state.learners.get(claim.learner)!.claims.accepted++;

@@ -5,17 +5,11 @@
  */
 
 import { hashOfJson, sha256 } from '../protocol/hash.ts';
-import { parseSigner } from '../protocol/keys.ts';
+import type { SignerIdentity } from '../protocol/keys.ts';
 import { appendLeaf, leafHash } from '../protocol/merkle.ts';
-import {
-  type Admission,
-  type EventBody,
-  type EventKind,
-  eventSchemas,
-  type JournalEntry,
-} from '../protocol/messages.ts';
+import type { Admission, EventBody, EventKind, JournalEntry } from '../protocol/messages.ts';
 import type { Hash } from '../protocol/names.ts';
-import { describeFault, messageId } from '../protocol/signing.ts';
+import type { OpenedEntry, OpenedMessage } from '../protocol/signing.ts';
 import { fromHex, toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
 import { assert } from '../util/errors.ts';
@@ -53,26 +47,28 @@ const rules: { readonly [K in EventKind]: Rule<K> } = {
 const accepted: Admission = { outcome: 'accept' };
 
 /** Whether the entry may follow the events folded so far. Never throws for what an entry holds; changes nothing. */
-export function admit(state: RunState, entry: JournalEntry): Admission {
-  const { kind } = entry.message;
-  if (!isEventKind(kind)) return reject('UNKNOWN_KIND', `no event is called ${JSON.stringify(kind)}`);
-  const body = eventSchemas[kind].safeParse(entry.message.body);
-  if (!body.success) return reject('MALFORMED', `${kind}: ${describeFault(body.error)}`);
+export function admit(state: RunState, { entry, message }: OpenedEntry): Admission {
+  const { kind } = message;
+  if (!isEventKind(kind)) return reject('UNKNOWN_KIND', `${kind} is not an event of a journal`);
   const misplaced = admitPlace(state, entry);
   if (misplaced !== null) return misplaced;
+  const sender = senderOf(state, message.signer, entry.timeMs);
+  if ('outcome' in sender) return sender;
   const rule = rules[kind] as Rule<EventKind>;
-  const sender = senderOf(state, entry);
-  const refusal = refuseSender(sender, rule) ?? rule.admit(state, body.data, contextOf(entry, sender as Sender));
-  return refusal ?? accepted;
+  const role = sender.kind === 'hotkey' ? 'hotkey' : sender.delegation.role;
+  if (!rule.signers.includes(role))
+    return reject('WRONG_ROLE', `${kind} is signed as ${role}, expected ${rule.signers.join(' or ')}`);
+  const body = message.body as EventBody<EventKind>;
+  return rule.admit(state, body, contextOf(entry, message, sender)) ?? accepted;
 }
 
 /** Folds an admitted entry into the state. An entry that `admit` refuses for this state must not come here. */
-export function applyEvent(state: RunState, entry: JournalEntry): void {
-  const kind = entry.message.kind as EventKind;
-  const sender = senderOf(state, entry);
+export function applyEvent(state: RunState, { entry, message }: OpenedEntry): void {
+  const kind = message.kind as EventKind;
+  const sender = senderOf(state, message.signer, entry.timeMs);
   assert(!('outcome' in sender), `entry ${entry.seq} was not admitted`);
   const rule = rules[kind] as Rule<EventKind>;
-  rule.apply(state, entry.message.body as EventBody<EventKind>, contextOf(entry, sender));
+  rule.apply(state, message.body as EventBody<EventKind>, contextOf(entry, message, sender));
   const bytes = utf8(canonicalJson(entry));
   state.headHash = toHex(sha256(bytes)) as Hash;
   state.size = entry.seq + 1;
@@ -89,7 +85,7 @@ function admitPlace(state: RunState, { seq, prevHash, timeMs, message }: Journal
   if (seq !== state.size || prevHash !== state.headHash)
     return ignore(
       'NOT_NEXT',
-      `expected entry ${state.size} after ${short(state.headHash)}, got ${seq}, ${short(prevHash)}`,
+      `expected entry ${state.size} after ${short(state.headHash)}, got ${seq} after ${short(prevHash)}`,
     );
   if (timeMs < state.lastTimeMs) return reject('TIME', `time goes back from ${state.lastTimeMs} to ${timeMs}`);
   if (state.run === null)
@@ -104,25 +100,15 @@ function admitPlace(state: RunState, { seq, prevHash, timeMs, message }: Journal
 }
 
 /** Who signed, or why he may not: the delegation must be in force at the entry's time. */
-function senderOf(state: RunState, { message, timeMs }: JournalEntry): Sender | Refusal {
-  const signer = parseSigner(message.signer);
-  if (signer === null) return reject('MALFORMED', 'the signer is neither a session key nor a hotkey');
+function senderOf(state: RunState, signer: SignerIdentity, timeMs: number): Sender | Refusal {
   if (signer.kind === 'hotkey') return { kind: 'hotkey', hotkey: signer.hotkey };
   const delegation = delegationOf(state, signer.sessionKey, timeMs);
   if (delegation !== null) return { kind: 'session', delegation };
   return reject('NOT_DELEGATED', `no delegation in force names the session key ${short(signer.sessionKey)}`);
 }
 
-function refuseSender(sender: Sender | Refusal, rule: Rule<EventKind>): Refusal | null {
-  if ('outcome' in sender) return sender;
-  const role = sender.kind === 'hotkey' ? 'hotkey' : sender.delegation.role;
-  return rule.signers.includes(role)
-    ? null
-    : reject('WRONG_ROLE', `signed as ${role}, expected ${rule.signers.join(' or ')}`);
-}
-
-function contextOf(entry: JournalEntry, sender: Sender): EventContext {
-  return { sender, seq: entry.seq, timeMs: entry.timeMs, id: () => messageId(entry.message), entry };
+function contextOf(entry: JournalEntry, message: OpenedMessage, sender: Sender): EventContext {
+  return { sender, seq: entry.seq, timeMs: entry.timeMs, id: message.id, message: entry.message };
 }
 
 /** One hash of the whole state: equal for two folds of the same journal, on any machine. */
@@ -138,6 +124,7 @@ function toPlain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, toPlain(member)]));
 }
 
-// The syncer makes these events from the fold; they live beside the rules that check them.
+// Roles make events and weights from the fold; these live beside the rules that check them.
 export { proposeMerge } from './merging.ts';
 export { treeHeadOf } from './queries.ts';
+export { weightsOf } from './scores.ts';

@@ -9,11 +9,11 @@ import { delegationKeyOf, type HotkeyState, type RunState } from './state.ts';
 
 export const runRule: Rule<'run'> = {
   signers: ['hotkey'],
-  admit(state, { manifest, start }, { sender, entry }) {
+  admit(state, { manifest, start }, { sender, message }) {
     if (state.run !== null) return ignore('DUPLICATE', 'the run event is the first of a journal and only there');
     const id = runIdOf(manifest);
-    if (entry.message.run !== id)
-      return reject('WRONG_RUN', `the manifest hashes to ${short(id)}, the message names ${short(entry.message.run)}`);
+    if (message.run !== id)
+      return reject('WRONG_RUN', `the manifest hashes to ${short(id)}, the message names ${short(message.run)}`);
     if (sender.kind !== 'hotkey' || sender.hotkey !== manifest.owner)
       return reject('NOT_OWNER', `the run must be signed by its owner ${manifest.owner}`);
     if (start.length === manifest.fragments.count) return null;

@@ -28,7 +28,7 @@ export const releaseRule: Rule<'release'> = {
     return reject('WRONG_TREE_HEAD', `expected tree head ${short(root)}, got ${short(body.treeHead)}`);
   },
   apply(state, body, { id, seq, timeMs }) {
-    state.releases.push({ id: id(), body, seq, atMs: timeMs });
+    state.releases.push({ id, body, seq, atMs: timeMs });
     for (const fragment of state.fragments) fragment.mergesSinceRelease = 0;
   },
 };

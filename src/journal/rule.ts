@@ -1,5 +1,5 @@
 /** @file What a rule of the fold is: who may sign an event, when it is allowed, and what it changes. */
-import type { Admission, EventBody, EventKind, JournalEntry, Role } from '../protocol/messages.ts';
+import type { Admission, Envelope, EventBody, EventKind, Role } from '../protocol/messages.ts';
 import { type Hash, type LearnerId, learnerIdOf } from '../protocol/names.ts';
 import { assert } from '../util/errors.ts';
 import type { Delegation, Learner, RunState } from './state.ts';
@@ -14,8 +14,8 @@ export interface EventContext {
   readonly seq: number;
   readonly timeMs: number;
   /** Id of the message. */
-  readonly id: () => Hash;
-  readonly entry: JournalEntry;
+  readonly id: Hash;
+  readonly message: Envelope;
 }
 
 export type Refusal = Exclude<Admission, { outcome: 'accept' }>;
@@ -35,7 +35,7 @@ export interface Rule<K extends EventKind> {
 }
 
 export function delegationIn(context: EventContext): Delegation {
-  assert(context.sender.kind === 'session', `${context.entry.message.kind} must be signed by a session key`);
+  assert(context.sender.kind === 'session', `${context.message.kind} must be signed by a session key`);
   return context.sender.delegation;
 }
 

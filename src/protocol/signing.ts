@@ -175,6 +175,12 @@ export function bindingOfRun(entry: JournalEntry): RunBinding | null {
   return { chainId, netuid, run: runIdOf(body.data.manifest) };
 }
 
+/** An entry whose form, place in the chain and signature are good. */
+export interface OpenedEntry {
+  readonly entry: JournalEntry;
+  readonly message: OpenedMessage;
+}
+
 /**
  * Checks a journal entry's form, its place in the hash chain and its signature; never throws. `context` is null for the
  * first entry, which brings its own.
@@ -183,7 +189,7 @@ export function openEntry(
   raw: unknown,
   previousHash: Hash,
   context: OpenContext | null,
-): { readonly ok: true; readonly entry: JournalEntry; readonly message: OpenedMessage } | OpenFault {
+): ({ readonly ok: true } & OpenedEntry) | OpenFault {
   const parsed = journalEntrySchema.safeParse(raw);
   if (!parsed.success) return fault('MALFORMED', `journal entry: ${describeFault(parsed.error)}`);
   const entry = parsed.data;

@@ -1,0 +1,38 @@
+/** @file A journal in memory, for simulations and tests: the same promises but for crashes. */
+import type { JournalEntry } from '../protocol/messages.ts';
+import { JournalError } from './errors.ts';
+import { checkNext, emptyHead, headAfter, type Journal, type JournalHead } from './port.ts';
+
+export class MemoryJournal implements Journal {
+  readonly #entries: JournalEntry[] = [];
+  readonly #handlers = new Set<(entry: JournalEntry) => void>();
+  #head: JournalHead = emptyHead;
+  #isClosed = false;
+
+  get head(): JournalHead {
+    return this.#head;
+  }
+
+  async append(entry: JournalEntry): Promise<void> {
+    if (this.#isClosed) throw new JournalError('CLOSED', 'the journal is closed');
+    checkNext(this.#head, entry);
+    const own = structuredClone(entry);
+    this.#entries.push(own);
+    this.#head = headAfter(own);
+    for (const handler of this.#handlers) handler(own);
+  }
+
+  async read(from: number, limit: number): Promise<JournalEntry[]> {
+    return this.#entries.slice(from, from + limit);
+  }
+
+  follow(handler: (entry: JournalEntry) => void): () => void {
+    this.#handlers.add(handler);
+    return () => this.#handlers.delete(handler);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#handlers.clear();
+  }
+}
