@@ -35,20 +35,26 @@ export interface OpenedJournal {
 /** @throws JournalError LOCKED, DAMAGED, TRUNCATED, TOO_LARGE, IO */
 export async function openFileJournal(options: OpenJournalOptions): Promise<OpenedJournal> {
   const lock = await lockFolder(options.folder);
-  let file: FileHandle | null = null;
   try {
-    file = await open(join(options.folder, journalFileName), 'a+').then(async (made) => {
-      await made.close();
-      return open(join(options.folder, journalFileName), 'r+');
-    });
-    const scan = await scanFile(file, options.anchored ?? null);
+    return await openLocked(options, lock);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function openLocked({ folder, anchored }: OpenJournalOptions, lock: FolderLock): Promise<OpenedJournal> {
+  const path = join(folder, journalFileName);
+  await (await open(path, 'a')).close(); // makes it
+  const file = await open(path, 'r+');
+  try {
+    const scan = await scanFile(file, anchored ?? null);
     const { size } = await file.stat();
     const cutBytes = size - scan.offsets.at(-1)!;
     if (cutBytes > 0) await cutTo(file, scan.offsets.at(-1)!);
     return { journal: new FileJournal(file, lock, scan), cutBytes };
   } catch (error) {
-    await file?.close();
-    await lock.release();
+    await file.close();
     throw error;
   }
 }
