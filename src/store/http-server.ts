@@ -40,7 +40,7 @@ const statusOf: Readonly<Record<StoreErrorCode, number>> = {
 /** Handles every request below `/store/`. Never rejects. */
 export function serveStore(store: FsStore, options: ServeStoreOptions): HttpHandler {
   const { log = silentLog, metrics = silentMetrics } = options;
-  const uploads = new Set<string>();
+  const uploads: Hash[] = [];
   return async (request, response) => {
     // A peer that goes away in the middle is no error of ours.
     request.on('error', () => undefined);
@@ -123,8 +123,8 @@ export function parseRange(header: string | undefined, sizeBytes: number): ByteR
 interface Upload extends ServeStoreOptions {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Roots that are being written. */
-  readonly uploads: Set<string>;
+  /** Roots that are being written, once for each upload. */
+  readonly uploads: Hash[];
 }
 
 async function takeUpload(store: FsStore, root: Hash, upload: Upload): Promise<void> {
@@ -141,15 +141,15 @@ async function takeUpload(store: FsStore, root: Hash, upload: Upload): Promise<v
     response.writeHead(200).end();
     return;
   }
-  if (uploads.has(root) || uploads.size >= (upload.maxUploads ?? 64)) {
-    throw new StoreError('BUSY', `${root}: it is being uploaded, or too much else is; try again`, { retryable: true });
-  }
-  uploads.add(root);
+  // The same artifact at once does no harm: whoever comes first names it. But it takes a place for each.
+  const isBusy = uploads.length >= (upload.maxUploads ?? 64) || uploads.filter((other) => other === root).length >= 4;
+  if (isBusy) throw new StoreError('BUSY', `${root}: too many uploads at once; try again`, { retryable: true });
+  uploads.push(root);
   try {
     if (request.headers.expect !== undefined) response.writeContinue();
     await store.write(artifact, bodyOf(request, artifact.sizeBytes, upload.idleMs ?? 30_000));
   } finally {
-    uploads.delete(root);
+    uploads.splice(uploads.indexOf(root), 1);
   }
   response.writeHead(201).end();
   upload.onStored?.(grant);
@@ -160,7 +160,8 @@ async function* bodyOf(request: IncomingMessage, limitBytes: number, idleMs: num
   let sizeBytes = 0;
   const idle = setTimeout(() => request.destroy(new Error(`no bytes for ${idleMs} ms`)), idleMs);
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    // The stream stays open after a refusal: the sender must be able to read why.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       idle.refresh();
       sizeBytes += chunk.byteLength;
       if (sizeBytes > limitBytes) throw tooLarge(limitBytes);
@@ -184,11 +185,26 @@ function sendError(response: ServerResponse, status: number, code: string, messa
   }
   const body = JSON.stringify({ code, message });
   for (const name of ['etag', 'cache-control', 'accept-ranges']) response.removeHeader(name);
-  // What is left of a refused body is not worth reading.
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    connection: 'close',
-  });
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
   response.end(body);
+  if (!response.req.complete) drain(response.req);
+}
+
+/**
+ * Reads on for a moment after a refusal, then cuts off: closing at once would reset the connection, and the sender
+ * would lose the answer with it.
+ */
+function drain(request: IncomingMessage): void {
+  let leftBytes = 1 << 20;
+  const cut = () => {
+    clearTimeout(limit);
+    if (!request.complete) request.destroy();
+  };
+  const limit = setTimeout(cut, 1_000);
+  limit.unref();
+  request.on('data', (chunk: Buffer) => {
+    leftBytes -= chunk.byteLength;
+    if (leftBytes < 0) cut();
+  });
+  request.once('end', cut).once('close', cut).resume();
 }
