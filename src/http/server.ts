@@ -1,0 +1,173 @@
+/**
+ * @file The orchestrator's HTTP API: health, manifest, journal and status for everybody, and whatever is mounted beside
+ * them (the store). Reads what it is handed and decides nothing. Fastify is loaded when a server starts, not before.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type Log, type Metrics, silentLog, silentMetrics } from '../util/clock.ts';
+import { BaseError, UsageError } from '../util/errors.ts';
+import type { Status } from './status.ts';
+
+/** Answers a request by itself, to the last byte; does not reject. */
+export type RawHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+export interface HttpSources {
+  /** The signed manifest as JSON text; null until there is a run. */
+  readonly run: () => string | null;
+  /** Canonical lines of the entries [from, from + limit), as far as there are any; without line ends. */
+  readonly journal: (from: number, limit: number) => Promise<readonly string[]>;
+  readonly status: () => Promise<Status> | Status;
+}
+
+export interface StartHttpServerOptions extends HttpSources {
+  readonly host: string;
+  /** 0 takes any free one. */
+  readonly port: number;
+  /** Handlers by prefix, e.g. `/store/`; every method and body is theirs. */
+  readonly mounts?: Readonly<Record<string, RawHandler>>;
+  readonly log?: Log;
+  readonly metrics?: Metrics;
+}
+
+export interface HttpServer {
+  /** `http://host:port` as a client on this machine may use it. */
+  readonly url: string;
+  readonly port: number;
+  /** For WebSocket upgrades. */
+  readonly server: Server;
+  /** Ends open requests, also long ones. */
+  close(): Promise<void>;
+}
+
+export const maxJournalLimit = 1_000;
+const defaultJournalLimit = 256;
+
+/** Fails with UsageError where the port is taken or not allowed. */
+export async function startHttpServer(options: StartHttpServerOptions): Promise<HttpServer> {
+  const { host, port, log = silentLog, metrics = silentMetrics } = options;
+  const { fastify } = await import('fastify');
+  const app = fastify({
+    logger: false,
+    bodyLimit: 65_536,
+    // Each of the paths reads a few headers; slow ones are cut off.
+    connectionTimeout: 120_000,
+    keepAliveTimeout: 10_000,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 128 },
+  });
+  answerErrors(app, log, metrics);
+  addReads(app, options);
+  for (const [prefix, handler] of Object.entries(options.mounts ?? {})) mount(app, prefix, handler);
+  // A mounted handler asks for the body itself, once it wants it.
+  app.server.on('checkContinue', (request, response) => app.server.emit('request', request, response));
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    await app.close();
+    throw listenError(host, port, cause);
+  }
+  const address = app.server.address();
+  const actualPort = typeof address === 'object' && address !== null ? address.port : port;
+  return {
+    url: urlOf(host, actualPort),
+    port: actualPort,
+    server: app.server,
+    close: async () => {
+      app.server.closeAllConnections();
+      await app.close();
+    },
+  };
+}
+
+function addReads(app: FastifyInstance, sources: HttpSources): void {
+  app.get('/health', async () => ({ ok: true }));
+  app.get('/run', async (_, reply) => {
+    const run = sources.run();
+    if (run === null) return refuse(reply, 404, 'NO_RUN', 'no run has begun here yet; try again');
+    return reply.type('application/json').send(run);
+  });
+  app.get('/status', async (_, reply) => {
+    const status = await sources.status();
+    return reply.header('cache-control', 'no-store').send(status);
+  });
+  app.get('/journal', async (request: FastifyRequest<{ Querystring: Record<string, unknown> }>, reply) => {
+    const from = readCount(request.query.from, 0);
+    const limit = readCount(request.query.limit, defaultJournalLimit);
+    if (from === null || limit === null || limit < 1) {
+      return refuse(reply, 400, 'BAD_QUERY', `expected from ≥ 0 and 1 ≤ limit ≤ ${maxJournalLimit}, whole numbers`);
+    }
+    const lines = await sources.journal(from, Math.min(limit, maxJournalLimit));
+    return reply.type('application/x-ndjson').send(lines.map((line) => `${line}\n`).join(''));
+  });
+}
+
+/** Null for what is no whole number within 2^53. */
+function readCount(value: unknown, otherwise: number): number | null {
+  if (value === undefined) return otherwise;
+  if (typeof value !== 'string' || !/^\d{1,16}$/.test(value)) return null;
+  return Number.isSafeInteger(Number(value)) ? Number(value) : null;
+}
+
+function mount(app: FastifyInstance, prefix: string, handler: RawHandler): void {
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    // Fastify must not touch the body: it may be large, and is the handler's.
+    scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    scope.route({
+      method: ['GET', 'HEAD', 'PUT', 'POST', 'DELETE'],
+      url: `${prefix}*`,
+      bodyLimit: Number.MAX_SAFE_INTEGER,
+      exposeHeadRoute: false,
+      handler: async (request, reply) => {
+        reply.hijack();
+        await handler(request.raw, reply.raw);
+      },
+    });
+  });
+}
+
+function refuse(reply: FastifyReply, status: number, code: string, message: string): FastifyReply {
+  return reply.code(status).send({ code, message });
+}
+
+/** Clients see codes and sentences that are meant for them; the rest goes to the log. */
+function answerErrors(app: FastifyInstance, log: Log, metrics: Metrics): void {
+  app.setNotFoundHandler((request, reply) =>
+    refuse(reply, 404, 'NOT_FOUND', `${request.method} ${request.url.slice(0, 100)}: there is nothing at this path`),
+  );
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    metrics.count('http_errors_total', 1, { status: String(status) });
+    if (status < 500) return refuse(reply, status, 'BAD_REQUEST', error.message.slice(0, 200));
+    log.error('http request failed', { path: request.url.slice(0, 100), error });
+    const known = error instanceof BaseError && error.retryable;
+    return refuse(reply, known ? 503 : 500, known ? error.code : 'INTERNAL', 'the orchestrator failed; try again');
+  });
+}
+
+function listenError(host: string, port: number, cause: unknown): Error {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const at = `${host}:${port}`;
+  if (code === 'EADDRINUSE') {
+    return new UsageError(
+      `port ${port} is taken on ${host} by another program, perhaps another network; choose another with --port (0 takes any free one)`,
+      { cause },
+    );
+  }
+  if (code === 'EACCES') {
+    return new UsageError(`port ${port} may not be used by this user; choose one above 1023 with --port`, { cause });
+  }
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return new UsageError(`${at}: this machine has no such address; choose one with --host, e.g. 127.0.0.1`, { cause });
+  }
+  if (code === 'ERR_SOCKET_BAD_PORT') {
+    return new UsageError(`expected a port from 0 to 65535, got ${port}; choose one with --port`, { cause });
+  }
+  return new UsageError(`${at}: cannot listen there (${message}); choose another with --host and --port`, { cause });
+}
+
+/** Addresses that mean "every interface" are reached by the loopback one. */
+function urlOf(host: string, port: number): string {
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}
