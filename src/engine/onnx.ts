@@ -3,7 +3,7 @@ import { isStatic } from '../tensor/shape.ts';
 import { assert } from '../util/errors.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
 import { type EmitRule, emitRules } from './onnx-rules.ts';
-import { encodeOnnxModel, type OnnxValue, onnxDataType } from './onnx-schema.ts';
+import { encodeOnnxModel, type OnnxNode, type OnnxValue, onnxDataType } from './onnx-schema.ts';
 import { OnnxWriter } from './onnx-writer.ts';
 import type { Primitive, PrimitiveAttrs } from './primitives.ts';
 
@@ -29,11 +29,22 @@ export function emitOnnx(graph: Graph): Uint8Array {
     if (nameOf(tensor) !== onnxOutputName(name)) w.op('Identity', [nameOf(tensor)], {}, onnxOutputName(name));
   return encodeOnnxModel({
     name: 'accrete',
-    node: w.nodes,
+    node: leavesLast(w.nodes),
     initializer: w.initializers,
     input: [...graph.inputs].map(([name, tensor]) => valueInfo(onnxInputName(name), tensor)),
     output: [...graph.outputs].map(([name, tensor]) => valueInfo(onnxOutputName(name), tensor)),
   });
+}
+
+/**
+ * ONNX Runtime orders nodes by a depth-first walk from those that no other reads, the last of the file first. Weight
+ * gradients are such nodes: written last and latest layer last, each is computed when its operands are, and these are
+ * freed; in the order of creation the whole backward pass was kept alive to the end.
+ */
+function leavesLast(nodes: readonly OnnxNode[]): OnnxNode[] {
+  const read = new Set(nodes.flatMap(({ input }) => input));
+  const isLeaf = ({ output }: OnnxNode): boolean => !output.some((name) => read.has(name));
+  return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }
 
 function emitNode(
