@@ -9,7 +9,7 @@ export interface BlockRef {
   readonly hash: Hash;
 }
 
-/** Progress of an asked-for end: claims drain, one more release, its evaluation, then done. */
+/** Progress of an asked-for end: no more leases, claims drain, then done. */
 export type StopState = 'running' | 'stopping' | 'stopped';
 
 /** Everything but the fold can be lost in a crash: it is rebuilt from heartbeats, blocks and time. */
@@ -36,7 +36,7 @@ export interface OrchestratorState {
   readonly isJournaling: boolean;
   /** Effects that were done; the next tick starts a failed one again. */
   readonly finished: ReadonlySet<string>;
-  readonly stop: { readonly state: StopState; readonly atMs: number | null; readonly releasesThen: number };
+  readonly stop: { readonly state: StopState; readonly atMs: number };
 }
 
 export type OrchestratorEvent =

@@ -134,14 +134,14 @@ export class Orchestrator {
   #fold(raw: JournalEntry): void {
     const opened = openEntry(raw, this.run.headHash, this.#context());
     if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
-    const admission = admit(this.run, opened.entry);
+    const admission = admit(this.run, opened);
     if (admission.outcome !== 'accept')
       throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${admission.code}: ${admission.sentence}`);
     this.#apply(opened);
   }
 
   #apply(opened: { readonly entry: JournalEntry; readonly message: OpenedMessage }): void {
-    applyEvent(this.run, opened.entry);
+    applyEvent(this.run, opened);
     this.#heads.onFold(this.run, opened.entry);
   }
 
@@ -278,7 +278,7 @@ export class Orchestrator {
     const opened = openEntry(raw, this.run.headHash, this.#context());
     if (!opened.ok) return { outcome: 'reject', code: opened.code, sentence: opened.sentence, id: zeroId, seq: null };
     const { id } = opened.message;
-    const admission = admit(this.run, opened.entry);
+    const admission = admit(this.run, opened);
     if (admission.outcome !== 'accept') return { ...admission, id, seq: null };
     await this.#deps.journal.append(opened.entry);
     this.#apply(opened);
@@ -405,9 +405,9 @@ export async function startJournal(journal: Journal, messages: readonly Envelope
     const raw: JournalEntry = { seq: run.size, prevHash: run.headHash, timeMs: nowMs, message };
     const opened = openEntry(raw, run.headHash, bindingOf(run));
     assert(opened.ok, `first entries: ${opened.ok ? '' : opened.sentence}`);
-    const admission = admit(run, opened.entry);
+    const admission = admit(run, opened);
     assert(admission.outcome === 'accept', `first entries: ${JSON.stringify(admission)}`);
     await journal.append(opened.entry);
-    applyEvent(run, opened.entry);
+    applyEvent(run, opened);
   }
 }

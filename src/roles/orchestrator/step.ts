@@ -3,6 +3,7 @@
  * at the fold and says the next thing that is due. One journaled event at a time, so that each decision sees the last.
  */
 
+import { beaconDelayBlocks, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
 import { proposeMerge, treeHeadOf } from '../../journal/fold.ts';
 import {
   countedTokens,
@@ -26,13 +27,8 @@ import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from '.
 
 /** A role whose last heartbeat is older is not counted on. */
 export const heartbeatFreshMs = 8_000;
-/** The beacon is the first block after the block that follows the commit. */
-const beaconDelayBlocks = 2;
-/** Committed bytes that have not come by then are given up; so is a verdict, whose claim is then drawn for again. */
-const revealTimeoutMs = 30_000;
-const verdictTimeoutMs = 20_000;
-/** An asked-for end does not wait longer than this for its last release. */
-const stopTimeoutMs = 45_000;
+/** An asked-for end does not wait longer than this for claims and evaluations. */
+const stopTimeoutMs = 15_000;
 const smoothing = 0.2;
 const keptBlocks = 256;
 
@@ -51,7 +47,7 @@ export function initialState(run: RunState): OrchestratorState {
     busy: new Set(),
     isJournaling: false,
     finished: new Set(),
-    stop: { state: 'running', atMs: null, releasesThen: 0 },
+    stop: { state: 'running', atMs: 0 },
   };
 }
 
@@ -76,9 +72,7 @@ function take(state: OrchestratorState, event: OrchestratorEvent): OrchestratorS
     case 'settled':
       return { ...state, isJournaling: false };
     case 'stop':
-      return state.stop.state !== 'running'
-        ? state
-        : { ...state, stop: { state: 'stopping', atMs: event.nowMs, releasesThen: state.run.releases.length } };
+      return state.stop.state !== 'running' ? state : { ...state, stop: { state: 'stopping', atMs: event.nowMs } };
     case 'block': {
       const blocks = new Map(state.blocks).set(event.block.number, event.block.hash);
       blocks.delete(event.block.number - keptBlocks);
@@ -166,14 +160,17 @@ function quorumOf(state: OrchestratorState, nowMs: number): number {
   return Math.max(1, Math.min(manifestOf(state.run).sync.quorum, liveLearners(state, nowMs).length));
 }
 
+/** An asked-for end: what can still be merged is merged, a release that became due is evaluated and written. */
 function stopAfter(state: OrchestratorState, nowMs: number): OrchestratorState['stop'] {
   const { stop, run } = state;
   if (stop.state !== 'stopping') return stop;
-  const last = run.releases.at(-1);
-  const isNew = run.releases.length > stop.releasesThen;
-  const isEvaluated = run.evaluations.some((evaluation) => evaluation.release === last?.body.release);
-  const isOver = (isNew && isEvaluated && state.busy.size === 0) || nowMs - stop.atMs! > stopTimeoutMs;
-  return isOver ? { ...stop, state: 'stopped' } : stop;
+  const isClaimMoving = openClaims(run).some(
+    ({ status, body }) => status !== 'accepted' || body.fragment === run.due?.fragment,
+  );
+  const last = run.releases.at(-1)?.body.release;
+  const isEvaluated = last === undefined || run.evaluations.some(({ release }) => release === last);
+  const isOver = !isClaimMoving && isEvaluated && state.busy.size === 0;
+  return isOver || nowMs - stop.atMs > stopTimeoutMs ? { ...stop, state: 'stopped' } : stop;
 }
 
 /** The next event that the syncer has to journal, or null. The order is by urgency. */
@@ -228,7 +225,7 @@ function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
 function needsBeacon(claim: Claim, nowMs: number): boolean {
   if (claim.status === 'committed') return claim.beacon === null;
   const since = claim.beacon === null ? null : Math.max(claim.beacon.atMs, claim.revealedAtMs ?? 0);
-  return claim.status === 'revealed' && since !== null && nowMs - since > verdictTimeoutMs;
+  return claim.status === 'revealed' && since !== null && nowMs - since >= verdictTimeoutMs;
 }
 
 function freshValidators(state: OrchestratorState, nowMs: number): EventBody<'claim-beacon'>['candidates'] {
@@ -287,7 +284,7 @@ function voidClaim({ run }: OrchestratorState, nowMs: number): RunEvent | null {
       const sentence = `based on version ${claim.body.baseVersion} of fragment ${claim.body.fragment}, which is ${staleness} versions ago; at most ${maxStaleness} are merged`;
       return { kind: 'claim-void', body: { claim: claim.id, code: 'STALE', sentence } };
     }
-    if (claim.revealedAtMs === null && nowMs - claim.committedAtMs > revealTimeoutMs) {
+    if (claim.revealedAtMs === null && nowMs - claim.committedAtMs >= revealTimeoutMs) {
       const sentence = `the bytes were not revealed within ${revealTimeoutMs / 1000} s of the commit`;
       return { kind: 'claim-void', body: { claim: claim.id, code: 'MISSING', sentence } };
     }
@@ -369,7 +366,7 @@ export function leaseFor(state: OrchestratorState, learner: Learner, nowMs: numb
   const { run } = state;
   const { sync } = manifestOf(run);
   const open = openLeases(run, learner.id);
-  if (state.stop.state === 'stopped' || !learner.present || open.length >= 2) return null;
+  if (state.stop.state !== 'running' || !learner.present || open.length >= 2) return null;
   const range = nextLeaseRange(run, run.phase, sync.leaseSequences);
   const allOpen = [...run.learners.values()].flatMap((each) => openLeases(run, each.id));
   const untrained = allOpen

@@ -1,0 +1,153 @@
+/** @file The answer to `GET /status`, computed from the fold and the last heartbeats. Reads; remembers nothing. */
+import { countedTokens, delegationsOf, learnerTokens, manifestOf, openClaims, phaseOf } from '../journal/queries.ts';
+import type { Delegation, Learner, RunState } from '../journal/state.ts';
+import type { WireBody } from '../protocol/messages.ts';
+import { fromDecimal } from '../protocol/names.ts';
+import type { MergeStatus, ReleaseStatus, Status } from './status.ts';
+
+/** The newest heartbeat of one delegation. */
+export interface Pulse {
+  readonly delegation: Delegation;
+  readonly body: WireBody<'heartbeat'>;
+  readonly atMs: number;
+}
+
+export interface StatusSources {
+  readonly run: RunState;
+  /** By `role/hotkey/name`. */
+  readonly pulses: ReadonlyMap<string, Pulse>;
+  readonly parameters: number;
+  readonly ledger: Status['ledger'];
+  readonly process: Status['process'];
+  readonly nowMs: number;
+  /** A role whose heartbeat is older is not alive. */
+  readonly freshMs: number;
+}
+
+const shown = 20;
+/** Publications that the median is taken over. */
+const medianOver = 200;
+
+export function buildStatus(sources: StatusSources): Status {
+  const { run, ledger, process, parameters } = sources;
+  const manifest = manifestOf(run);
+  const learners = [...run.learners.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const learnerRows = learners.map((learner) => learnerRow(sources, learner));
+  const alive = learnerRows.filter((row) => row.alive);
+  const losses = alive.flatMap(({ loss }) => (loss === null ? [] : [loss]));
+  const releases = run.releases.map((record) => releaseRow(run, record.body.release));
+  const phase = phaseOf(run);
+  return {
+    version: 1,
+    run: { id: run.run!.id, name: manifest.name, preset: manifest.model.preset, parameters },
+    phase: { index: run.phase, name: phase.name, targetTokens: phase.targetTokens },
+    countedTokens: countedTokens(run),
+    innerSteps: learnerRows.reduce((sum, row) => sum + row.innerSteps, 0),
+    outerSteps: run.nextOuterStep,
+    trainingLoss: losses.length === 0 ? null : losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
+    initialLosses: releases[0]?.losses ?? {},
+    heldOutLosses: releases.findLast(({ losses }) => Object.keys(losses).length > 0)?.losses ?? {},
+    tokensPerSecond: alive.reduce((sum, row) => sum + (row.tokensPerSecond ?? 0), 0),
+    learners: learnerRows,
+    validators: validatorRows(sources),
+    fragments: run.fragments.map((fragment, id) => ({
+      id,
+      version: fragment.version,
+      ageMs: fragment.lastMergeMs === null ? null : Math.max(0, sources.nowMs - fragment.lastMergeMs),
+      contributors: fragment.contributors.length,
+      due: run.due?.fragment === id,
+    })),
+    merges: mergeRows(run),
+    mergeCount: run.fragments.reduce((sum, fragment) => sum + fragment.merges, 0),
+    releases: releases.slice(-shown).reverse(),
+    releaseCount: releases.length,
+    ledger,
+    medians: { revealToPublishMs: medianRevealToPublish(run) },
+    journalEntries: run.size,
+    process,
+  };
+}
+
+function learnerRow(sources: StatusSources, learner: Learner): Status['learners'][number] {
+  const { run, pulses, nowMs, freshMs } = sources;
+  const pulse = pulses.get(`miner/${learner.hotkey}/${learner.name}`);
+  const isAlive = learner.present && pulse !== undefined && nowMs - pulse.atMs < freshMs;
+  const { loss = null, tokensPerSecond = null } = isAlive ? pulse.body : {};
+  const { accepted, refused, voided } = learner.claims;
+  return {
+    hotkey: learner.hotkey,
+    name: learner.name,
+    present: learner.present,
+    alive: isAlive,
+    innerSteps: Math.max(learner.innerSteps, pulse?.body.innerSteps ?? 0),
+    accepted,
+    rejected: refused + voided,
+    open: openClaims(run).filter((claim) => claim.learner === learner.id).length,
+    countedTokens: learnerTokens(run, learner),
+    share: run.cellTokens === 0 ? 0 : learner.cellTokens / run.cellTokens,
+    loss: loss === null ? null : fromDecimal(loss),
+    tokensPerSecond: tokensPerSecond === null ? null : fromDecimal(tokensPerSecond),
+    rssBytes: isAlive ? pulse.body.rssBytes : null,
+    lastCode: learner.lastCode,
+    lastSentence: learner.lastSentence,
+  };
+}
+
+function validatorRows({ run, pulses, nowMs, freshMs }: StatusSources): Status['validators'] {
+  return delegationsOf(run, 'validator', nowMs).map(({ hotkey, name }) => {
+    const pulse = pulses.get(`validator/${hotkey}/${name}`);
+    const isAlive = pulse !== undefined && nowMs - pulse.atMs < freshMs;
+    const record = run.hotkeys.get(hotkey);
+    const verdicts = (record?.settledVerdicts ?? 0) + (record?.overruledVerdicts ?? 0);
+    return { hotkey, name, alive: isAlive, verdicts, rssBytes: isAlive ? pulse.body.rssBytes : null };
+  });
+}
+
+/** Claims of one merge share their outer step; the newest merges first. */
+function mergeRows(run: RunState): MergeStatus[] {
+  const rows = new Map<
+    string,
+    { fragment: number; tokens: number; learners: Set<string>; atMs: number; outerStep: number }
+  >();
+  const claims = [...run.claims.values()];
+  for (let i = claims.length - 1; i >= 0 && rows.size <= shown; i--) {
+    const claim = claims[i]!;
+    if (claim.status !== 'merged' || claim.mergedAtMs === null) continue;
+    const key = `${claim.body.fragment}@${claim.mergedAtMs}`;
+    const row = rows.get(key) ?? {
+      fragment: claim.body.fragment,
+      tokens: 0,
+      learners: new Set<string>(),
+      atMs: claim.mergedAtMs,
+      outerStep: claim.body.outerStep,
+    };
+    row.tokens += claim.cellTokens / run.fragments.length;
+    row.learners.add(claim.learner);
+    row.outerStep = Math.max(row.outerStep, claim.body.outerStep);
+    rows.set(key, row);
+  }
+  const sorted = [...rows.values()].sort((a, b) => b.atMs - a.atMs).slice(0, shown);
+  const newer = new Map<number, number>();
+  return sorted.map(({ fragment, tokens, learners, atMs, outerStep }) => {
+    const later = newer.get(fragment) ?? 0;
+    newer.set(fragment, later + 1);
+    const version = Math.max(0, run.fragments[fragment]!.version - later);
+    return { outerStep, fragment, version, learners: learners.size, tokens, atMs };
+  });
+}
+
+function releaseRow(run: RunState, release: number): ReleaseStatus {
+  const { body, atMs } = run.releases[release]!;
+  const evaluation = run.evaluations.find((each) => each.release === release);
+  const losses = Object.entries(evaluation?.losses ?? {}).map(([stage, loss]) => [stage, fromDecimal(loss)] as const);
+  return { release, countedTokens: fromDecimal(body.countedTokens), atMs, losses: Object.fromEntries(losses) };
+}
+
+function medianRevealToPublish(run: RunState): number | null {
+  const times = [...run.claims.values()]
+    .filter((claim) => claim.status === 'merged')
+    .slice(-medianOver)
+    .map((claim) => claim.mergedAtMs! - claim.revealedAtMs!)
+    .sort((a, b) => a - b);
+  return times[times.length >> 1] ?? null;
+}
