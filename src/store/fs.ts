@@ -43,7 +43,8 @@ export class FsStore implements Store {
   }
 
   async put(expected: ArtifactRef, bytes: Uint8Array, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    checkArtifact(expected, bytes);
+    // `write` hashes what it writes, but does not look at bytes that are there already.
+    if ((await this.stat(expected.root)) === expected.sizeBytes) checkArtifact(expected, bytes);
     await this.write(expected, [bytes], options);
   }
 
