@@ -30,6 +30,12 @@ export async function loadRunData(
     const bytes = await store.get(shard.artifact, { signal });
     loaded.set(shard.artifact.root, decodeShard(bytes, shard, manifest.tokenizer.vocabSize));
   }
+  return runDataOf(manifest, loaded, endOfText);
+}
+
+/** Text that is at hand: reads sequences, fetches nothing. */
+export function runDataOf(manifest: RunManifest, loaded: ReadonlyMap<string, TokenIds>, endOfText: number): RunData {
+  const { shards } = manifest.data;
   const orders = new Map<number, DataOrder>();
   const located = (phase: number, position: number) => {
     const { mixture, sequenceLength } = manifest.phases[phase]!;

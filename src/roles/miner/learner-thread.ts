@@ -2,7 +2,6 @@
  * @file A learner in a thread of its own. A run of the tensor engine holds the thread that asks for it, so that without
  * this, heartbeats, uploads and the journal would wait for every inner step.
  */
-import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { RoleError } from '../errors.ts';
@@ -67,11 +66,7 @@ class Thread {
   #nextId = 0;
 
   constructor(setup: ThreadSetup) {
-    // Sources are TypeScript: the thread registers the same loader as the program before it imports them.
-    const loader = createRequire(import.meta.url).resolve('tsx/esm/api');
-    const entry = new URL('./learner-worker.ts', import.meta.url).href;
-    const source = `import(${JSON.stringify(loader)}).then(({ register }) => { register(); return import(${JSON.stringify(entry)}); })`;
-    this.#worker = new Worker(source, { eval: true, workerData: setup });
+    this.#worker = new Worker(new URL('./learner-entry.mjs', import.meta.url), { workerData: setup });
     this.#worker.on('message', (reply: ThreadReply) => this.#settle(reply));
     this.#worker.on('error', (cause) => this.#fail(`the learner's thread failed: ${String(cause)}`, cause));
     this.#worker.on('exit', (code) => this.#fail(`the learner's thread ended with code ${code}`));

@@ -42,7 +42,9 @@ port.on('message', ({ id, call }: ThreadRequest) => {
   last = last.then(async () => {
     let reply: ThreadReply;
     try {
-      reply = { id, ok: true, value: await answer(await opening, call) };
+      // What never opened needs no closing.
+      const learner = await (call.kind === 'close' ? opening.catch(() => null) : opening);
+      reply = { id, ok: true, value: learner === null ? undefined : await answer(learner, call) };
     } catch (error) {
       const code = error instanceof BaseError ? error.code : 'INTERNAL';
       reply = { id, ok: false, code, message: error instanceof Error ? error.message : String(error) };

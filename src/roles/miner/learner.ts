@@ -2,8 +2,7 @@
  * @file A learner: the model, its optimiser, its view of the fragments and the text it reads, for one run. Does what it
  * is told in the order it is told; holds the thread while a step runs (`learner-thread.ts` gives it one of its own).
  */
-import { buildOrder, type DataOrder, requestsOf } from '../../data/order.ts';
-import { type LoadedShards, readSequence, sequenceCounts } from '../../data/shards.ts';
+import type { Sequence, TokenIds } from '../../data/shards.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { FragmentPlan } from '../../merge/fragment-plan.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
@@ -16,6 +15,7 @@ import { AdamW, traitsFromContract } from '../../training/optimizer.ts';
 import { learningRateAt } from '../../training/schedule.ts';
 import { stateRootOf } from '../../training/state-root.ts';
 import { eachInRanges } from '../../util/ranges.ts';
+import { type RunData, runDataOf } from '../run-data.ts';
 import { runModelOf } from '../run-model.ts';
 import type { TrainPlan } from './events.ts';
 import { LearnerFragments } from './learner-fragments.ts';
@@ -25,7 +25,7 @@ export interface LearnerOptions {
   readonly threads: number;
   /** Absolute state of every fragment, as published (f32). */
   readonly start: readonly Uint8Array[];
-  readonly loaded: LoadedShards;
+  readonly loaded: ReadonlyMap<string, TokenIds>;
   readonly hash: Sha256;
 }
 
@@ -41,8 +41,7 @@ export class Learner {
   readonly #model: ModelState;
   readonly #optimizer: AdamW;
   readonly #fragments: LearnerFragments;
-  /** By phase; made when a phase's first step comes. */
-  readonly #orders = new Map<number, DataOrder>();
+  readonly #data: RunData;
   /** By sequence length. */
   readonly #loops = new Map<number, InnerLoop>();
 
@@ -53,6 +52,7 @@ export class Learner {
     const { config, plan } = runModelOf(manifest);
     this.#options = options;
     this.#plan = plan;
+    this.#data = runDataOf(manifest, options.loaded, config.eos_token_id);
     this.#model = allocateModel(config, manifest.seed, { extraParamBuffers: 2 });
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
@@ -77,7 +77,7 @@ export class Learner {
     const phase = this.#phase(plan.phase);
     const loop = await this.#loopOf(phase);
     const learningRate = learningRateAt(phase.schedule, plan.scheduleTokens) * plan.warmup;
-    const result = await loop.step(this.#read(plan, phase), learningRate);
+    const result = await loop.step(this.#read(plan), learningRate);
     return { ...result, learningRate, stateRoot: plan.withStateRoot ? this.#stateRoot() : null };
   }
 
@@ -102,20 +102,8 @@ export class Learner {
     return this.#options.manifest.phases[index]!;
   }
 
-  #read(plan: TrainPlan, phase: Phase) {
-    const { manifest, loaded } = this.#options;
-    const { shards } = manifest.data;
-    const length = phase.sequenceLength;
-    let order = this.#orders.get(plan.phase);
-    if (order === undefined) {
-      const sequences = sequenceCounts(shards, 'train', length);
-      order = buildOrder({ seed: manifest.seed, mixture: phase.mixture, sequences });
-      this.#orders.set(plan.phase, order);
-    }
-    const endOfText = this.#model.config.eos_token_id;
-    return requestsOf(order, eachInRanges(plan.sequences), length).map((request) =>
-      readSequence(shards, loaded, { ...request, endOfText }),
-    );
+  #read(plan: TrainPlan): Sequence[] {
+    return Array.from(eachInRanges(plan.sequences), (position) => this.#data.sequenceAt(plan.phase, position));
   }
 
   async #loopOf({ sequenceLength: seqLen }: Phase): Promise<InnerLoop> {

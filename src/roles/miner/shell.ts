@@ -3,10 +3,12 @@
  * what happened back to the step. It decides nothing. Training never waits for the network.
  */
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
+import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
+import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody, EventKind, JournalEntry } from '../../protocol/messages.ts';
-import { type Hash, type Hotkey, type LearnerId, learnerIdOf, toDecimal } from '../../protocol/names.ts';
+import { type Hash, type LearnerId, learnerIdOf, toDecimal } from '../../protocol/names.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
@@ -20,7 +22,6 @@ import { initialMinerState, stepMiner } from './step.ts';
 import { TraceBook } from './trace-book.ts';
 
 export interface MinerOptions {
-  readonly hotkey: Hotkey;
   /** The learner's name under its hotkey. */
   readonly name: string;
   readonly threads: number;
@@ -30,8 +31,11 @@ export interface MinerOptions {
 }
 
 export interface MinerDeps {
-  /** Its session key is delegated to this learner. Its signal ends later than `signal`. */
+  /** Signs with `session`. Its signal ends later than `signal`. */
   readonly client: RunClient;
+  readonly hotkey: HotkeySigner;
+  readonly session: SessionSigner;
+  readonly ledgerSigner: LedgerSigner;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -51,6 +55,8 @@ export interface MinerSummary {
 }
 
 const heartbeatMs = 2_000;
+/** A restart with a new key makes a new delegation. */
+const delegationMs = 365 * 86_400_000;
 const tickMs = 250;
 const leaseRetryMs = 500;
 const fetchRetryMs = 500;
@@ -60,7 +66,8 @@ const leaveLimitMs = 15_000;
 /** Joins, trains until `signal`, leaves. @throws RoleError REFUSED (the join), LEARNER_FAILED; StoreError */
 export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<MinerSummary> {
   const { client, log } = deps;
-  const learner = learnerIdOf(options.hotkey, options.name);
+  const learner = learnerIdOf(deps.hotkey.hotkey, options.name);
+  await enter(options, deps);
   const { shards } = client.manifest.data;
   const shardFiles = await fetchShards({
     ...{ shards, dir: options.stateDir, store: client.store, log, signal: deps.signal },
@@ -93,9 +100,23 @@ export function minerRulesOf(manifest: RunManifest): MinerRules {
   };
 }
 
+/** Registers on the ledger and delegates to the session key, unless that is done. */
+async function enter(options: MinerOptions, deps: MinerDeps): Promise<void> {
+  const { client, hotkey, session, ledgerSigner, clock } = deps;
+  await client.ledger.register(ledgerSigner, { coldkey: hotkey.hotkey });
+  if (client.state.sessions.has(session.sessionKey)) return;
+  const issuedAtMs = Math.round(clock.nowMs());
+  const body = {
+    ...{ hotkey: hotkey.hotkey, role: 'miner' as const, name: options.name, sessionKey: session.sessionKey },
+    ...{ issuedAtMs, expiresAtMs: issuedAtMs + delegationMs },
+  };
+  const result = await client.submit('delegate', body, { signer: hotkey });
+  if (result.outcome === 'reject') throw new RoleError('REFUSED', `${result.code}: ${result.sentence}`);
+}
+
 /** Joins and leaves of a learner are told apart by their times, which must grow even if the clock went back. */
 function nextAtMs({ client, clock }: MinerDeps, learner: LearnerId): number {
-  return Math.max(clock.nowMs(), (client.state.learners.get(learner)?.lastAtMs ?? 0) + 1);
+  return Math.max(Math.round(clock.nowMs()), (client.state.learners.get(learner)?.lastAtMs ?? 0) + 1);
 }
 
 type Unstamped<E> = E extends unknown ? Omit<E, 'nowMs'> : never;
@@ -395,7 +416,7 @@ class Miner {
           loss: loss === null || !Number.isFinite(loss) ? null : toDecimal(loss),
           tokensPerSecond: perSecond === null ? null : toDecimal(perSecond),
           rssBytes: this.#deps.rssBytes(),
-          atMs,
+          atMs: Math.round(atMs),
         })
         .catch((error) => log.debug('heartbeat not sent', { error: String(error) }));
       await clock.sleep(heartbeatMs, ended).catch(() => {}); // an abort ends the loop

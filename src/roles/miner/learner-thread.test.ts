@@ -1,0 +1,118 @@
+/** @file A learner in its thread, on a tiny run: it trains, claims, takes in, and says what went wrong. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeShard } from '../../data/shards.ts';
+import { decodeFragment, encodeFragment } from '../../merge/codecs/fragment-file.ts';
+import { planFragments } from '../../merge/fragment-plan.ts';
+import { emptyFragment, packFragment } from '../../merge/fragment-values.ts';
+import { toConfigJson } from '../../model/quasar-long/config.ts';
+import { buildContract } from '../../model/quasar-long/contract.ts';
+import { initParams } from '../../model/quasar-long/init.ts';
+import { presetConfig } from '../../model/quasar-long/presets.ts';
+import type { RunManifest } from '../../protocol/manifest.ts';
+import { type Hash, type Hotkey, toDecimal } from '../../protocol/names.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
+import { Rng } from '../../util/rng.ts';
+import { contractHashOf } from '../run-model.ts';
+import { runSettings } from '../run-presets.ts';
+import type { TrainPlan } from './events.ts';
+import { type LearnerThread, startLearnerThread } from './learner-thread.ts';
+
+const config = presetConfig('tiny');
+const seed = '07'.repeat(32) as Hash;
+const root = '0a'.repeat(32) as Hash;
+const artifact = { root, sizeBytes: 8192 };
+
+function tinyManifest(): RunManifest {
+  const { sequenceLength: _length, targetTokens, schedule, ledger, ...settings } = runSettings.tiny;
+  const contract = buildContract(config);
+  return {
+    ...{ version: 1, name: 'test', owner: '5'.padEnd(48, 'x') as Hotkey, createdAtMs: 0, seed },
+    ledger: { ...ledger, chainId: 'test', netuid: 1 },
+    model: { preset: 'tiny', config: canonicalJson(toConfigJson(config)), contractHash: contractHashOf(contract) },
+    tokenizer: { artifact, configArtifact: artifact, vocabSize: config.vocab_size },
+    data: { shards: [{ source: 'text', artifact, tokens: 4096, licence: 'CC0-1.0', stage: 'train' }] },
+    phases: [
+      {
+        ...{ name: 'base', targetTokens, sequenceLength: 32, mixture: { text: 1 } },
+        schedule: { ...schedule, peakLearningRate: toDecimal(0.01), warmupTokens: 0 },
+      },
+    ],
+    ...settings,
+  };
+}
+
+const plan = planFragments(buildContract(config), runSettings.tiny.fragments.count);
+const initial = initParams(config, seed);
+const start = plan.fragments.map(
+  (fragment) =>
+    encodeFragment(
+      'f32',
+      fragment,
+      packFragment(fragment, (name) => initial.get(name)!),
+    ).bytes,
+);
+const trainPlan = (step: number): TrainPlan => ({
+  ...{ step, phase: 0, leases: [0], takenIn: [], scheduleTokens: 1000, warmup: 1, withStateRoot: step === 1 },
+  sequences: [[4 * step, 4 * step + 4]],
+});
+
+let dir: string;
+const threads: LearnerThread[] = [];
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'accrete-learner-'));
+  const rng = new Rng(1);
+  const ids = Array.from({ length: 4096 }, (_, i) => (i % 97 === 96 ? 0 : 1 + (i % 7) + rng.below(2)));
+  await writeFile(join(dir, 'shard'), encodeShard(ids, config.vocab_size));
+});
+afterAll(async () => {
+  for (const thread of threads) await thread.close();
+  await rm(dir, { recursive: true });
+});
+
+function startThread(files: readonly Uint8Array[] = start): LearnerThread {
+  const shardFiles = new Map([[root as string, join(dir, 'shard')]]);
+  const thread = startLearnerThread({ manifest: tinyManifest(), threads: 1, start: files, shardFiles });
+  threads.push(thread);
+  return thread;
+}
+
+describe('startLearnerThread', () => {
+  it('trains, roots its state, claims what it learned, and is the same twice', async () => {
+    const run = async () => {
+      const thread = startThread();
+      await thread.prepare(0);
+      const reports = [];
+      for (let step = 0; step < 6; step++) reports.push(await thread.step(trainPlan(step)));
+      return { reports, claim: await thread.claim(2) };
+    };
+    const [one, two] = [await run(), await run()];
+    expect(two).toEqual(one);
+    expect(one.reports.map(({ stateRoot }) => stateRoot !== null)).toEqual([false, true, false, false, false, false]);
+    expect(one.reports.at(-1)!.loss).toBeLessThan(one.reports[0]!.loss - 0.5);
+    const { params } = decodeFragment('int8', plan.fragments[2]!, one.claim);
+    expect(params.some((value) => value !== 0)).toBe(true);
+  });
+
+  it('does its calls in the order in which they were made', async () => {
+    const thread = startThread();
+    const zero = encodeFragment('f32', plan.fragments[0]!, emptyFragment(plan.fragments[0]!)).bytes;
+    const calls = [thread.step(trainPlan(0)), thread.claim(0), thread.takeIn(0, zero), thread.claim(0)] as const;
+    const [, first, , second] = await Promise.all(calls);
+    const norm = (bytes: Uint8Array) =>
+      decodeFragment('int8', plan.fragments[0]!, bytes).params.reduce((sum, value) => sum + Math.abs(value), 0);
+    // Nothing was learned between the two claims; what is left is the first one's residue.
+    expect(norm(second)).toBeLessThan(norm(first) / 20);
+  });
+
+  it('reports failures with their code, and those of opening at every call', async () => {
+    const thread = startThread();
+    await expect(thread.takeIn(0, start[1]!)).rejects.toMatchObject({ code: 'LEARNER_FAILED' });
+    await expect(thread.step(trainPlan(0))).resolves.toMatchObject({ isSkipped: false });
+    const broken = startThread([new Uint8Array(10), ...start.slice(1)]);
+    await expect(broken.prepare(0)).rejects.toThrow(/BAD_CONTAINER/);
+    await expect(broken.step(trainPlan(0))).rejects.toThrow(/BAD_CONTAINER/);
+  });
+});
