@@ -6,8 +6,9 @@ import { type Corpus, loadCorpus } from '../../data/prepared.ts';
 import { readSequence, sequenceCounts } from '../../data/shards.ts';
 import { openEvaluator } from '../../evaluation/evaluator.ts';
 import { heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
-import { presetConfig } from '../../model/quasar-long/presets.ts';
+import type { QuasarLongConfig } from '../../model/quasar-long/config.ts';
 import { fromDecimal } from '../../protocol/names.ts';
+import { runConfig } from '../../roles/orchestrator/run-init.ts';
 import { type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { InnerLoop } from '../../training/inner-loop.ts';
 import { allocateModel, initialise, type ModelState } from '../../training/model-state.ts';
@@ -31,7 +32,7 @@ export interface Trainer {
 export async function openTrainer(options: TrainOptions): Promise<Trainer> {
   const settings = runSettings[options.preset];
   const corpus = loadCorpus(corpusDir, options.preset);
-  const { model, loop, batch } = await openLoop(options, settings);
+  const { model, loop, batch } = await openLoop(options, settings, runConfig(options.preset, corpus.catalog));
   const { threads } = options;
   const seqLen = settings.sequenceLength;
   const evaluator = await openEvaluator(model.config, { batch: settings.recipe.batchSequences, seqLen, threads });
@@ -64,10 +65,10 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
   };
 }
 
-async function openLoop(options: TrainOptions, settings: RunSettings) {
+async function openLoop(options: TrainOptions, settings: RunSettings, config: QuasarLongConfig) {
   const { recipe } = settings;
   const seed = runSeedOf(options.seed);
-  const model = allocateModel(presetConfig(options.preset), seed, { extraParamBuffers: 2 });
+  const model = allocateModel(config, seed, { extraParamBuffers: 2 });
   initialise(model, seed);
   const optimizer = new AdamW(model.params, model.gradients, {
     beta1: fromDecimal(recipe.beta1),

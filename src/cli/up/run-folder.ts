@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { lock } from 'proper-lockfile';
 import { UsageError } from '../../util/errors.ts';
+import { holdFolder } from '../hold-folder.ts';
 import type { UpOptions } from './options.ts';
 
 export interface RunFolder {
@@ -19,22 +19,11 @@ interface Marker {
   readonly seed: number;
 }
 
-/** A supervisor that was killed leaves its lock; after this it counts as gone. */
-const staleMs = 5_000;
-
 /** @throws UsageError if another process holds the folder or it belongs to another run. */
 export async function openRunFolder(options: UpOptions): Promise<RunFolder> {
   const { dir } = options;
   mkdirSync(join(dir, 'logs'), { recursive: true });
-  const release = await lock(dir, { lockfilePath: join(dir, 'up.lock'), stale: staleMs, update: 1_000 }).catch(
-    (error) => {
-      if ((error as { code?: string }).code !== 'ELOCKED') throw error;
-      throw new UsageError(
-        `${dir} is in use by another accrete up; watch it with ./bin/accrete status, or choose another folder with --dir and another --port`,
-        { cause: error },
-      );
-    },
-  );
+  const { release } = await holdFolder(join(dir, 'supervisor'), 'accrete up');
   try {
     bindMarker(options);
   } catch (error) {

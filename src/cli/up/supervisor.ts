@@ -99,7 +99,7 @@ export class Supervisor {
     const threads = String(Math.max(1, Math.floor(availableParallelism() / miners)));
     for (let i = 1; i <= validators; i++) {
       const name = `validator-${i}`;
-      const args = ['validate', ...join, '--dir', this.#folder.childDir(name), '--threads', '1'];
+      const args = ['validate', ...join, '--dir', this.#folder.childDir(name), '--name', name, '--threads', '1'];
       this.#children.start({ name, args, niceness: validatorNiceness });
     }
     for (let i = 1; i <= miners; i++) {

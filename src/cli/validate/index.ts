@@ -7,6 +7,7 @@ export const validate: CommandDeclaration = {
   options: [
     { name: 'join', value: 'URL', description: 'where the orchestrator answers', required: true },
     { name: 'dir', value: 'DIR', description: 'folder of this validator (keys, state)', default: '.accrete/validator' },
+    { name: 'name', value: 'NAME', description: "the validator's name under its hotkey", default: 'validator' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
   ],
   example: './bin/accrete validate --join http://127.0.0.1:4680 --dir .accrete/my-validator',

@@ -1,0 +1,70 @@
+/** @file Does `accrete mine`: joins, enters the run, trains until a signal, leaves cleanly. */
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import { connectRun } from '../../roles/client.ts';
+import { runMiner } from '../../roles/miner/shell.ts';
+import type { Handler } from '../command.ts';
+import { roleEnvironment } from '../environment.ts';
+import { holdFolder } from '../hold-folder.ts';
+import { joinNetwork } from '../join.ts';
+import { openKeys } from '../keys.ts';
+import { nativeEquation } from '../native-ed25519.ts';
+import { formatCount } from '../output.ts';
+import { parseMineOptions } from './options.ts';
+
+/** What a leave may need of the connection after the signal. */
+const closeAfterMs = 20_000;
+
+export const handle: Handler = async (settings, io) => {
+  const options = parseMineOptions(settings);
+  const environment = roleEnvironment(io, { role: 'miner', json: options.json });
+  const { clock, log, metrics } = environment;
+  const folder = await holdFolder(options.dir, 'accrete mine');
+  try {
+    const keys = openKeys(options.dir);
+    const network = await joinNetwork(options.join, environment);
+    // The connection outlives the signal: a clean leave still has something to say.
+    const connection = new AbortController();
+    io.stop.addEventListener('abort', () => setTimeout(() => connection.abort(), closeAfterMs).unref(), { once: true });
+    try {
+      const client = await connectRun({
+        ...network,
+        ...{ clock, log, session: keys.session, equation: nativeEquation, signal: connection.signal },
+      });
+      const { name, threads } = options;
+      const summary = await runMiner(
+        {
+          ...{ name, threads, stateDir: join(options.dir, 'shards') },
+          capabilities: {
+            threads,
+            // Rounded: capabilities must not name a machine.
+            memoryGib: 2 ** Math.round(Math.log2(Math.max(1, totalmem() / 1024 ** 3))),
+            machineClass: `${process.platform}-${process.arch}`,
+          },
+        },
+        {
+          ...keys,
+          ledgerSigner: keys.hotkey,
+          client,
+          clock,
+          log,
+          metrics,
+          signal: io.stop,
+          rssBytes: () => process.memoryUsage.rss(),
+        },
+      );
+      await client.close();
+      if (options.json) io.out(JSON.stringify({ kind: 'summary', ...summary }));
+      else
+        io.out(
+          `${formatCount(summary.innerSteps)} inner steps, ${formatCount(summary.tokens)} tokens, ${summary.claims} claims, ${summary.refused} refused`,
+        );
+      return 0;
+    } finally {
+      connection.abort();
+      await network.close();
+    }
+  } finally {
+    await folder.release();
+  }
+};

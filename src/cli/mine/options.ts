@@ -1,0 +1,22 @@
+/** @file The options of `accrete mine`. */
+import { parseName } from '../role-name.ts';
+import type { Settings } from '../settings.ts';
+import { parseThreads } from '../threads.ts';
+
+export interface MineOptions {
+  readonly join: string;
+  readonly dir: string;
+  readonly name: string;
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+export function parseMineOptions(settings: Settings): MineOptions {
+  return {
+    join: settings.url('join'),
+    dir: settings.path('dir'),
+    name: parseName(settings),
+    threads: parseThreads(settings),
+    json: settings.switch('json'),
+  };
+}

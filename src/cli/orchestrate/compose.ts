@@ -1,0 +1,165 @@
+/**
+ * @file Puts the orchestrator's parts together: journal, store, embedded ledger and keys in the run's folder, bus and HTTP
+ * around them. A folder without a run gets a new one.
+ */
+import { join } from 'node:path';
+import { InProcessBus } from '../../bus/in-process.ts';
+import { type BusAccess, serveBus } from '../../bus/websocket.ts';
+import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
+import { startHttpServer } from '../../http/server.ts';
+import { openFileJournal } from '../../journal/file.ts';
+import { hashState } from '../../journal/fold.ts';
+import type { Journal } from '../../journal/port.ts';
+import { openEmbeddedLedger } from '../../ledger/embedded.ts';
+import { serveLedger } from '../../ledger/remote.ts';
+import { sha256 } from '../../protocol/hash.ts';
+import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
+import type { EventBody } from '../../protocol/messages.ts';
+import { topics } from '../../roles/client.ts';
+import { initRun } from '../../roles/orchestrator/run-init.ts';
+import { Orchestrator, startJournal } from '../../roles/orchestrator/shell.ts';
+import { runSettings } from '../../roles/run-presets.ts';
+import { FsStore } from '../../store/fs.ts';
+import { issueGrant } from '../../store/grants.ts';
+import { serveStore } from '../../store/http-server.ts';
+import { hashArtifact } from '../../store/node-hash.ts';
+import { utf8 } from '../../util/bytes.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
+import { UsageError } from '../../util/errors.ts';
+import { ensureCorpus } from '../corpus.ts';
+import type { Environment } from '../environment.ts';
+import { asUsage } from '../hold-folder.ts';
+import { openKeys, type RoleKeys } from '../keys.ts';
+import { nativeEquation } from '../native-ed25519.ts';
+import { corpusDir } from '../paths.ts';
+import { runSeedOf } from '../seed.ts';
+import { RunHistory } from './history.ts';
+import type { OrchestrateOptions } from './options.ts';
+import { releaseFolders } from './releases.ts';
+import { statusOf } from './status.ts';
+
+export interface RunningOrchestrator {
+  readonly orchestrator: Orchestrator;
+  readonly url: string;
+  /** Ends in the order in which nothing that was promised is lost. */
+  close(): Promise<void>;
+}
+
+const chainId = 'accrete-embedded';
+const netuid = 1;
+const grantMs = 120_000;
+
+/** Peers read the journal and ask; only heartbeats are published, and only the orchestrator answers. */
+const access: BusAccess = {
+  mayPublish: (topic) => topic === topics.heartbeat,
+  mayRespond: () => false,
+  maySubscribe: (topic) => topic === topics.journal,
+};
+
+export async function openOrchestrator(
+  options: OrchestrateOptions,
+  environment: Environment,
+  signal: AbortSignal,
+): Promise<RunningOrchestrator> {
+  const { clock, log, metrics } = environment;
+  const startedAtMs = clock.nowMs();
+  const { journal, cutBytes } = await openFileJournal({ folder: options.dir }).catch((error) => {
+    throw asUsage(error, options.dir, 'orchestrator');
+  });
+  if (cutBytes > 0) log.warn('a torn last line was cut off the journal', { cutBytes });
+  const keys = openKeys(join(options.dir, 'syncer'));
+  const store = await FsStore.open(join(options.dir, 'store'));
+  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs() });
+  const [first] = await journal.read(0, 1);
+  const ledger = await openEmbeddedLedger({
+    genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
+    dir: join(options.dir, 'ledger'),
+  });
+  await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
+  const bus = new InProcessBus({ log, metrics });
+  const history = await RunHistory.read(journal);
+  journal.follow(history.onEntry);
+  // A restart must honour the grants of the process before it, so the secret follows from the session key.
+  const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
+  const orchestrator = await Orchestrator.open({
+    ...{ journal, bus, store, ledger, clock, log, metrics, signal },
+    syncer: keys.session,
+    anchorSigner: keys.hotkey,
+    artifactOf: hashArtifact,
+    equation: nativeEquation,
+    issueGrant: (artifact, learner) => issueGrant(secret, { artifact, learner, expiresAtMs: clock.nowMs() + grantMs }),
+    writeRelease: releaseFolders(join(options.dir, 'releases'), store),
+  });
+  const servedLedger = await serveLedger(bus, ledger.backend);
+  const http = await startHttpServer({
+    ...{ host: options.host, port: options.port, log, metrics },
+    run: () => canonicalJson(first!.message),
+    journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
+    status: async () =>
+      statusOf({
+        ...{ run: orchestrator.run, pulses: orchestrator.pulses, history, startedAtMs },
+        ...{ head: await ledger.head(), neurons: await ledger.metagraph() },
+        ...{ nowMs: clock.nowMs(), rssBytes: process.memoryUsage.rss() },
+      }),
+    mounts: {
+      '/store/': serveStore(store, { secret, log, metrics }),
+      // One hash of the whole fold: an outsider who folds that many entries must get the same.
+      '/state-hash': async (_, response) => {
+        const { run } = orchestrator;
+        response.setHeader('content-type', 'application/json');
+        response.end(JSON.stringify({ size: run.size, hash: hashState(run) }));
+      },
+    },
+  });
+  const servedBus = serveBus(http.server, bus, { access, log, metrics });
+  log.info('orchestrator ready', { url: http.url, entries: orchestrator.run.size });
+  return {
+    orchestrator,
+    url: http.url,
+    async close() {
+      await servedBus.close();
+      await http.close();
+      await servedLedger.close();
+      await orchestrator.close();
+      await ledger.close();
+      await bus.close();
+      await journal.close();
+    },
+  };
+}
+
+interface RunParts {
+  readonly options: OrchestrateOptions;
+  readonly journal: Journal;
+  readonly keys: RoleKeys;
+  readonly store: FsStore;
+  readonly nowMs: number;
+}
+
+/** The manifest of the folder's run, or of the one that is made now. @throws UsageError where another one was asked for */
+async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Promise<RunManifest> {
+  const { preset, seed } = options;
+  if (journal.head.size === 0) {
+    ensureCorpus(preset);
+    const catalog = loadCatalog(corpusDir, preset);
+    const messages = await initRun({
+      ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
+      ledger: { chainId, netuid },
+      ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
+      readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
+    });
+    await startJournal(journal, messages, nowMs);
+  }
+  const [first] = await journal.read(0, 1);
+  const manifest = manifestSchema.parse((first!.message.body as EventBody<'run'>).manifest);
+  const isOther = manifest.model.preset !== preset || manifest.seed !== runSeedOf(seed);
+  if (isOther && options.isRunGiven) {
+    throw new UsageError(
+      `${options.dir} holds a run of preset ${manifest.model.preset} with another preset or seed than ${preset} and ${seed}; ` +
+        'leave --preset and --seed out to go on with it, or choose another folder with --dir',
+    );
+  }
+  if (!(manifest.model.preset in runSettings))
+    throw new UsageError(`${options.dir}: preset ${manifest.model.preset} is not known`);
+  return manifest;
+}

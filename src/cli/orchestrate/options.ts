@@ -1,0 +1,27 @@
+/** @file The options of `accrete orchestrate`. */
+import type { Settings } from '../settings.ts';
+
+export interface OrchestrateOptions {
+  readonly preset: 'tiny' | 'nano' | 'small';
+  /** Whether preset and seed were asked for, or are only what a new run would have. */
+  readonly isRunGiven: boolean;
+  readonly dir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly seed: number;
+  readonly miners: number;
+  readonly json: boolean;
+}
+
+export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions {
+  return {
+    preset: settings.choice('preset', ['tiny', 'nano', 'small']),
+    isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),
+    dir: settings.path('dir'),
+    host: settings.text('host'),
+    port: settings.count('port', { min: 1, max: 65_535 }),
+    seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
+    miners: settings.count('miners', { min: 1, max: 4_096 }),
+    json: settings.switch('json'),
+  };
+}

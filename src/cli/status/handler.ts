@@ -1,0 +1,71 @@
+/** @file Does `accrete status`: a running network as tables. */
+import { fetchStatus } from '../../http/client.ts';
+import type { Status } from '../../http/status.ts';
+import type { Handler } from '../command.ts';
+import { formatBytes, formatCount, formatDuration, formatLoss, formatPercent } from '../output.ts';
+import { formatTable } from '../table.ts';
+
+export const handle: Handler = async (settings, io) => {
+  const status = await fetchStatus(settings.url('url'));
+  if (settings.switch('json')) io.out(JSON.stringify(status));
+  else for (const line of formatStatus(status, Date.now())) io.out(line);
+  return 0;
+};
+
+function formatStatus(status: Status, nowMs: number): string[] {
+  const { run, phase, medians, ledger } = status;
+  const wait = medians.revealToPublishMs;
+  return [
+    `run ${run.id}`,
+    `${run.name}: preset ${run.preset}, ${formatCount(run.parameters)} parameters; phase ${phase.name} of ${formatCount(phase.targetTokens)} tokens`,
+    `tokens    ${formatCount(status.countedTokens)} counted, ${formatCount(status.tokensPerSecond)} a second; ${formatCount(status.innerSteps)} inner steps, ${formatCount(status.outerSteps)} outer steps`,
+    `loss      training ${formatLoss(status.trainingLoss)}, held-out ${formatLoss(status.initialLosses['held-out'])} → ${formatLoss(status.heldOutLosses['held-out'])}, another source ${formatLoss(status.initialLosses['held-out-other'])} → ${formatLoss(status.heldOutLosses['held-out-other'])}`,
+    `record    ${formatCount(status.journalEntries)} entries, ${formatCount(status.releaseCount)} releases; reveal to publication ${wait === null ? '-' : `${formatCount(wait)} ms`} (median)`,
+    `ledger    block ${formatCount(ledger.block)}, tempo ${formatCount(ledger.tempo)}`,
+    '',
+    ...formatTable(['process', '', '>memory', '>paid (rao)'], processRows(status, nowMs)),
+    '',
+    ...formatTable(
+      ['learner', '>inner steps', '>tokens/s', '>loss', '>accepted', '>rejected', '>open', '>share', 'last verdict'],
+      status.learners.map((learner) => [
+        learner.name,
+        formatCount(learner.innerSteps),
+        learner.tokensPerSecond === null ? '-' : formatCount(learner.tokensPerSecond),
+        formatLoss(learner.loss),
+        formatCount(learner.accepted),
+        formatCount(learner.rejected),
+        formatCount(learner.open),
+        formatPercent(learner.share),
+        [learner.lastCode, learner.lastSentence].filter(Boolean).join(': '),
+      ]),
+    ),
+    '',
+    ...formatTable(
+      ['>fragment', '>version', '>age', '>learners', ''],
+      status.fragments.map(({ id, version, ageMs, contributors, due }) => [
+        String(id),
+        String(version),
+        ageMs === null ? '-' : formatDuration(ageMs),
+        String(contributors),
+        due ? 'due' : '',
+      ]),
+    ),
+  ];
+}
+
+function processRows(status: Status, nowMs: number): string[][] {
+  const memory = (rssBytes: number | null): string => (rssBytes === null ? '-' : formatBytes(rssBytes));
+  const paid = (hotkey: string): string => formatCount(status.ledger.emissionRao[hotkey] ?? 0);
+  const state = (isAlive: boolean): string => (isAlive ? 'alive' : 'away');
+  const uptime = formatDuration(nowMs - status.process.startedAtMs);
+  return [
+    ['orchestrator', `up ${uptime}`, memory(status.process.rssBytes), ''],
+    ...status.learners.map(({ name, alive, rssBytes, hotkey }) => [name, state(alive), memory(rssBytes), paid(hotkey)]),
+    ...status.validators.map(({ name, alive, rssBytes, hotkey }) => [
+      name,
+      state(alive),
+      memory(rssBytes),
+      paid(hotkey),
+    ]),
+  ];
+}

@@ -1,0 +1,57 @@
+/** @file Looks at a network: `GET /status` as the view wants it. */
+import { fetchStatus } from '../../http/client.ts';
+import { HttpError } from '../../http/errors.ts';
+import type { Status } from '../../http/status.ts';
+import type { NetworkView } from './view.ts';
+
+const timeoutMs = 3_000;
+
+/** Null while nothing answers. */
+export async function readNetwork(url: string): Promise<NetworkView | null> {
+  try {
+    return networkOf(await fetchStatus(url, { timeoutMs }));
+  } catch (error) {
+    if (error instanceof HttpError && error.retryable) return null;
+    throw error;
+  }
+}
+
+/** Release 0 is the start checkpoint: not counted as one, but its losses are where the run began. */
+export function networkOf(status: Status): NetworkView {
+  const { learners, validators, fragments, releases } = status;
+  return {
+    preset: status.run.preset,
+    runId: status.run.id,
+    parameters: status.run.parameters,
+    tokens: status.countedTokens,
+    tokensPerSecond: status.tokensPerSecond,
+    innerSteps: status.innerSteps,
+    outerSteps: status.outerSteps,
+    rejected: learners.reduce((sum, learner) => sum + learner.rejected, 0),
+    miners: [...learners]
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map((learner) => ({
+        name: learner.name,
+        present: learner.alive,
+        innerSteps: learner.innerSteps,
+        tokensPerSecond: learner.tokensPerSecond ?? 0,
+        loss: learner.loss,
+        accepted: learner.accepted,
+        rejected: learner.rejected,
+        open: learner.open,
+        share: learner.share,
+        tokens: learner.countedTokens,
+      })),
+    validators: [...validators]
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map(({ name, verdicts }) => ({ name, verdicts })),
+    fragments: fragments.map(({ id: fragment, version, ageMs }) => ({ fragment, version, ageMs })),
+    merges: status.merges,
+    mergeCount: status.mergeCount,
+    releases: releases
+      .filter(({ release }) => release > 0)
+      .map(({ release, countedTokens, losses }) => ({ release, tokens: countedTokens, losses })),
+    releaseCount: Math.max(0, status.releaseCount - 1),
+    initialLosses: status.initialLosses,
+  };
+}

@@ -1,0 +1,22 @@
+/** @file The options of `accrete validate`. */
+import { parseName } from '../role-name.ts';
+import type { Settings } from '../settings.ts';
+import { parseThreads } from '../threads.ts';
+
+export interface ValidateOptions {
+  readonly join: string;
+  readonly dir: string;
+  readonly name: string;
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+export function parseValidateOptions(settings: Settings): ValidateOptions {
+  return {
+    join: settings.url('join'),
+    dir: settings.path('dir'),
+    name: parseName(settings),
+    threads: parseThreads(settings),
+    json: settings.switch('json'),
+  };
+}
