@@ -48,6 +48,8 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-client.ts': ['node:*'],
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
+  'engine/onnx-schema.ts': ['protobufjs/light.js'],
+  'engine/session.ts': ['node:module', 'onnxruntime-node'],
   'data/tokenizer.ts': ['@huggingface/tokenizers'],
   'data/prepare-corpus.ts': ['node:*'],
   'data/prepared.ts': ['node:*'],

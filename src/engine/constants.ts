@@ -2,7 +2,6 @@
 import { allocate, type DType, type TypedArray } from '../tensor/dtype.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { equalBytes } from '../util/bytes.ts';
-import type { Node, Tensor } from './graph.ts';
 import type { Primitive, PrimitiveAttrs } from './primitives.ts';
 
 /** One element of `dtype`. */
@@ -22,13 +21,19 @@ function hashBytes(bytes: Uint8Array): number {
   return hash >>> 0;
 }
 
+/** What a key sees of an input: which output of which node. */
+interface Source {
+  readonly node: { readonly id: number };
+  readonly output: number;
+}
+
 /** The key that equal nodes have in common, and the test that settles it. */
 export function keyOfNode(
   op: Primitive,
   attrs: PrimitiveAttrs[Primitive],
-  inputs: readonly Tensor[],
+  inputs: readonly Source[],
   types: readonly { readonly shape: Shape; readonly dtype: DType }[],
-): { readonly key: string; readonly matches: (node: Node) => boolean } {
+): { readonly key: string; readonly matches: (node: { readonly attrs: object }) => boolean } {
   if (op === 'constant') {
     const bytes = bytesOf((attrs as PrimitiveAttrs['constant']).data);
     return {

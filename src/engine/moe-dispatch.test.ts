@@ -2,10 +2,10 @@
 import { expect, test } from 'vitest';
 import { viewOf } from '../tensor/view.ts';
 import { gradients } from './grad.ts';
-import { checkCase, seededFloats } from './gradient-check.ts';
 import { GraphBuilder, type Tensor } from './graph.ts';
 import { collectRows, dispatchRows, dispatchTables } from './moe-dispatch.ts';
 import { openSession } from './session.ts';
+import { checkCase, seededFloats } from './test-support.ts';
 
 const layouts: Record<string, { experts: number; choices: number[][] }> = {
   mixed: {

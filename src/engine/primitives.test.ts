@@ -1,8 +1,8 @@
 /** @file Every primitive on odd shapes: gradients against finite differences in float64, ONNX Runtime against the reference. */
 import { describe, expect, test } from 'vitest';
 import { viewOf } from '../tensor/view.ts';
-import { type CheckedCase, checkCase } from './gradient-check.ts';
 import type { BinaryPrimitive, Primitive, UnaryPrimitive } from './primitives.ts';
+import { type CheckedCase, checkCase } from './test-support.ts';
 
 /** Central differences with step 1e-5 in float64. */
 const GRADIENT_TOLERANCE = 1e-6;

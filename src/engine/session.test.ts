@@ -3,10 +3,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type TensorView, viewOf, zeros } from '../tensor/view.ts';
 import { EngineError } from './errors.ts';
 import { gradients } from './grad.ts';
-import { seededFloats } from './gradient-check.ts';
 import { GraphBuilder } from './graph.ts';
 import { runReference } from './reference.ts';
 import { openSession, type Session } from './session.ts';
+import { seededFloats } from './test-support.ts';
 
 const rejectedCode = async (act: Promise<unknown>): Promise<string> => {
   const error = await act.then(

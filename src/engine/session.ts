@@ -19,8 +19,6 @@ export interface SessionOptions {
    * May idle threads spin? Faster by a little on an idle machine, far slower where processes share its cores; default false.
    */
   readonly spin?: boolean;
-  /** Give freed memory back to the system after each run, for processes that run rarely; default false. */
-  readonly shrinkMemory?: boolean;
   /** Writes a profile of every operator to files that begin with this path. */
   readonly profilePrefix?: string;
 }
@@ -71,7 +69,7 @@ export async function openSession(graph: Graph, options: SessionOptions = {}): P
         inputs[onnxInputName(name)] = new ort.Tensor(ortType[dtype], data as Float32Array, shape) as OrtTensor;
       }
       try {
-        const results = await session.run(inputs, fetch.map(onnxOutputName), runOptions(options));
+        const results = await session.run(inputs, fetch.map(onnxOutputName));
         return Object.fromEntries(fetch.map((name) => [name, toView(results[onnxOutputName(name)]!)]));
       } catch (cause) {
         throw new EngineError('SESSION_FAILED', `a run failed: ${String(cause)}`, { cause });
@@ -115,10 +113,6 @@ function runtimeOptions({ threads = 1, spin = false, profilePrefix }: SessionOpt
     },
     ...(profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: profilePrefix }),
   };
-}
-
-function runOptions({ shrinkMemory = false }: SessionOptions): InferenceSession.RunOptions {
-  return shrinkMemory ? { extra: { 'memory.enable_memory_arena_shrinkage': 'cpu:0' } } : {};
 }
 
 function toView(tensor: OrtTensor): TensorView {
