@@ -16,12 +16,12 @@ export const fragmentDueRule: Rule<'fragment-due'> = {
   admit(state, { outerStep, fragment, deadlineMs }, { timeMs }) {
     const { count } = manifestOf(state).fragments;
     const { due } = state;
-    if (due !== null && (outerStep !== due.outerStep || timeMs < due.deadlineMs))
+    if (due !== null && timeMs < due.deadlineMs)
       return ignore(
         'NOT_MERGED',
         `outer step ${due.outerStep} is open for another ${seconds(due.deadlineMs - timeMs)}`,
       );
-    if (due === null && outerStep !== state.nextOuterStep)
+    if (outerStep !== state.nextOuterStep)
       return ignore('WRONG_STEP', `expected outer step ${state.nextOuterStep}, got ${outerStep}`);
     if (fragment !== outerStep % count)
       return reject(
@@ -33,9 +33,9 @@ export const fragmentDueRule: Rule<'fragment-due'> = {
     return ignore('NOT_PUBLISHED', `fragment ${fragment} is being merged`);
   },
   apply(state, { outerStep, fragment, deadlineMs }, { timeMs }) {
-    // An outer step that nobody reached is opened again: it has been open since the first time.
-    const openedAtMs = state.due?.openedAtMs ?? timeMs;
-    state.due = { outerStep, fragment, openedAtMs, deadlineMs };
+    // An outer step that had no accepted claim at its deadline closes without a merge; later claims wait for the
+    // fragment's next turn.
+    state.due = { outerStep, fragment, openedAtMs: timeMs, deadlineMs };
     state.nextOuterStep = outerStep + 1;
   },
 };

@@ -15,7 +15,7 @@ import type { Store } from '../../store/port.ts';
 import { assert } from '../../util/errors.ts';
 
 /** With fewer claims, the norms of the fragment's recent merges are pooled with theirs before clipping. */
-const smallCohort = 4;
+const smallCohort = 3;
 
 export interface MergeRunnerDeps {
   readonly store: Store;

@@ -264,13 +264,13 @@ function graceOptions(run: RunState): GraceOptions {
   return { gamma: fromDecimal(grace.gamma), overlapSteps: innerStepsPerOuterStep, minMs, maxMs, smoothing };
 }
 
-/** Opens the next outer step; one that no claim reached by its deadline is opened again with a new deadline. */
+/** Opens the next outer step; one that had no accepted claim by its deadline closes without a merge. */
 function fragmentDue(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run } = state;
   const { sync, fragments } = manifestOf(run);
   if (liveLearners(state, nowMs).length === 0) return null;
   if (run.due !== null && nowMs < run.due.deadlineMs) return null;
-  const outerStep = run.due?.outerStep ?? run.nextOuterStep;
+  const outerStep = run.nextOuterStep;
   const fragment = outerStep % fragments.count;
   return { kind: 'fragment-due', body: { outerStep, fragment, deadlineMs: nowMs + sync.deadlineMs } };
 }

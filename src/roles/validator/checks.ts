@@ -81,6 +81,9 @@ export function decodeClaim(
   }
 }
 
+/** While learning rates still rise, norms grow many times over: the bounds need as many merges as they look back on. */
+const mergesBeforeBounds = 8;
+
 /** Stage 3: the norm per √(inner steps), beside the median of the fragment's last merges. */
 export function checkNorm(run: RunState, claim: Claim, values: FragmentValues): Finding {
   const { normFloor, normCeiling } = manifestOf(run).evaluation;
@@ -88,7 +91,7 @@ export function checkNorm(run: RunState, claim: Claim, values: FragmentValues): 
   const norm = Math.sqrt(sumOfSquares(sharedStaging(), values.params)) / Math.sqrt(to - from);
   const median = medianNorm(run, claim.body.fragment);
   if (norm === 0) return refused('NORM_LOW', 'the pseudo-gradient is zero: no work is in it', { norm });
-  if (median === null) return accepted({ norm });
+  if (median === null || run.fragments[claim.body.fragment]!.merges < mergesBeforeBounds) return accepted({ norm });
   const low = fromDecimal(normFloor) * median;
   const high = fromDecimal(normCeiling) * median;
   const numbers = { norm, median, low, high };
