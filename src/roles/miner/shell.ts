@@ -51,6 +51,7 @@ export interface MinerSummary {
   readonly innerSteps: number;
   readonly tokens: number;
   readonly claims: number;
+  /** Refused or voided. */
   readonly refused: number;
 }
 
@@ -137,8 +138,6 @@ class Miner {
   #wake: () => void = () => {};
   #lastLoss: number | null = null;
   #tokens = 0;
-  #claims = 0;
-  #refused = 0;
   #rate = { sinceMs: 0, tokens: 0, perSecond: null as number | null };
 
   constructor(parts: {
@@ -168,6 +167,8 @@ class Miner {
   async run(): Promise<MinerSummary> {
     const { client, log, signal } = this.#deps;
     const unfollow = client.onEntry((entry) => this.#onEntry(entry));
+    const record = this.#record();
+    const before = { ...record.claims };
     const ended = new AbortController();
     const onStop = (): void => this.#dispatch({ kind: 'stop' });
     try {
@@ -181,7 +182,9 @@ class Miner {
       if (this.#failure !== null) throw this.#failure;
       return {
         innerSteps: this.#state.innerSteps - this.#firstStep,
-        ...{ tokens: this.#tokens, claims: this.#claims, refused: this.#refused },
+        tokens: this.#tokens,
+        claims: record.claims.committed - before.committed,
+        refused: record.claims.refused + record.claims.voided - before.refused - before.voided,
       };
     } finally {
       ended.abort();
@@ -338,12 +341,8 @@ class Miner {
       artifact: artifactOf(bytes, nodeSha256),
       trace: interval.claim,
     };
-    this.#claims++;
     const claim = await this.#uploader.commit(body);
-    if (claim === null) {
-      this.#refused++;
-      return this.#dispatch({ kind: 'claim-failed', outerStep });
-    }
+    if (claim === null) return this.#dispatch({ kind: 'claim-failed', outerStep });
     this.#trace.committed(interval);
     this.#dispatch({ kind: 'claim-committed', outerStep, claim });
     const isRevealed = await this.#uploader.reveal(claim, [
@@ -380,11 +379,12 @@ class Miner {
     this.#dispatch({ kind: 'lease-ended', lease });
   }
 
-  /** What a refused miner sees: the code, the numbers, the sentence. */
-  #onVerdict({ claim, outcome, code, sentence, measurements }: EventBody<'verdict'>): void {
-    if (outcome === 'accept' || !this.#isMine(claim)) return;
-    this.#refused++;
-    this.#deps.log.warn('claim refused', { claim, outcome, code, sentence, measurements });
+  /** What a refused miner sees: the code, the numbers, the sentence; once, when the committee has decided. */
+  #onVerdict({ claim, measurements }: EventBody<'verdict'>): void {
+    const settled = this.#deps.client.state.claims.get(claim);
+    if (settled?.learner !== this.#learner || settled.status !== 'refused') return;
+    const { code, sentence } = settled;
+    this.#deps.log.warn('claim refused', { claim, code, sentence, measurements });
   }
 
   #onVoid({ claim, code, sentence }: EventBody<'claim-void'>): void {
