@@ -9,6 +9,9 @@ export const corpusDir = inClone('.accrete/corpus');
 export const program = inClone('bin/accrete');
 export const setupScript = inClone('scripts/setup.mjs');
 
+/** In a run's folder: the answer of `GET /status` when its orchestrator ended. */
+export const finalStatusFile = 'final-status.json';
+
 /** As short as it can be typed in `cwd`, quoted where a shell needs it. */
 export function typedPath(path: string, cwd: string): string {
   const short = relative(cwd, path);

@@ -2,22 +2,28 @@
  * @file Puts the orchestrator's parts together: journal, store, embedded ledger and keys in the run's folder, bus and HTTP
  * around them. A folder without a run gets a new one.
  */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
+import { buildStatus } from '../../http/build-status.ts';
 import { startHttpServer } from '../../http/server.ts';
+import type { Status } from '../../http/status.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
 import { openEmbeddedLedger } from '../../ledger/embedded.ts';
 import { serveLedger } from '../../ledger/remote.ts';
+import { countParameters } from '../../model/quasar-long/contract.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { topics } from '../../roles/client.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../../roles/orchestrator/shell.ts';
+import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
+import { runModelOf } from '../../roles/run-model.ts';
 import { runSettings } from '../../roles/run-presets.ts';
 import { FsStore } from '../../store/fs.ts';
 import { issueGrant } from '../../store/grants.ts';
@@ -31,12 +37,10 @@ import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeEquation } from '../native-ed25519.ts';
-import { corpusDir } from '../paths.ts';
+import { corpusDir, finalStatusFile } from '../paths.ts';
 import { runSeedOf } from '../seed.ts';
-import { RunHistory } from './history.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { releaseFolders } from './releases.ts';
-import { statusOf } from './status.ts';
 
 export interface RunningOrchestrator {
   readonly orchestrator: Orchestrator;
@@ -76,9 +80,8 @@ export async function openOrchestrator(
     dir: join(options.dir, 'ledger'),
   });
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
+  const parameters = countParameters(runModelOf(manifest).config).total;
   const bus = new InProcessBus({ log, metrics });
-  const history = await RunHistory.read(journal);
-  journal.follow(history.onEntry);
   // A restart must honour the grants of the process before it, so the secret follows from the session key.
   const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
   const orchestrator = await Orchestrator.open({
@@ -91,16 +94,24 @@ export async function openOrchestrator(
     writeRelease: releaseFolders(join(options.dir, 'releases'), store),
   });
   const servedLedger = await serveLedger(bus, ledger.backend);
+  const status = async (): Promise<Status> => {
+    const [head, neurons] = [await ledger.head(), await ledger.metagraph()];
+    return buildStatus({
+      ...{ run: orchestrator.run, pulses: orchestrator.pulses, parameters, freshMs: heartbeatFreshMs },
+      ledger: {
+        block: head.number,
+        tempo: Math.max(0, orchestrator.run.tempo.index),
+        emissionRao: Object.fromEntries(neurons.map(({ hotkey, emissionRao }) => [hotkey, emissionRao])),
+      },
+      process: { startedAtMs, rssBytes: process.memoryUsage.rss() },
+      nowMs: clock.nowMs(),
+    });
+  };
   const http = await startHttpServer({
     ...{ host: options.host, port: options.port, log, metrics },
     run: () => canonicalJson(first!.message),
     journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
-    status: async () =>
-      statusOf({
-        ...{ run: orchestrator.run, pulses: orchestrator.pulses, history, startedAtMs },
-        ...{ head: await ledger.head(), neurons: await ledger.metagraph() },
-        ...{ nowMs: clock.nowMs(), rssBytes: process.memoryUsage.rss() },
-      }),
+    status,
     mounts: {
       '/store/': serveStore(store, { secret, log, metrics }),
       // One hash of the whole fold: an outsider who folds that many entries must get the same.
@@ -117,6 +128,8 @@ export async function openOrchestrator(
     orchestrator,
     url: http.url,
     async close() {
+      // The supervisor's last look: nobody can ask once the server is closed.
+      await writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status()));
       await servedBus.close();
       await http.close();
       await servedLedger.close();

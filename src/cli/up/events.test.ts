@@ -20,7 +20,7 @@ describe('events', () => {
     const newest = before.merges[0]!;
     const after = sampleNetwork({
       miners,
-      merges: [{ ...newest, outerStep: 14 }, { ...newest, outerStep: 13 }, ...before.merges],
+      merges: [{ ...newest, outerStep: 18, version: 4 }, { ...newest, outerStep: 13, version: 3 }, ...before.merges],
       releases: [
         { release: 3, tokens: 1_200_000, losses: {} },
         { ...before.releases[0]!, losses: { 'held-out': 5, 'held-out-other': 5.5 } },
@@ -31,8 +31,8 @@ describe('events', () => {
     expect(lines).toEqual([
       'miner-1 is away',
       'miner-2: 2 claims rejected',
-      'outer step 13: fragment 0 is version 2, from 3 claims over 55,296 tokens',
-      'outer step 14: fragment 0 is version 2, from 3 claims over 55,296 tokens',
+      'outer step 13: fragment 0 is version 3, from 3 learners over 55,296 tokens',
+      'outer step 18: fragment 0 is version 4, from 3 learners over 55,296 tokens',
       'release 2: held-out loss 5.000, another source 5.500',
       'release 3 at 1,200,000 tokens',
     ]);

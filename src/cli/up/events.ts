@@ -13,7 +13,7 @@ export type NetworkEvent =
       readonly outerStep: number;
       readonly fragment: number;
       readonly version: number;
-      readonly claims: number;
+      readonly learners: number;
       readonly tokens: number;
     }
   | { readonly event: 'release'; readonly release: number; readonly tokens: number }
@@ -43,11 +43,11 @@ export function eventsBetween(previous: NetworkView | null, next: NetworkView): 
     const rejected = miner.rejected - (was?.rejected ?? 0);
     if (rejected > 0) events.push({ event: 'claims-rejected', name: miner.name, count: rejected });
   }
-  const lastMerge = previous.merges[0]?.outerStep ?? -1;
+  const knownVersions = new Map(previous.fragments.map(({ fragment, version }) => [fragment, version]));
   for (const merge of [...next.merges].reverse()) {
-    if (merge.outerStep <= lastMerge) continue;
-    const { outerStep, fragment, version, learners: claims, tokens } = merge;
-    events.push({ event: 'merge', outerStep, fragment, version, claims, tokens });
+    if (merge.version <= (knownVersions.get(merge.fragment) ?? 0)) continue;
+    const { outerStep, fragment, version, learners, tokens } = merge;
+    events.push({ event: 'merge', outerStep, fragment, version, learners, tokens });
   }
   const known = new Map(previous.releases.map((release) => [release.release, release]));
   for (const { release, tokens, losses } of [...next.releases].reverse()) {
@@ -86,7 +86,7 @@ export function formatEvent(event: NetworkEvent): string {
     case 'claims-rejected':
       return `${event.name}: ${event.count} ${event.count === 1 ? 'claim' : 'claims'} rejected`;
     case 'merge':
-      return `outer step ${event.outerStep}: fragment ${event.fragment} is version ${event.version}, from ${event.claims} claims over ${formatCount(event.tokens)} tokens`;
+      return `outer step ${event.outerStep}: fragment ${event.fragment} is version ${event.version}, from ${event.learners} ${event.learners === 1 ? 'learner' : 'learners'} over ${formatCount(event.tokens)} tokens`;
     case 'release':
       return `release ${event.release} at ${formatCount(event.tokens)} tokens`;
     case 'evaluation':

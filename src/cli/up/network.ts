@@ -1,7 +1,10 @@
 /** @file Looks at a network: `GET /status` as the view wants it. */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fetchStatus } from '../../http/client.ts';
 import { HttpError } from '../../http/errors.ts';
-import type { Status } from '../../http/status.ts';
+import { type Status, statusSchema } from '../../http/status.ts';
+import { finalStatusFile } from '../paths.ts';
 import type { NetworkView } from './view.ts';
 
 const timeoutMs = 3_000;
@@ -14,6 +17,15 @@ export async function readNetwork(url: string): Promise<NetworkView | null> {
     if (error instanceof HttpError && error.retryable) return null;
     throw error;
   }
+}
+
+/** What the orchestrator left in the run's folder when it ended after `sinceMs`; null if it ended another way. */
+export async function readFinalNetwork(dir: string, sinceMs: number): Promise<NetworkView | null> {
+  const path = join(dir, finalStatusFile);
+  const info = await stat(path).catch(() => null);
+  if (info === null || info.mtimeMs < sinceMs) return null;
+  const parsed = statusSchema.safeParse(JSON.parse(await readFile(path, 'utf8')));
+  return parsed.success ? networkOf(parsed.data) : null;
 }
 
 /** Release 0 is the start checkpoint: not counted as one, but its losses are where the run began. */

@@ -37,7 +37,7 @@ describe('screen', () => {
       '33.3%  ↻ 2',
       'fragment ',
       'version ',
-      'outer step 12',
+      'fragment 0 → version 2',
       'release 2',
       'being evaluated',
       '1m15s of 10m00s',

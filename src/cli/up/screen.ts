@@ -25,7 +25,7 @@ export function renderScreen(frame: ViewFrame, options: ScreenOptions): string[]
   const fragments = fragmentLines(network, width, colors);
   if (room() > fragments.length) middle.push('', ...fragments);
   const releases = releaseLines(network, colors);
-  const merges = mergeLines(network, colors);
+  const merges = mergeLines(network);
   const forReleases = Math.min(releases.length, Math.max(1, Math.floor((room() - 1) / 2)));
   if (room() > 2) middle.push('', ...merges.slice(0, Math.max(1, room() - 1 - forReleases - 1)));
   if (room() > 1) middle.push(...releases.slice(0, Math.max(0, room() - 1)));
@@ -99,10 +99,10 @@ function fragmentLines(network: NetworkView, width: number, colors: Colors): str
   return lines;
 }
 
-function mergeLines(network: NetworkView, colors: Colors): string[] {
+function mergeLines(network: NetworkView): string[] {
   return network.merges.map(
     (merge, i) =>
-      `${i === 0 ? 'merges    ' : '          '}${colors.dim('outer step')} ${merge.outerStep}  fragment ${merge.fragment} → version ${merge.version}  ${merge.learners} claims, ${formatCount(merge.tokens)} tokens`,
+      `${i === 0 ? 'merges    ' : '          '}fragment ${merge.fragment} → version ${merge.version}  ${merge.learners} ${merge.learners === 1 ? 'learner' : 'learners'}, ${formatCount(merge.tokens)} tokens`,
   );
 }
 

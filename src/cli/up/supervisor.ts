@@ -9,7 +9,7 @@ import type { Io } from '../io.ts';
 import { type ChildEvent, Children } from './children.ts';
 import { createDisplay, type Display } from './display.ts';
 import { eventsBetween, type NetworkEvent, progressEvent } from './events.ts';
-import { readNetwork } from './network.ts';
+import { readFinalNetwork, readNetwork } from './network.ts';
 import type { UpOptions } from './options.ts';
 import type { RunFolder } from './run-folder.ts';
 import { type NetworkView, trainingLossOf } from './view.ts';
@@ -145,6 +145,7 @@ export class Supervisor {
   /** Miners leave first, so that the syncer can merge their last claims into a last release. */
   async #finish(): Promise<void> {
     const { force } = this.#io;
+    const sinceMs = Date.now();
     const watching = new AbortController();
     const watch = (async () => {
       while (!watching.signal.aborted) {
@@ -156,15 +157,13 @@ export class Supervisor {
     await this.#children.stop('syncer', { graceMs: syncerGraceMs, force });
     watching.abort();
     await watch;
+    const last = await readFinalNetwork(this.#options.dir, sinceMs);
+    if (last !== null) this.#take(last);
   }
 
   async #look(): Promise<void> {
     const next = await readNetwork(this.#url);
-    if (next !== null) {
-      for (const event of eventsBetween(this.#network, next)) this.#display.event(event);
-      this.#network = next;
-      this.#note(next);
-    }
+    if (next !== null) this.#take(next);
     if (this.#network === null) return;
     this.#display.frame({
       network: this.#network,
@@ -175,6 +174,12 @@ export class Supervisor {
       limitTokens: this.#options.tokens,
       lastEvent: this.#display.lastEvent,
     });
+  }
+
+  #take(next: NetworkView): void {
+    for (const event of eventsBetween(this.#network, next)) this.#display.event(event);
+    this.#network = next;
+    this.#note(next);
   }
 
   #note(network: NetworkView): void {
