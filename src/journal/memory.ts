@@ -23,7 +23,7 @@ export class MemoryJournal implements Journal {
   }
 
   async read(from: number, limit: number): Promise<JournalEntry[]> {
-    return this.#entries.slice(from, from + limit);
+    return structuredClone(this.#entries.slice(from, from + limit));
   }
 
   follow(handler: (entry: JournalEntry) => void): () => void {

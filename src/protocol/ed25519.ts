@@ -16,13 +16,13 @@ const { Point } = ed25519;
 const fieldPrime = 2n ** 255n - 19n;
 const groupOrder = Point.Fn.ORDER;
 
-/** y coordinates of the eight points of small order: 1, 0, −1 and the two pairs of order 8 (checked by a test). */
+/** y of the eight points of small order (the sign of x does not matter): order 1, 2, 4, and two pairs of order 8. */
 const smallOrderY: ReadonlySet<bigint> = new Set([
-  0n,
   1n,
   fieldPrime - 1n,
-  2707385501144840649318225287225658788936804267575313519463743609750303021422n,
-  55188659117513257062467267217118295137698188065244968500265048394206261417927n,
+  0n,
+  0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n,
+  0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n,
 ]);
 
 /** Whether 32 bytes encode a point canonically (y < p) that is not of small order. Decoding is left to the equation. */

@@ -1,0 +1,141 @@
+/** @file The journal in a file keeps the contract, survives crashes, and refuses files that were touched. */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sampleEntries, testJournal } from '../../tests/contracts/journal.ts';
+import { leafHash, treeHash } from '../protocol/merkle.ts';
+import type { Hash } from '../protocol/names.ts';
+import { toHex, utf8 } from '../util/bytes.ts';
+import { canonicalJson } from '../util/canonical-json.ts';
+import { journalFileName, openFileJournal } from './file.ts';
+import { lockFolder } from './folder-lock.ts';
+
+let root: string;
+let count = 0;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'accrete-journal-'));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+const newFolder = () => join(root, String(count++));
+
+testJournal('file', async () => {
+  const { journal } = await openFileJournal({ folder: newFolder() });
+  return { journal, close: () => journal.close() };
+});
+
+const entries = sampleEntries();
+const treeHeadOf = (size: number) => {
+  const leaves = entries.slice(0, size).map((entry) => leafHash(utf8(canonicalJson(entry))));
+  return { size, root: toHex(treeHash(leaves)) as Hash };
+};
+
+/** A closed journal with the sample entries. */
+async function written(): Promise<{ folder: string; path: string; lines: string[] }> {
+  const folder = newFolder();
+  const { journal } = await openFileJournal({ folder });
+  for (const entry of entries) await journal.append(entry);
+  await journal.close();
+  const path = join(folder, journalFileName);
+  return { folder, path, lines: (await readFile(path, 'utf8')).trimEnd().split('\n') };
+}
+
+describe('opening a file', () => {
+  it('goes on where it was closed', async () => {
+    const { folder } = await written();
+    const { journal, cutBytes } = await openFileJournal({ folder, anchored: treeHeadOf(5) });
+    expect(cutBytes).toBe(0);
+    expect(await journal.read(0, 1000)).toEqual(entries);
+    await journal.close();
+  });
+
+  it('cuts off a last line that a crash tore, wherever it tore', async () => {
+    const { folder, path, lines } = await written();
+    const last = `${lines.at(-1)}\n`;
+    for (const kept of [1, 40, last.length - 1]) {
+      await writeFile(path, `${lines.slice(0, -1).join('\n')}\n${last.slice(0, kept)}`);
+      const { journal, cutBytes } = await openFileJournal({ folder });
+      expect(cutBytes).toBe(kept);
+      await journal.append(entries.at(-1)!);
+      expect(await journal.read(0, 1000), `kept ${kept}`).toEqual(entries);
+      await journal.close();
+    }
+  });
+
+  it('refuses a file that was changed, reordered or holed in the middle', async () => {
+    const { folder, path, lines } = await written();
+    const changes: Record<string, string[]> = {
+      changed: lines.with(2, lines[2]!.replace(/"timeMs":(\d)/, '"timeMs":9$1')),
+      'changed last': lines.with(-2, lines.at(-2)!.replace(/"timeMs":(\d)/, '"timeMs":9$1')),
+      swapped: lines.with(2, lines[3]!).with(3, lines[2]!),
+      holed: lines.toSpliced(3, 1),
+      beheaded: lines.slice(1),
+      garbled: lines.with(4, 'x'),
+      'empty line': lines.toSpliced(4, 0, ''),
+      repeated: lines.toSpliced(4, 0, lines[4]!),
+    };
+    for (const [name, changed] of Object.entries(changes)) {
+      await writeFile(path, `${changed.join('\n')}\n`);
+      await expect(openFileJournal({ folder }), name).rejects.toMatchObject({ code: 'DAMAGED' });
+      // It is left as it was, for a person to look at.
+      expect(await readFile(path, 'utf8')).toBe(`${changed.join('\n')}\n`);
+    }
+    await writeFile(path, new Uint8Array([0xff, 0xfe, 0x0a]));
+    await expect(openFileJournal({ folder })).rejects.toMatchObject({ code: 'DAMAGED' });
+  });
+
+  it('refuses a file that ends below, or disagrees with, an anchored tree head', async () => {
+    const { folder, path, lines } = await written();
+    const anchored = treeHeadOf(6);
+    await truncate(path, lines.slice(0, 5).join('\n').length + 1);
+    await expect(openFileJournal({ folder, anchored })).rejects.toMatchObject({ code: 'TRUNCATED' });
+    const { journal } = await openFileJournal({ folder, anchored: treeHeadOf(5) });
+    await journal.close();
+    const wrong = { size: 4, root: anchored.root };
+    await expect(openFileJournal({ folder, anchored: wrong })).rejects.toMatchObject({ code: 'DAMAGED' });
+  });
+});
+
+describe('two processes on one folder', () => {
+  it('the second is refused until the first is done', async () => {
+    const folder = newFolder();
+    const { journal } = await openFileJournal({ folder });
+    const second = openFileJournal({ folder });
+    await expect(second).rejects.toMatchObject({ code: 'LOCKED', retryable: true });
+    await expect(second).rejects.toThrow(String(process.pid));
+    await journal.close();
+    await (await openFileJournal({ folder })).journal.close();
+  });
+
+  it('one that was killed does not stand in the way', async () => {
+    const folder = newFolder();
+    await mkdir(join(folder, 'lock'), { recursive: true });
+    const pid = Number(execFileSync(process.execPath, ['-e', 'console.log(process.pid)'], { encoding: 'utf8' }));
+    await writeFile(join(folder, 'lock-owner.json'), JSON.stringify({ pid, host: hostname() }));
+    const lock = await lockFolder(folder);
+    await expect(lockFolder(folder)).rejects.toMatchObject({ code: 'LOCKED' });
+    await lock.release();
+  });
+
+  it('one that lives does, also when it is another program', async () => {
+    const folder = newFolder();
+    const other = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
+    await mkdir(join(folder, 'lock'), { recursive: true });
+    await writeFile(join(folder, 'lock-owner.json'), JSON.stringify({ pid: other.pid, host: hostname() }));
+    await expect(lockFolder(folder)).rejects.toMatchObject({ code: 'LOCKED' });
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+    await (await lockFolder(folder)).release();
+  });
+
+  it('a journal that another one wrote into stops', async () => {
+    const folder = newFolder();
+    const { journal } = await openFileJournal({ folder });
+    await journal.append(entries[0]!);
+    await appendFile(join(folder, journalFileName), 'x');
+    await expect(journal.append(entries[1]!)).rejects.toMatchObject({ code: 'LOCKED' });
+    await journal.close();
+  });
+});
