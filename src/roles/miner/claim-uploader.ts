@@ -4,6 +4,7 @@ import type { EventBody } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
+import { RoleError } from '../errors.ts';
 
 export interface Upload {
   readonly artifact: ArtifactRef;
@@ -13,6 +14,8 @@ export interface Upload {
 
 const firstRetryMs = 200;
 const longestRetryMs = 3_000;
+/** The own fold lags behind the journal by less than this. */
+const foldWaitMs = 2_000;
 /** The same upload is tried this often; then the claim is left to be voided. */
 const maxAttempts = 12;
 
@@ -28,12 +31,20 @@ export class ClaimUploader {
     this.#clock = parts.clock;
   }
 
-  /** The claim's id once it is journaled; null if the syncer refused it (which is logged with its code). */
+  /**
+   * The claim's id once it is journaled; null if the syncer refused it (which is logged with its code).
+   * @throws RoleError REFUSED if the journal holds another trace of this learner than its own
+   */
   async commit(body: EventBody<'claim-commit'>): Promise<Hash | null> {
     const result = await this.#client.submit('claim-commit', body);
-    if (isTaken(result)) return result.id;
-    const { outerStep, fragment } = body;
-    this.#log.warn('claim not taken', { outerStep, fragment, code: result.code, sentence: result.sentence });
+    if (result.outcome === 'accept' || (await this.#isJournaled(result))) return result.id;
+    const { code, sentence } = result;
+    if (code === 'WRONG_TRACE')
+      throw new RoleError(
+        'REFUSED',
+        `the journal holds another trace of this learner (does a second process run under its name?): ${sentence}`,
+      );
+    this.#log.warn('claim not taken', { outerStep: body.outerStep, fragment: body.fragment, code, sentence });
     return null;
   }
 
@@ -45,9 +56,10 @@ export class ClaimUploader {
     try {
       await Promise.all(uploads.map((upload) => this.#put(upload, signal)));
       if (signal.aborted) return false;
-      const result = await this.#client.submit('claim-reveal', { claim });
-      if (!isTaken(result)) this.#log.warn('reveal not taken', { claim, code: result.code, sentence: result.sentence });
-      return isTaken(result);
+      const { outcome, code, sentence } = await this.#client.submit('claim-reveal', { claim });
+      const isTaken = outcome === 'accept' || code === 'DUPLICATE';
+      if (!isTaken) this.#log.warn('reveal not taken', { claim, code, sentence });
+      return isTaken;
     } catch (error) {
       if (!signal.aborted) this.#log.warn('claim not uploaded', { claim, error: String(error) });
       return false;
@@ -59,6 +71,16 @@ export class ClaimUploader {
   /** Stops an upload that is worth nothing any more. */
   abandon(claim: Hash): void {
     this.#running.get(claim)?.abort(new Error('the claim is void'));
+  }
+
+  /** A commit whose first answer was lost is refused the second time, although the journal has it. */
+  async #isJournaled({ id, code }: SubmitResult): Promise<boolean> {
+    if (code !== 'DUPLICATE' && code !== 'WRONG_TRACE') return false;
+    for (let waitedMs = 0; waitedMs < foldWaitMs; waitedMs += firstRetryMs) {
+      if (this.#client.state.claims.has(id)) return true;
+      await this.#clock.sleep(firstRetryMs, this.#client.signal);
+    }
+    return this.#client.state.claims.has(id);
   }
 
   async #put({ artifact, bytes, purpose }: Upload, signal: AbortSignal): Promise<void> {
@@ -75,7 +97,3 @@ export class ClaimUploader {
     }
   }
 }
-
-/** A redelivered message that the journal has already is as good as a new one. */
-const isTaken = ({ outcome, seq }: SubmitResult): boolean =>
-  outcome === 'accept' || (outcome === 'ignore' && seq !== null);
