@@ -103,37 +103,16 @@ function validatorRows({ run, pulses, nowMs, freshMs }: StatusSources): Status['
   });
 }
 
-/** Claims of one merge share their outer step; the newest merges first. */
+/** Newest first. */
 function mergeRows(run: RunState): MergeStatus[] {
-  const rows = new Map<
-    string,
-    { fragment: number; tokens: number; learners: Set<string>; atMs: number; outerStep: number }
-  >();
-  const claims = [...run.claims.values()];
-  for (let i = claims.length - 1; i >= 0 && rows.size <= shown; i--) {
-    const claim = claims[i]!;
-    if (claim.status !== 'merged' || claim.mergedAtMs === null) continue;
-    const key = `${claim.body.fragment}@${claim.mergedAtMs}`;
-    const row = rows.get(key) ?? {
-      fragment: claim.body.fragment,
-      tokens: 0,
-      learners: new Set<string>(),
-      atMs: claim.mergedAtMs,
-      outerStep: claim.body.outerStep,
-    };
-    row.tokens += claim.cellTokens / run.fragments.length;
-    row.learners.add(claim.learner);
-    row.outerStep = Math.max(row.outerStep, claim.body.outerStep);
-    rows.set(key, row);
-  }
-  const sorted = [...rows.values()].sort((a, b) => b.atMs - a.atMs).slice(0, shown);
-  const newer = new Map<number, number>();
-  return sorted.map(({ fragment, tokens, learners, atMs, outerStep }) => {
-    const later = newer.get(fragment) ?? 0;
-    newer.set(fragment, later + 1);
-    const version = Math.max(0, run.fragments[fragment]!.version - later);
-    return { outerStep, fragment, version, learners: learners.size, tokens, atMs };
-  });
+  return run.recentMerges
+    .slice(-shown)
+    .reverse()
+    .map(({ learners, cellTokens, ...merge }) => ({
+      ...merge,
+      learners: learners.length,
+      tokens: cellTokens / run.fragments.length,
+    }));
 }
 
 function releaseRow(run: RunState, release: number): ReleaseStatus {

@@ -10,6 +10,7 @@ import type { Claim, RunState } from './state.ts';
 
 /** Norms are compared with the fragment's last merges (DESIGN section 4). */
 const normHistory = 8;
+const keptMerges = 64;
 
 export const fragmentDueRule: Rule<'fragment-due'> = {
   signers: ['syncer'],
@@ -118,6 +119,11 @@ export const fragmentPublishedRule: Rule<'fragment-published'> = {
     fragment.merges++;
     fragment.recentNorms = [...fragment.recentNorms, norms].slice(-normHistory);
     fragment.pendingMerge = null;
+    const { outerStep, version } = body;
+    const cellTokens = claims.reduce((sum, claim) => sum + claim.cellTokens, 0);
+    const learners = fragment.contributors;
+    const record = { outerStep, fragment: body.fragment, version, learners, cellTokens, atMs: timeMs };
+    state.recentMerges = [...state.recentMerges, record].slice(-keptMerges);
     // Claims that were accepted while this merge was computed wait for the next one, unless it left them behind.
     for (const claim of openClaims(state))
       if (claim.status === 'accepted' && claim.body.fragment === body.fragment && isLeftBehind(state, claim))

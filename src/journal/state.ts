@@ -162,6 +162,17 @@ export interface FragmentState {
   pendingMerge: PendingMerge | null;
 }
 
+/** One published merge, for people and for averages over the newest ones. */
+export interface MergeRecord {
+  readonly outerStep: number;
+  readonly fragment: number;
+  /** Of the fragment, after it. */
+  readonly version: number;
+  readonly learners: readonly LearnerId[];
+  readonly cellTokens: number;
+  readonly atMs: number;
+}
+
 export interface ReleaseRecord {
   /** Id of the `release` message. */
   readonly id: Hash;
@@ -242,6 +253,8 @@ export interface RunState {
   /** Cell-tokens of all merged claims, and of each phase. */
   cellTokens: number;
   readonly phaseCellTokens: number[];
+  /** The last 64, oldest first. */
+  recentMerges: readonly MergeRecord[];
   readonly releases: ReleaseRecord[];
   readonly evaluations: EvaluationRecord[];
   tempo: { index: number; block: number; history: TempoRecord[] };
@@ -276,6 +289,7 @@ export function emptyState(): RunState {
     fragments: [],
     cellTokens: 0,
     phaseCellTokens: [],
+    recentMerges: [],
     releases: [],
     evaluations: [],
     tempo: { index: -1, block: 0, history: [] },

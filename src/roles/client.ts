@@ -173,13 +173,13 @@ class JournalFollower {
   #take(raw: JournalEntry): void {
     const opened = openEntry(raw, this.state.headHash, this.#context());
     if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
-    const admission = admit(this.state, opened.entry);
+    const admission = admit(this.state, opened);
     if (admission.outcome !== 'accept')
       throw new RoleError(
         'JOURNAL_INVALID',
         `journal entry ${raw.seq} breaks a rule of the run: ${admission.sentence}`,
       );
-    applyEvent(this.state, opened.entry);
+    applyEvent(this.state, opened);
     this.#options.onFold?.(this.state, opened.entry);
     for (const handler of this.#handlers) handler(opened.entry);
     for (let i = this.#waiting.length - 1; i >= 0; i--)

@@ -38,7 +38,7 @@ const nano: RunSettings = {
     joinWarmupSteps: 20,
     precision: 'f32',
   },
-  fragments: { count: 6 },
+  fragments: { count: 4 },
   sync: {
     innerStepsPerOuterStep: 6,
     quorum: 2,

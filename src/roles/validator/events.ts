@@ -13,10 +13,14 @@ export interface ValidatorState {
   readonly sent: ReadonlySet<string>;
   /** Newest tempo for which weights were set (or refused by the ledger). */
   readonly weightsTempo: number;
+  /** Height of the ledger, and its height when weights were set last: a tempo must lie between two settings. */
+  readonly block: number;
+  readonly weightsBlock: number | null;
 }
 
 export type ValidatorEvent =
-  | { readonly kind: 'journaled' | 'tick' }
+  | { readonly kind: 'journaled' }
+  | { readonly kind: 'tick'; readonly block: number }
   /** The work named `key` ended; a failed one is tried again at a later tick. */
   | { readonly kind: 'done' | 'failed'; readonly key: string };
 

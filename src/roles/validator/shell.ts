@@ -63,9 +63,14 @@ export async function runValidator(options: ValidatorOptions, deps: ValidatorDep
   const stopFollowing = client.onEntry(() => validator.dispatch({ kind: 'journaled' }));
   try {
     let beatAtMs = Number.NEGATIVE_INFINITY;
+    let block = 0;
     while (!signal.aborted) {
       if (clock.nowMs() - beatAtMs >= heartbeatMs) {
         beatAtMs = clock.nowMs();
+        block = await client.ledger.head().then(
+          (head) => head.number,
+          () => block, // the syncer is away: heights do not matter now
+        );
         await client
           .heartbeat({
             role: 'validator',
@@ -77,7 +82,7 @@ export async function runValidator(options: ValidatorOptions, deps: ValidatorDep
           })
           .catch((error) => log.debug('heartbeat not sent', { error: String(error) }));
       }
-      validator.dispatch({ kind: 'tick' });
+      validator.dispatch({ kind: 'tick', block });
       await clock.sleep(tickMs, signal).catch(() => {}); // an abort ends the loop
     }
   } finally {
@@ -122,6 +127,8 @@ class Validator {
       busy: null,
       sent: new Set(),
       weightsTempo: state.tempo.index,
+      block: 0,
+      weightsBlock: null,
     };
   }
 

@@ -1,5 +1,5 @@
 /** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then weights; then releases. */
-import { verdictsOwed } from '../../journal/queries.ts';
+import { manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
 export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorState, readonly ValidatorEffect[]] {
@@ -10,13 +10,14 @@ export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorS
 }
 
 function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
+  if (event.kind === 'tick') return { ...state, block: Math.max(state.block, event.block) };
   if (event.kind === 'failed') return { ...state, busy: null };
   if (event.kind !== 'done') return state;
   const sent = new Set(state.sent).add(event.key);
-  const weightsTempo = event.key.startsWith('weights-')
-    ? Number(event.key.slice('weights-'.length))
-    : state.weightsTempo;
-  return { ...state, busy: null, sent, weightsTempo };
+  if (!event.key.startsWith('weights-')) return { ...state, busy: null, sent };
+  const weightsTempo = Number(event.key.slice('weights-'.length));
+  // One more: the setting may have gone into the block after the last one seen.
+  return { ...state, busy: null, sent, weightsTempo, weightsBlock: state.block + 1 };
 }
 
 /** Null if nothing is owed. */
@@ -27,7 +28,9 @@ export function nextWork(state: ValidatorState): ValidatorEffect | null {
     if (!state.sent.has(key)) return { kind: 'check-claim', key, claim: claim.id };
   }
   const { index } = state.run.tempo;
-  if (index > state.weightsTempo && state.run.tempo.history.length > 0)
+  const { tempoBlocks } = manifestOf(state.run).ledger;
+  const mayBeSet = state.weightsBlock === null || state.block > state.weightsBlock + tempoBlocks;
+  if (index > state.weightsTempo && mayBeSet && state.run.tempo.history.length > 0)
     return { kind: 'set-weights', key: `weights-${index}`, tempo: index };
   const release = state.run.releases.at(-1)?.body.release;
   if (release === undefined) return null;
