@@ -4,7 +4,7 @@
  * really done is what replays check.
  */
 import { z } from 'zod';
-import { fromUtf8, toHex, utf8 } from '../util/bytes.ts';
+import { fromHex, fromUtf8, toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson, parseStrictJson } from '../util/canonical-json.ts';
 import { containsRanges, countRanges, isNormalRanges, normalizeRanges, type Range } from '../util/ranges.ts';
 import { hashOfText, sha256 } from './hash.ts';
@@ -36,7 +36,7 @@ export const traceGenesis = (run: Hash, learner: LearnerId): Hash => hashOfText(
 
 /** head' = SHA-256(head ‖ canonical JSON of the line). */
 export function extendTraceHead(head: Hash, line: TraceLine): Hash {
-  return toHex(sha256(Buffer.from(head, 'hex'), utf8(canonicalJson(line)))) as Hash;
+  return toHex(sha256(fromHex(head)!, utf8(canonicalJson(line)))) as Hash;
 }
 
 export const traceHeadAfter = (head: Hash, lines: readonly TraceLine[]): Hash => lines.reduce(extendTraceHead, head);
