@@ -4,12 +4,7 @@
  * cut by 0/1 masks instead of by shapes. (Trailing padding, position 0 throughout, is a row of one-token documents.)
  */
 import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
-import { chunking, type Scope } from './scope.ts';
-
-export interface Documents {
-  /** (batch, time) f32: 1, 2, .. in each row. */
-  readonly ids: Tensor;
-}
+import { chunking, type Documents, type Scope } from './scope.ts';
 
 /** Masks of one chunk grid for every head: 0/1 in f32, except `isSame`. */
 export interface ChunkMasks {

@@ -8,8 +8,13 @@ import type { Shape } from '../../tensor/shape.ts';
 import { assert } from '../../util/errors.ts';
 import type { QuasarLongConfig } from './config.ts';
 import { buildContract } from './contract.ts';
-import type { Documents } from './packing.ts';
 import type { Rotation } from './rope.ts';
+
+/** Which document of its row each token belongs to (`packing.ts`). */
+export interface Documents {
+  /** (batch, time) f32: 1, 2, .. in each row. */
+  readonly ids: Tensor;
+}
 
 /** States of cached decoding: read before, written after the tokens of one run. */
 export interface Carry {
