@@ -16,10 +16,12 @@ export type StopState = 'running' | 'stopping' | 'stopped';
 export interface OrchestratorState {
   /** The fold of the journal; the shell owns it and changes it between steps. */
   readonly run: RunState;
+  /** Time of the first event: who was present then is taken as alive until he stays silent from there on. */
+  readonly startedAtMs: number | null;
   readonly head: BlockRef | null;
   /** Recent blocks by number. */
   readonly blocks: ReadonlyMap<number, Hash>;
-  /** Ledger height when a claim was committed. */
+  /** Ledger height when a claim was committed, or (after a restart, or blocks that were not seen) a later one. */
   readonly commitBlocks: ReadonlyMap<Hash, number>;
   /** Last heartbeat of each validator's hotkey and each learner. */
   readonly validatorsSeen: ReadonlyMap<Hotkey, number>;

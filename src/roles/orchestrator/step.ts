@@ -35,6 +35,7 @@ const keptBlocks = 256;
 export function initialState(run: RunState): OrchestratorState {
   return {
     run,
+    startedAtMs: null,
     head: null,
     blocks: new Map(),
     commitBlocks: new Map(),
@@ -55,7 +56,8 @@ export function step(
   before: OrchestratorState,
   event: OrchestratorEvent,
 ): [OrchestratorState, readonly OrchestratorEffect[]] {
-  const taken = noteQuorum(take(before, event), event.nowMs);
+  const started = before.startedAtMs === null ? { ...before, startedAtMs: event.nowMs } : before;
+  const taken = noteQuorum(take(started, event), event.nowMs);
   const state = { ...taken, stop: stopAfter(taken, event.nowMs) };
   const next = state.isJournaling ? null : nextEvent(state, event.nowMs);
   const work = nextWork(state);
@@ -76,7 +78,7 @@ function take(state: OrchestratorState, event: OrchestratorEvent): OrchestratorS
     case 'block': {
       const blocks = new Map(state.blocks).set(event.block.number, event.block.hash);
       blocks.delete(event.block.number - keptBlocks);
-      return { ...state, head: event.block, blocks };
+      return placeCommits({ ...state, head: event.block, blocks });
     }
     case 'heartbeat':
       return event.role === 'validator'
@@ -99,6 +101,18 @@ function without(keys: ReadonlySet<string>, key: string): Set<string> {
   return rest;
 }
 
+/** A commit whose block or beacon was not seen (restart, sleep) counts as of now: its beacon must not be known yet. */
+function placeCommits(state: OrchestratorState): OrchestratorState {
+  const { number } = state.head!;
+  const commitBlocks = new Map(state.commitBlocks);
+  for (const { id, beacon } of openClaims(state.run)) {
+    if (beacon !== null) continue;
+    const block = (commitBlocks.get(id) ?? Number.NEGATIVE_INFINITY) + beaconDelayBlocks;
+    if (block <= number && !state.blocks.has(block)) commitBlocks.set(id, number);
+  }
+  return { ...state, commitBlocks };
+}
+
 function takeJournaled(
   state: OrchestratorState,
   { event, id, nowMs }: Extract<OrchestratorEvent, { kind: 'journaled' }>,
@@ -113,10 +127,14 @@ function takeJournaled(
       ...state,
       averages: observeTimes(averages, measured, graceOptions(state.run)),
       committedAtMs: new Map(state.committedAtMs).set(learner.id, nowMs),
-      commitBlocks: new Map(state.commitBlocks).set(id, state.head?.number ?? 0),
+      commitBlocks: state.head === null ? state.commitBlocks : new Map(state.commitBlocks).set(id, state.head.number),
       // A commit is a sign of life, as a heartbeat is.
       learnersSeen: new Map(state.learnersSeen).set(learner.id, nowMs),
     };
+  }
+  if (event.kind === 'join') {
+    const joined = [...state.run.learners.values()].find((learner) => learner.joinedSeq === state.run.size - 1)!;
+    return { ...state, learnersSeen: new Map(state.learnersSeen).set(joined.id, nowMs) };
   }
   if (event.kind === 'claim-beacon') {
     const commitBlocks = new Map(state.commitBlocks);
@@ -136,7 +154,7 @@ function takeJournaled(
 function noteQuorum(state: OrchestratorState, nowMs: number): OrchestratorState {
   const { due } = state.run;
   if (due === null || state.quorumAtMs !== null) return state;
-  if (mergeable(state.run, due.fragment).length < quorumOf(state, nowMs)) return state;
+  if (learnersOf(mergeable(state.run, due.fragment)).size < quorumOf(state, nowMs)) return state;
   const measured = { quorumMs: nowMs - due.openedAtMs };
   return { ...state, quorumAtMs: nowMs, averages: observeTimes(state.averages, measured, graceOptions(state.run)) };
 }
@@ -146,11 +164,15 @@ function mergeable(run: RunState, fragment: number): Claim[] {
   return openClaims(run).filter((claim) => claim.status === 'accepted' && claim.body.fragment === fragment);
 }
 
+const learnersOf = (claims: readonly Claim[]): Set<LearnerId> => new Set(claims.map((claim) => claim.learner));
+
 /** Learners that joined, did not leave, and gave a sign of life. */
 export function liveLearners(state: OrchestratorState, nowMs: number): Learner[] {
-  return [...state.run.learners.values()].filter(
-    (learner) => learner.present && isFresh(state.learnersSeen.get(learner.id) ?? learner.lastAtMs, nowMs),
-  );
+  return [...state.run.learners.values()].filter((learner) => learner.present && isAlive(state, learner.id, nowMs));
+}
+
+function isAlive(state: OrchestratorState, learner: LearnerId, nowMs: number): boolean {
+  return isFresh(state.learnersSeen.get(learner) ?? state.startedAtMs ?? nowMs, nowMs);
 }
 
 const isFresh = (seenAtMs: number, nowMs: number): boolean => nowMs - seenAtMs < heartbeatFreshMs;
@@ -168,8 +190,8 @@ function stopAfter(state: OrchestratorState, nowMs: number): OrchestratorState['
     ({ status, body }) => status !== 'accepted' || body.fragment === run.due?.fragment,
   );
   const last = run.releases.at(-1)?.body.release;
-  const isEvaluated = last === undefined || run.evaluations.some(({ release }) => release === last);
-  const isOver = !isClaimMoving && isEvaluated && state.busy.size === 0;
+  const isWritten = last === undefined || state.finished.has(releaseKey(last));
+  const isOver = !isClaimMoving && isWritten && state.busy.size === 0;
   return isOver || nowMs - stop.atMs > stopTimeoutMs ? { ...stop, state: 'stopped' } : stop;
 }
 
@@ -203,12 +225,14 @@ function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
   const manifest = manifestOf(run);
   for (const claim of openClaims(run)) {
     if (!needsBeacon(claim, nowMs)) continue;
-    const commitBlock = state.commitBlocks.get(claim.id) ?? claim.beacon?.block ?? head.number - beaconDelayBlocks;
+    const commitBlock = claim.beacon?.commitBlock ?? state.commitBlocks.get(claim.id);
+    if (commitBlock === undefined) continue; // the next block says
     // A claim that is drawn for again takes the newest block: the first draw's validators did not answer.
     const block = claim.beacon === null ? commitBlock + beaconDelayBlocks : head.number;
-    const blockHash = block === head.number ? head.hash : state.blocks.get(block);
-    const candidates = freshValidators(state, nowMs);
-    if (blockHash === undefined || block > head.number || candidates.length === 0) continue;
+    const blockHash = state.blocks.get(block);
+    if (blockHash === undefined || block > head.number || block <= (claim.beacon?.block ?? -1)) continue;
+    const candidates = freshValidators(state, nowMs).filter(({ hotkey }) => hotkey !== claim.hotkey);
+    if (candidates.length === 0) continue;
     const committee = drawCommittee({ blockHash, claim: claim.id, candidates, size: manifest.evaluation.committee });
     const gainTested = drawGainTested({
       blockHash,
@@ -246,7 +270,7 @@ function merge(state: OrchestratorState, nowMs: number): RunEvent | null {
   if (run.due === null || run.fragments[run.due.fragment]!.pendingMerge !== null) return null;
   const ready = mergeable(run, run.due.fragment);
   if (ready.length === 0) return null;
-  const learners = new Set<LearnerId>(ready.map((claim) => claim.learner));
+  const learners = learnersOf(ready);
   const isWhole = liveLearners(state, nowMs).every((learner) => learners.has(learner.id));
   const isGraceOver = state.quorumAtMs !== null && nowMs >= state.quorumAtMs + graceOf(state);
   if (!isWhole && !isGraceOver && nowMs < run.due.deadlineMs) return null;
@@ -264,18 +288,19 @@ function graceOptions(run: RunState): GraceOptions {
   return { gamma: fromDecimal(grace.gamma), overlapSteps: innerStepsPerOuterStep, minMs, maxMs, smoothing };
 }
 
-/** Opens the next outer step; one that had no accepted claim by its deadline closes without a merge. */
+/** Opens the next outer step; one that had no accepted claim by its deadline closes without a merge. None once the run ends. */
 function fragmentDue(state: OrchestratorState, nowMs: number): RunEvent | null {
-  const { run } = state;
+  const { run, stop } = state;
   const { sync, fragments } = manifestOf(run);
-  if (liveLearners(state, nowMs).length === 0) return null;
+  if (stop.state !== 'running' || liveLearners(state, nowMs).length === 0) return null;
   if (run.due !== null && nowMs < run.due.deadlineMs) return null;
   const outerStep = run.nextOuterStep;
   const fragment = outerStep % fragments.count;
+  if (run.fragments[fragment]!.pendingMerge !== null) return null;
   return { kind: 'fragment-due', body: { outerStep, fragment, deadlineMs: nowMs + sync.deadlineMs } };
 }
 
-function voidClaim({ run }: OrchestratorState, nowMs: number): RunEvent | null {
+function voidClaim({ run, startedAtMs }: OrchestratorState, nowMs: number): RunEvent | null {
   const { maxStaleness } = manifestOf(run).sync;
   for (const claim of openClaims(run)) {
     if (claim.status === 'merging') continue;
@@ -284,7 +309,9 @@ function voidClaim({ run }: OrchestratorState, nowMs: number): RunEvent | null {
       const sentence = `based on version ${claim.body.baseVersion} of fragment ${claim.body.fragment}, which is ${staleness} versions ago; at most ${maxStaleness} are merged`;
       return { kind: 'claim-void', body: { claim: claim.id, code: 'STALE', sentence } };
     }
-    if (claim.revealedAtMs === null && nowMs - claim.committedAtMs >= revealTimeoutMs) {
+    // While the syncer was away nobody could reveal.
+    const sinceMs = Math.max(claim.committedAtMs, startedAtMs ?? nowMs);
+    if (claim.revealedAtMs === null && nowMs - sinceMs >= revealTimeoutMs) {
       const sentence = `the bytes were not revealed within ${revealTimeoutMs / 1000} s of the commit`;
       return { kind: 'claim-void', body: { claim: claim.id, code: 'MISSING', sentence } };
     }
@@ -292,14 +319,15 @@ function voidClaim({ run }: OrchestratorState, nowMs: number): RunEvent | null {
   return null;
 }
 
-/** A lease ends when its holder left, or fell silent past the deadline. */
+/** A lease ends when its holder left or began anew without it, or fell silent past the deadline. */
 function expireLease(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { leaseMs } = manifestOf(state.run).sync;
   for (const learner of state.run.learners.values()) {
     for (const lease of openLeases(state.run, learner.id)) {
       const isSilent = nowMs > Math.max(lease.deadlineMs, lease.activeAtMs + leaseMs);
-      const isDead = !isFresh(state.learnersSeen.get(learner.id) ?? nowMs, nowMs);
-      if (!learner.present) return { kind: 'lease-return', body: { lease: lease.id, reason: 'left' } };
+      const isDead = !isAlive(state, learner.id, nowMs);
+      if (!learner.present || learner.joinedSeq > lease.seq)
+        return { kind: 'lease-return', body: { lease: lease.id, reason: 'left' } };
       if (isSilent && isDead) return { kind: 'lease-return', body: { lease: lease.id, reason: 'expired' } };
     }
   }
@@ -340,6 +368,8 @@ function treeHead({ run, head }: OrchestratorState): RunEvent | null {
   return { kind: 'tree-head', body: { size, root, block: run.tempo.block } };
 }
 
+const releaseKey = (release: number): string => `release-${release}`;
+
 type Work = Exclude<OrchestratorEffect, { kind: 'journal' }>;
 
 /** Slow work that is due and not under way. Done again after a restart: what it makes is written once. */
@@ -352,8 +382,8 @@ function nextWork(state: OrchestratorState): Work[] {
   );
   const head = run.treeHeads.at(-1);
   if (head !== undefined) work.push({ kind: 'anchor', key: `anchor-${head.size}`, root: head.root, size: head.size });
-  const evaluated = run.evaluations.at(-1)?.release;
-  if (evaluated !== undefined) work.push({ kind: 'write-release', key: `release-${evaluated}`, release: evaluated });
+  const evaluated = run.evaluations.reduce((newest, { release }) => Math.max(newest, release), -1);
+  if (evaluated >= 0) work.push({ kind: 'write-release', key: releaseKey(evaluated), release: evaluated });
   return work.filter((effect) => !state.busy.has(effect.key) && !state.finished.has(effect.key));
 }
 
