@@ -194,8 +194,6 @@ export const wireSchemas = {
   'lease-request': z.strictObject({ nonce: countSchema }),
   /** Asks for permission to store exactly these bytes. */
   'grant-request': z.strictObject({ artifact: artifactRefSchema, purpose: z.enum(['claim', 'trace', 'details']) }),
-  /** A validator asks the ledger's embedded chain to take its weights. */
-  extrinsic: z.strictObject({ call: z.string().max(64), args: z.string().max(1 << 20), nonce: countSchema }),
 } as const;
 export type WireKind = keyof typeof wireSchemas;
 export type WireBody<K extends WireKind> = z.infer<(typeof wireSchemas)[K]>;
@@ -208,7 +206,7 @@ export const envelopeSchema = z.strictObject({
   kind: z.string().max(32),
   /** Run id: hash of the manifest. */
   run: hashSchema,
-  /** `ed25519:<hex>` for session keys; `hotkey:<sr25519|ed25519>:<ss58>` for what only hotkeys sign (`run`, `delegate`, extrinsics). */
+  /** `ed25519:<hex>` for session keys; `hotkey:<sr25519|ed25519>:<ss58>` for what hotkeys sign (`run`, `delegate`). */
   signer: z.string().max(80),
   /** The newest tree head that the signer has seen (null before the first). */
   seenHead: z.strictObject({ size: countSchema, root: hashSchema }).nullable(),

@@ -79,7 +79,7 @@ export interface OpenFault {
 }
 const fault = (code: OpenCode, sentence: string): OpenFault => ({ ok: false, code, sentence });
 
-const hotkeyKinds: ReadonlySet<string> = new Set(['run', 'delegate', 'extrinsic']);
+const hotkeyKinds: ReadonlySet<string> = new Set(['run', 'delegate']);
 const schemas: Readonly<Record<string, z.ZodType>> = { ...eventSchemas, ...wireSchemas };
 
 /**
