@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest';
 import type { Member } from '../../../tests/support/run-driver.ts';
 import { testSession } from '../../../tests/support/run-fixture.ts';
 import { blockHashOf, SyncerDriver } from '../../../tests/support/syncer-driver.ts';
-import type { Claim } from '../../journal/state.ts';
 import { drawCommittee } from '../../protocol/draw.ts';
 import type { EventBody, RunEvent } from '../../protocol/messages.ts';
 import { heartbeatFreshMs, leaseFor, step } from './step.ts';
@@ -557,7 +556,8 @@ describe('the end', () => {
 });
 
 it('whatever happens in whatever order, no own event breaks a rule and no merge is below quorum before its deadline', () => {
-  const command = fc.record({ op: fc.nat(12), a: fc.nat(2), ms: fc.constantFrom(10, 200, 3_000, 9_000) });
+  const command = fc.record({ op: fc.nat(18), a: fc.nat(2), ms: fc.constantFrom(10, 200, 3_000, 9_000) });
+  let merges = 0;
   fc.assert(
     fc.property(fc.array(command, { maxLength: 60 }), (commands) => {
       const { syncer } = started();
@@ -566,6 +566,7 @@ it('whatever happens in whatever order, no own event breaks a rule and no merge 
         syncer.wait(ms);
         expect(syncer.refused, JSON.stringify(commands)).toEqual([]);
       }
+      merges += syncer.merges.length;
       for (const { learners, live, isLate } of syncer.merges) {
         const quorum = Math.min(live, syncer.run.manifest.sync.quorum);
         expect(learners >= quorum || isLate, JSON.stringify(commands)).toBe(true);
@@ -573,6 +574,7 @@ it('whatever happens in whatever order, no own event breaks a rule and no merge 
     }),
     { numRuns: 60, seed: 7 },
   );
+  expect(merges).toBeGreaterThan(20);
 });
 
 function act(syncer: SyncerDriver, op: number, a: number): void {
@@ -580,7 +582,7 @@ function act(syncer: SyncerDriver, op: number, a: number): void {
   const miner = run.miners[a]!;
   const learner = run.state.learners.get(miner.id)!;
   const claims = [...run.state.openClaims].map((id) => run.state.claims.get(id)!);
-  const with_ = (status: Claim['status']) => claims.find((claim) => claim.status === status);
+  const revealed = () => claims.find(({ status }) => status === 'revealed');
   const attempt = (send: () => unknown) => {
     const admission = send() as { outcome: string } | null;
     if (admission?.outcome === 'accept') syncer.tell();
@@ -599,5 +601,17 @@ function act(syncer: SyncerDriver, op: number, a: number): void {
     if (body !== null) run.must('lease', body);
   } else if (op === 10) attempt(() => run.commit(miner, 0));
   else if (op === 11) attempt(() => run.reveal(claims.find(({ revealedAtMs }) => revealedAtMs === null)));
-  else attempt(() => run.verdict(with_('revealed'), 2));
+  else if (op === 12) attempt(() => run.verdict(revealed(), 2));
+  else if (op === 13) attempt(() => run.publish());
+  else if (learner.present) {
+    // A claim from lease to verdicts, as far as it gets.
+    const before = run.state.claims.size;
+    syncer.beat('validator', ...run.validators);
+    if (learner.leases.size === 0) run.must('lease', leaseFor(syncer.state, learner, run.nowMs)!);
+    attempt(() => run.commit(miner, 0));
+    const claim = [...run.state.claims.values()][before];
+    attempt(() => run.reveal(claim));
+    syncer.blocks(2);
+    while (claim?.status === 'revealed') attempt(() => run.verdict(claim, 2));
+  }
 }
