@@ -2,7 +2,7 @@
  * @file One process a folder. The lock is a directory whose time is renewed (proper-lockfile); beside it lies who holds it,
  * so that after a crash on this machine the next process need not wait until the lock looks old.
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { lock } from 'proper-lockfile';
@@ -14,8 +14,12 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
-/** A stopped process (sleep, debugger) loses its lock after this. */
-const staleMs = 20_000;
+/**
+ * A lock that was not renewed for so long is anybody's. Long, because a process that sleeps or computes is not dead; whether
+ * the holder is dead is asked of the system, where the holder is on this machine.
+ */
+const staleMs = 600_000;
+const renewMs = 5_000;
 
 /** @throws JournalError LOCKED while another live process holds the folder */
 export async function lockFolder(folder: string): Promise<FolderLock> {
@@ -26,16 +30,16 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   const onCompromised = () => {
     held.isLost = true;
   };
-  const take = () => lock(folder, { lockfilePath: lockPath, stale: staleMs, update: staleMs / 5, onCompromised });
+  const take = () => lock(folder, { lockfilePath: lockPath, stale: staleMs, update: renewMs, onCompromised });
   let release: () => Promise<void>;
   try {
     release = await take();
   } catch (error) {
     if ((error as { code?: string }).code !== 'ELOCKED') throw error;
     const owner = await readOwner(ownerPath);
-    if (owner === null || owner.host !== hostname() || isAlive(owner.pid)) throw lockedBy(folder, owner);
+    if (!(await isAbandoned(lockPath, owner))) throw lockedBy(folder, owner);
     // Renamed first: of two processes that find the same dead owner only one moves its lock away.
-    const old = `${lockPath}-of-${owner.pid}`;
+    const old = `${lockPath}-before-${process.pid}`;
     await rename(lockPath, old).catch(() => {});
     await rm(old, { recursive: true, force: true });
     release = await take().catch(() => {
@@ -67,6 +71,13 @@ async function readOwner(path: string): Promise<Owner | null> {
   } catch {
     return null;
   }
+}
+
+/** The holder is dead; or it died before it could write its name, and nobody renews the lock. */
+async function isAbandoned(lockPath: string, owner: Owner | null): Promise<boolean> {
+  if (owner !== null) return owner.host === hostname() && !isAlive(owner.pid);
+  const found = await stat(lockPath).catch(() => null);
+  return found === null || Date.now() - found.mtimeMs > 4 * renewMs;
 }
 
 function isAlive(pid: number): boolean {
