@@ -60,32 +60,61 @@ const access: BusAccess = {
   maySubscribe: (topic) => topic === topics.journal,
 };
 
+/** @throws UsageError (folder in use, another run in it, port taken); nothing is left open then */
 export async function openOrchestrator(
   options: OrchestrateOptions,
   environment: Environment,
-  signal: AbortSignal,
+): Promise<RunningOrchestrator> {
+  const closing = new Closing();
+  try {
+    return await open(options, environment, closing);
+  } catch (error) {
+    await closing.close();
+    throw error;
+  }
+}
+
+/** Closes what was opened, the last first. */
+class Closing {
+  readonly #steps: (() => Promise<unknown>)[] = [];
+
+  add(step: () => Promise<unknown>): void {
+    this.#steps.unshift(step);
+  }
+
+  async close(): Promise<void> {
+    for (const step of this.#steps.splice(0)) await step();
+  }
+}
+
+async function open(
+  options: OrchestrateOptions,
+  environment: Environment,
+  closing: Closing,
 ): Promise<RunningOrchestrator> {
   const { clock, log, metrics } = environment;
   const startedAtMs = clock.nowMs();
   const { journal, cutBytes } = await openFileJournal({ folder: options.dir }).catch((error) => {
     throw asUsage(error, options.dir, 'orchestrator');
   });
+  closing.add(() => journal.close());
   if (cutBytes > 0) log.warn('a torn last line was cut off the journal', { cutBytes });
   const keys = openKeys(join(options.dir, 'syncer'));
   const store = await FsStore.open(join(options.dir, 'store'));
   const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs() });
-  const [first] = await journal.read(0, 1);
   const ledger = await openEmbeddedLedger({
     genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
     dir: join(options.dir, 'ledger'),
   });
+  closing.add(() => ledger.close());
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
-  const parameters = countParameters(runModelOf(manifest).config).total;
   const bus = new InProcessBus({ log, metrics });
+  closing.add(() => bus.close());
+  const ending = new AbortController();
   // A restart must honour the grants of the process before it, so the secret follows from the session key.
   const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
   const orchestrator = await Orchestrator.open({
-    ...{ journal, bus, store, ledger, clock, log, metrics, signal },
+    ...{ journal, bus, store, ledger, clock, log, metrics, signal: ending.signal },
     syncer: keys.session,
     anchorSigner: keys.hotkey,
     artifactOf: hashArtifact,
@@ -93,7 +122,13 @@ export async function openOrchestrator(
     issueGrant: (artifact, learner) => issueGrant(secret, { artifact, learner, expiresAtMs: clock.nowMs() + grantMs }),
     writeRelease: releaseFolders(join(options.dir, 'releases'), store),
   });
+  closing.add(async () => {
+    ending.abort();
+    await orchestrator.close();
+  });
   const servedLedger = await serveLedger(bus, ledger.backend);
+  closing.add(() => servedLedger.close());
+  const parameters = countParameters(runModelOf(manifest).config).total;
   const status = async (): Promise<Status> => {
     const [head, neurons] = [await ledger.head(), await ledger.metagraph()];
     return buildStatus({
@@ -107,11 +142,11 @@ export async function openOrchestrator(
       nowMs: clock.nowMs(),
     });
   };
+  const [first] = await journal.read(0, 1);
   const http = await startHttpServer({
-    ...{ host: options.host, port: options.port, log, metrics },
+    ...{ host: options.host, port: options.port, log, metrics, status },
     run: () => canonicalJson(first!.message),
     journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
-    status,
     mounts: {
       '/store/': serveStore(store, { secret, log, metrics }),
       // One hash of the whole fold: an outsider who folds that many entries must get the same.
@@ -122,23 +157,13 @@ export async function openOrchestrator(
       },
     },
   });
+  closing.add(() => http.close());
   const servedBus = serveBus(http.server, bus, { access, log, metrics });
+  closing.add(() => servedBus.close());
+  // The supervisor's last look: nobody can ask once the server is closed.
+  closing.add(async () => writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status())));
   log.info('orchestrator ready', { url: http.url, entries: orchestrator.run.size });
-  return {
-    orchestrator,
-    url: http.url,
-    async close() {
-      // The supervisor's last look: nobody can ask once the server is closed.
-      await writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status()));
-      await servedBus.close();
-      await http.close();
-      await servedLedger.close();
-      await orchestrator.close();
-      await ledger.close();
-      await bus.close();
-      await journal.close();
-    },
-  };
+  return { orchestrator, url: http.url, close: () => closing.close() };
 }
 
 interface RunParts {

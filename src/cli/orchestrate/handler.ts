@@ -13,14 +13,12 @@ const lookEveryMs = 50;
 export const handle: Handler = async (settings, io) => {
   const options = parseOrchestrateOptions(settings);
   const environment = roleEnvironment(io, { role: 'orchestrator', json: options.json });
-  const ended = new AbortController();
-  const running = await openOrchestrator(options, environment, ended.signal);
+  const running = await openOrchestrator(options, environment);
   io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
   try {
     await aborted(io.stop);
     await finish(running, io.force);
   } finally {
-    ended.abort();
     await running.close();
   }
   return 0;
