@@ -13,6 +13,8 @@ export interface ClaimGainOptions {
   /** The decoded claim: pseudo-gradient, and selection biases as anchor − local too. */
   readonly claim: FragmentValues;
   readonly outerRate: number;
+  /** Nats a token that a claim may cost before it is harmful; 0 if left out. */
+  readonly harmMargin?: number;
   readonly sequences: readonly Sequence[];
 }
 
@@ -26,7 +28,7 @@ export async function measureClaimGain(evaluator: Evaluator, options: ClaimGainO
   const { params, sequences } = options;
   const without = await evaluator.sequenceLosses(params, sequences);
   const withClaim = await evaluator.sequenceLosses(applyClaim(options), sequences);
-  return { ...judgeGain(without.losses, withClaim.losses), without, withClaim };
+  return { ...judgeGain(without.losses, withClaim.losses, options.harmMargin), without, withClaim };
 }
 
 /**

@@ -20,9 +20,9 @@ export interface GainJudgement {
 
 /**
  * Judges paired per-sequence losses. Losses that are finite without the pseudo-gradient and not with it are harm beyond
- * any bound. The t bound is exact for normal differences; with few samples it is wide, so it errs towards acceptance.
+ * any bound; harm of less than `harmMargin` nats is left to the average. The t bound is exact for normal differences; with few samples it is wide, so it errs towards acceptance.
  */
-export function judgeGain(without: Float64Array, withGradient: Float64Array): GainJudgement {
+export function judgeGain(without: Float64Array, withGradient: Float64Array, harmMargin = 0): GainJudgement {
   const n = without.length;
   assert(n > 0 && n === withGradient.length, `judgeGain: expected pairs, got ${n} and ${withGradient.length}`);
   if (withGradient.some((loss, i) => !Number.isFinite(loss) && Number.isFinite(without[i]!)))
@@ -33,5 +33,5 @@ export function judgeGain(without: Float64Array, withGradient: Float64Array): Ga
   const variance = differences.reduce((sum, d) => sum + (d - gain) ** 2, 0) / (n - 1);
   const standardError = Math.sqrt(variance / n);
   const upperBound = gain + studentTQuantile(gainConfidence, n - 1) * standardError;
-  return { gain, standardError, upperBound, isHarmful: upperBound < 0, sequences: n };
+  return { gain, standardError, upperBound, isHarmful: upperBound < -harmMargin, sequences: n };
 }

@@ -110,6 +110,8 @@ export const manifestSchema = z.strictObject({
     gainFirstClaims: countSchema,
     /** Sequences of one gain test. */
     gainSequences: positive.max(4096),
+    /** A claim is HARMFUL if its gain is proven to lie below minus this many nats a token. */
+    harmMargin: decimalSchema,
     /** Norm per √(inner steps) over the fragment's recent median must lie in [floor, ceiling]. */
     normFloor: decimalSchema,
     normCeiling: decimalSchema,

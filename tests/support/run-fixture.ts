@@ -82,6 +82,7 @@ export function testManifest(changes: Partial<RunManifest> = {}): RunManifest {
       gainSequences: 4,
       normFloor: '0.1',
       normCeiling: '10',
+      harmMargin: '0',
       committee: 2,
       heldOutSequences: 4,
     },

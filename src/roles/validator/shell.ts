@@ -25,7 +25,7 @@ import { RoleError } from '../errors.ts';
 import type { HeadsHistory } from '../heads-history.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
 import { type RunModel, runModelOf } from '../run-model.ts';
-import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, judgedGain, refused } from './checks.ts';
+import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, finite, judgedGain, refused } from './checks.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 import { HeadParams } from './heads.ts';
 import { step } from './step.ts';
@@ -125,6 +125,7 @@ class Validator {
       run: state,
       hotkey: deps.hotkey.hotkey,
       busy: null,
+      lastFailed: null,
       sent: new Set(),
       weightsTempo: state.tempo.index,
       block: 0,
@@ -238,6 +239,7 @@ class Validator {
       fragment: this.#model.plan.fragments[claim.body.fragment]!,
       claim: values,
       outerRate: fromDecimal(manifest.merge.outerLearningRate),
+      harmMargin: fromDecimal(manifest.evaluation.harmMargin),
       sequences: positions.map((position) => this.#data.sequenceAt(claim.body.phase, position)),
     });
     return judgedGain(gain, norm.measurements);
@@ -278,8 +280,9 @@ class Validator {
       let known = this.#traces.get(artifact.root);
       if (known === undefined) {
         const bytes = await this.#fetch(artifact);
-        const parsed = bytes === null ? null : parseTrace(bytes, range[1] - range[0]);
-        known = parsed?.ok ? parsed.lines : [];
+        if (bytes === null) continue; // not revealed: it may come yet
+        const parsed = parseTrace(bytes, range[1] - range[0]);
+        known = parsed.ok ? parsed.lines : [];
         this.#traces.set(artifact.root, known);
       }
       lines.push(...known);
@@ -300,7 +303,9 @@ class Validator {
     if (artifacts === null) throw new RoleError('WRONG_RUN', `release ${release} is not in the journal`);
     const params = await this.#heads.at(artifacts, this.#deps.signal);
     const losses = await heldOutLosses(this.#evaluator, params, this.#heldOut);
-    const decimals = Object.fromEntries(Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(loss)]));
+    const decimals = Object.fromEntries(
+      Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(finite(loss))]),
+    );
     const sequences = client.manifest.evaluation.heldOutSequences;
     const result = await client.submit('evaluation', { release, losses: decimals, sequences });
     log.info('release evaluated', { release, ...losses, outcome: result.code });
