@@ -14,7 +14,7 @@ import { sharedStaging } from '../../merge/staging.ts';
 import type { VerdictCode } from '../../protocol/messages.ts';
 import { fromDecimal } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
-import { normalizeRanges } from '../../util/ranges.ts';
+import { normalizeRanges, subtractRanges } from '../../util/ranges.ts';
 
 export interface Finding {
   readonly outcome: 'accept' | 'ignore' | 'reject';
@@ -90,6 +90,8 @@ export function checkNorm(run: RunState, claim: Claim, values: FragmentValues): 
   const [from, to] = claim.body.steps;
   const norm = Math.sqrt(sumOfSquares(sharedStaging(), values.params)) / Math.sqrt(to - from);
   const median = medianNorm(run, claim.body.fragment);
+  const biased = checkSelectionBias(run, claim, values);
+  if (biased !== null) return biased;
   if (norm === 0) return refused('NORM_LOW', 'the pseudo-gradient is zero: no work is in it', { norm });
   if (median === null || run.fragments[claim.body.fragment]!.merges < mergesBeforeBounds) return accepted({ norm });
   const low = fromDecimal(normFloor) * median;
@@ -101,23 +103,33 @@ export function checkNorm(run: RunState, claim: Claim, values: FragmentValues): 
   return accepted(numbers);
 }
 
-/** The claim's sequences must be those that its traced steps trained on, no more and no fewer of its phase. */
+/** Every step moves a selection bias by ± the recipe's rate; twice that leaves room for rounding. */
+function checkSelectionBias(run: RunState, claim: Claim, { selectionBias }: FragmentValues): Finding | null {
+  const [from, to] = claim.body.steps;
+  const bias = selectionBias.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const high = 2 * fromDecimal(manifestOf(run).recipe.selectionBiasRate) * (to - from);
+  if (bias <= high) return null;
+  const sentence = `a selection bias moved by ${bias.toPrecision(3)} in ${to - from} steps, which allow ${high.toPrecision(3)}`;
+  return refused('NORM_HIGH', sentence, { bias, biasHigh: high });
+}
+
+/** The claim's sequences must be among those that its traced steps trained on; all of these steps must be there. */
 export function checkTrace(claim: Claim, lines: readonly TraceLine[]): Finding | null {
   const [from, to] = claim.body.steps;
   const steps = lines.filter((line) => line.step >= from && line.step < to);
   if (steps.length !== to - from)
     return refused('TRACE', `the trace has ${steps.length} of the ${to - from} steps that the claim names`);
   const traced = normalizeRanges(steps.flatMap((line) => line.sequences));
-  const outside = claim.body.sequences.find(
-    ([a, b]) => !traced.some(([traceFrom, traceTo]) => traceFrom <= a && b <= traceTo),
-  );
+  const outside = subtractRanges(claim.body.sequences, traced)[0];
   if (outside === undefined) return null;
   return refused('TRACE', `sequences ${outside[0]} to ${outside[1]} are claimed but no traced step trained on them`);
 }
 
+/** A number that a verdict can carry: losses of a model that diverged are no decimals. */
+export const finite = (value: number): number => (Number.isFinite(value) ? value : value < 0 ? -1e9 : 1e9);
+
 export function judgedGain(judgement: GainJudgement, others: Finding['measurements']): Finding {
   const { gain, standardError, upperBound, isHarmful, sequences } = judgement;
-  const finite = (value: number): number => (Number.isFinite(value) ? value : Math.sign(value) * 1e9);
   const measurements = {
     ...others,
     gain: finite(gain),

@@ -9,6 +9,8 @@ export interface ValidatorState {
   readonly hotkey: Hotkey;
   /** The claim, release or tempo that is worked on; one at a time, because each fills the cores. */
   readonly busy: string | null;
+  /** What failed last: other work goes before it is tried again. */
+  readonly lastFailed: string | null;
   /** Verdicts and evaluations sent, whose events may not have come back yet. */
   readonly sent: ReadonlySet<string>;
   /** Newest tempo for which weights were set (or refused by the ledger). */

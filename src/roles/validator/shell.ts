@@ -16,7 +16,7 @@ import { drawTestSequences } from '../../protocol/draw.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
-import { checkTraceInterval, parseTrace, type TraceLine } from '../../protocol/trace.ts';
+import { checkTraceInterval, maxTraceBytes, parseTrace, type TraceLine } from '../../protocol/trace.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import { assertNever } from '../../util/errors.ts';
 import type { RunClient } from '../client.ts';
@@ -53,6 +53,7 @@ const tickMs = 250;
 /** Positions past the order's cursor that test sequences are drawn from. */
 const testWindow = 4_096;
 const evaluationBatch = 8;
+const keptTraces = 1_024;
 
 /** Runs until the signal aborts. */
 export async function runValidator(options: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
@@ -107,7 +108,7 @@ class Validator {
   readonly #heads: HeadParams;
   readonly #evaluator: Evaluator;
   readonly #heldOut: ReadonlyMap<HeldOutStage, readonly Sequence[]>;
-  /** Traces read so far, by artifact root: a later claim of another fragment covers the same lines. */
+  /** Newest traces, checked, by claim: a later claim of another fragment covers the same lines. */
   readonly #traces = new Map<Hash, readonly TraceLine[]>();
   #state: ValidatorState;
 
@@ -247,47 +248,46 @@ class Validator {
 
   /** Null if the trace is what the claim says. */
   async #judgeTrace(claim: Claim): Promise<Finding | null> {
-    const { state, manifest } = this.#deps.client;
-    const { artifact, lines, previousHead, head } = claim.body.trace;
-    if (lines[0] < lines[1]) {
-      const bytes = await this.#fetch(artifact);
-      if (bytes === null) return refused('MISSING', `trace ${artifact.root} is not in the store`);
-      const parsed = parseTrace(bytes, lines[1] - lines[0]);
-      if (!parsed.ok) return refused('TRACE', parsed.sentence);
-      const fault = checkTraceInterval(parsed.lines, {
-        lines,
-        previousHead,
-        head,
-        batchSequences: manifest.recipe.batchSequences,
-        leaseRange: (id) => {
-          const lease = state.leases.get(id);
-          return lease?.learner === claim.learner ? lease.range : null;
-        },
-      });
-      if (fault !== null) return refused('TRACE', fault.sentence);
-      this.#traces.set(artifact.root, parsed.lines);
-    }
-    return checkTrace(claim, await this.#linesOf(claim));
-  }
-
-  /** All lines that the claim's steps need, from the artifacts of the learner's commits. */
-  async #linesOf(claim: Claim): Promise<TraceLine[]> {
+    const own = await this.#readTrace(claim);
+    if ('finding' in own) return own.finding;
     const [from, to] = claim.body.steps;
     const lines: TraceLine[] = [];
+    // Steps before its own lines are in the artifacts of the learner's earlier commits.
     for (const other of this.#deps.client.state.claims.values()) {
-      const { artifact, lines: range } = other.body.trace;
+      const range = other.body.trace.lines;
       if (other.learner !== claim.learner || range[1] <= from || range[0] >= to) continue;
-      let known = this.#traces.get(artifact.root);
-      if (known === undefined) {
-        const bytes = await this.#fetch(artifact);
-        if (bytes === null) continue; // not revealed: it may come yet
-        const parsed = parseTrace(bytes, range[1] - range[0]);
-        known = parsed.ok ? parsed.lines : [];
-        this.#traces.set(artifact.root, known);
-      }
-      lines.push(...known);
+      const read = await this.#readTrace(other);
+      if (!('finding' in read)) lines.push(...read.lines);
     }
-    return lines;
+    return checkTrace(claim, lines);
+  }
+
+  /** The lines that a claim committed to, or why they are not what it says. */
+  async #readTrace(claim: Claim): Promise<{ readonly lines: readonly TraceLine[] } | { readonly finding: Finding }> {
+    const known = this.#traces.get(claim.id);
+    if (known !== undefined) return { lines: known };
+    const { state, manifest } = this.#deps.client;
+    const { artifact, lines, previousHead, head } = claim.body.trace;
+    if (artifact.sizeBytes > maxTraceBytes)
+      return { finding: refused('OVERSIZED', `a trace has at most ${maxTraceBytes} bytes, got ${artifact.sizeBytes}`) };
+    const bytes = await this.#fetch(artifact);
+    if (bytes === null) return { finding: refused('MISSING', `trace ${artifact.root} is not in the store`) };
+    const parsed = parseTrace(bytes, lines[1] - lines[0]);
+    if (!parsed.ok) return { finding: refused('TRACE', parsed.sentence) };
+    const fault = checkTraceInterval(parsed.lines, {
+      lines,
+      previousHead,
+      head,
+      batchSequences: manifest.recipe.batchSequences,
+      leaseRange: (id) => {
+        const lease = state.leases.get(id);
+        return lease?.learner === claim.learner ? lease.range : null;
+      },
+    });
+    if (fault !== null) return { finding: refused('TRACE', fault.sentence) };
+    this.#traces.set(claim.id, parsed.lines);
+    if (this.#traces.size > keptTraces) this.#traces.delete(this.#traces.keys().next().value!);
+    return { lines: parsed.lines };
   }
 
   /** Null if the store does not have it; other failures are the environment's and are tried again. */

@@ -11,32 +11,46 @@ export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorS
 
 function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   if (event.kind === 'tick') return { ...state, block: Math.max(state.block, event.block) };
-  if (event.kind === 'failed') return { ...state, busy: null };
+  if (event.kind === 'failed') return { ...state, busy: null, lastFailed: event.key };
   if (event.kind !== 'done') return state;
   const sent = new Set(state.sent).add(event.key);
-  if (!event.key.startsWith('weights-')) return { ...state, busy: null, sent };
+  if (!event.key.startsWith('weights-')) return { ...state, busy: null, lastFailed: null, sent };
   const weightsTempo = Number(event.key.slice('weights-'.length));
   // One more: the setting may have gone into the block after the last one seen.
-  return { ...state, busy: null, sent, weightsTempo, weightsBlock: state.block + 1 };
+  return { ...state, busy: null, lastFailed: null, sent, weightsTempo, weightsBlock: state.block + 1 };
 }
 
-/** Null if nothing is owed. */
+/** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
 export function nextWork(state: ValidatorState): ValidatorEffect | null {
-  for (const claim of verdictsOwed(state.run, state.hotkey)) {
-    // A claim that is drawn for again asks for a new verdict of whoever is drawn then.
-    const key = `claim-${claim.id}-${claim.beacon!.block}`;
-    if (!state.sent.has(key)) return { kind: 'check-claim', key, claim: claim.id };
-  }
-  const { index } = state.run.tempo;
-  const { tempoBlocks } = manifestOf(state.run).ledger;
-  const mayBeSet = state.weightsBlock === null || state.block > state.weightsBlock + tempoBlocks;
-  if (index > state.weightsTempo && mayBeSet && state.run.tempo.history.length > 0)
-    return { kind: 'set-weights', key: `weights-${index}`, tempo: index };
-  const release = state.run.releases.at(-1)?.body.release;
-  if (release === undefined) return null;
-  const key = `evaluate-${release}`;
-  const isEvaluated = state.run.evaluations.some(
-    (evaluation) => evaluation.release === release && evaluation.hotkey === state.hotkey,
+  const owed = [...owedVerdicts(state), ...owedWeights(state), ...owedEvaluation(state)];
+  return owed.find(({ key }) => key !== state.lastFailed) ?? owed[0] ?? null;
+}
+
+function owedVerdicts({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
+  return (
+    verdictsOwed(run, hotkey)
+      // A claim that is drawn for again asks for a new verdict of whoever is drawn then.
+      .map((claim): ValidatorEffect => {
+        const key = `claim-${claim.id}-${claim.beacon!.block}`;
+        return { kind: 'check-claim', key, claim: claim.id };
+      })
+      .filter(({ key }) => !sent.has(key))
   );
-  return isEvaluated || state.sent.has(key) ? null : { kind: 'evaluate-release', key, release };
+}
+
+function owedWeights({ run, block, weightsBlock, weightsTempo }: ValidatorState): ValidatorEffect[] {
+  const { index, history } = run.tempo;
+  const { tempoBlocks } = manifestOf(run).ledger;
+  const mayBeSet = weightsBlock === null || block > weightsBlock + tempoBlocks;
+  if (index <= weightsTempo || !mayBeSet || history.length === 0) return [];
+  return [{ kind: 'set-weights', key: `weights-${index}`, tempo: index }];
+}
+
+/** Of the newest release alone: older ones are history. */
+function owedEvaluation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
+  const release = run.releases.at(-1)?.body.release;
+  if (release === undefined) return [];
+  const key = `evaluate-${release}`;
+  const isEvaluated = run.evaluations.some((each) => each.release === release && each.hotkey === hotkey);
+  return isEvaluated || sent.has(key) ? [] : [{ kind: 'evaluate-release', key, release }];
 }

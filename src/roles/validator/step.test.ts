@@ -1,0 +1,157 @@
+/** @file What a validator does next: claims before weights before releases, one at a time, failures after the rest. */
+import { describe, expect, it } from 'vitest';
+import { DrivenRun, type Member } from '../../../tests/support/run-driver.ts';
+import { hashOfText } from '../../protocol/hash.ts';
+import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
+import { step } from './step.ts';
+
+/** One validator of a run in which a committee of all three is drawn. */
+class Validator {
+  readonly run = new DrivenRun();
+  readonly member = this.run.validators[0]!;
+  readonly effects: ValidatorEffect[] = [];
+  state: ValidatorState = {
+    run: this.run.state,
+    hotkey: this.member.hotkey.hotkey,
+    busy: null,
+    lastFailed: null,
+    sent: new Set(),
+    weightsTempo: -1,
+    block: 0,
+    weightsBlock: null,
+  };
+
+  constructor() {
+    for (const miner of this.run.miners) {
+      this.run.join(miner);
+      this.run.lease(miner);
+    }
+    this.run.due();
+  }
+
+  dispatch(event: ValidatorEvent): readonly ValidatorEffect[] {
+    const [state, effects] = step(this.state, event);
+    this.state = state;
+    this.effects.push(...effects);
+    return effects;
+  }
+
+  tick = (block = 0) => this.dispatch({ kind: 'tick', block });
+  done = (key: string) => this.dispatch({ kind: 'done', key });
+  failed = (key: string) => this.dispatch({ kind: 'failed', key });
+
+  /** A revealed claim that this validator has to judge. */
+  claim(miner: Member): string {
+    this.run.commit(miner, 0);
+    const claim = [...this.run.state.claims.values()].at(-1)!;
+    this.run.beacon(claim);
+    this.run.reveal(claim);
+    claim.beacon = { ...claim.beacon!, committee: this.run.validators.map(({ hotkey }) => hotkey.hotkey) };
+    return `claim-${claim.id}-${claim.beacon.block}`;
+  }
+
+  release(): void {
+    this.run.milestone(3);
+  }
+
+  tempo(tempo: number): void {
+    this.run.must('tempo', { tempo, block: tempo * 10, blockHash: hashOfText('block') });
+  }
+}
+
+const keys = (effects: readonly ValidatorEffect[]): string[] => effects.map(({ key }) => key);
+
+describe('a validator', () => {
+  it('does nothing while nothing is owed', () => {
+    const validator = new Validator();
+    expect(validator.tick()).toEqual([]);
+    validator.run.commit(validator.run.miners[0]!, 0);
+    expect(validator.dispatch({ kind: 'journaled' })).toEqual([]);
+  });
+
+  it('judges claims in commit order, then sets weights, then evaluates', () => {
+    const validator = new Validator();
+    validator.release();
+    validator.tempo(0);
+    validator.tempo(1);
+    const claims = validator.run.miners.map((miner) => validator.claim(miner));
+    validator.tick(10);
+    const order = [...claims, 'weights-1', 'evaluate-0'];
+    for (const [i, key] of order.entries()) {
+      expect(validator.state.busy).toBe(key);
+      validator.tick(10);
+      expect(validator.effects).toHaveLength(i + 1);
+      validator.done(key);
+    }
+    expect(keys(validator.effects)).toEqual(order);
+    expect(validator.tick(10)).toEqual([]);
+  });
+
+  it('judges a claim once, and again when it is drawn for again', () => {
+    const validator = new Validator();
+    const key = validator.claim(validator.run.miners[0]!);
+    validator.tick();
+    validator.done(key);
+    expect(validator.tick()).toEqual([]);
+    const claim = [...validator.run.state.claims.values()][0]!;
+    claim.beacon = { ...claim.beacon!, block: claim.beacon!.block + 9 };
+    expect(keys(validator.tick())).toEqual([`claim-${claim.id}-${claim.beacon.block}`]);
+  });
+
+  it('judges no claim that others are drawn for, and none that is settled', () => {
+    const validator = new Validator();
+    validator.claim(validator.run.miners[0]!);
+    const claim = [...validator.run.state.claims.values()][0]!;
+    claim.beacon = {
+      ...claim.beacon!,
+      committee: validator.run.validators.slice(1).map(({ hotkey }) => hotkey.hotkey),
+    };
+    expect(validator.tick()).toEqual([]);
+    validator.run.verdict(claim, 2);
+    validator.run.verdict(claim, 2);
+    claim.beacon = { ...claim.beacon, committee: [validator.member.hotkey.hotkey] };
+    expect(claim.status).toBe('accepted');
+    expect(validator.tick()).toEqual([]);
+  });
+
+  it('tries failed work again, after the other work that is owed', () => {
+    const validator = new Validator();
+    const [first, second] = validator.run.miners.slice(0, 2).map((miner) => validator.claim(miner)) as [string, string];
+    validator.tick();
+    expect(keys(validator.failed(first))).toEqual([second]);
+    expect(keys(validator.done(second))).toEqual([first]);
+    expect(keys(validator.failed(first))).toEqual([first]);
+  });
+
+  it('goes on evaluating while the ledger refuses its weights', () => {
+    const validator = new Validator();
+    validator.release();
+    validator.tempo(0);
+    validator.tempo(1);
+    validator.tick(10);
+    expect(keys(validator.failed('weights-1'))).toEqual(['evaluate-0']);
+    expect(keys(validator.done('evaluate-0'))).toEqual(['weights-1']);
+  });
+
+  it('sets weights once a tempo, and not before a whole tempo lies between two settings', () => {
+    const validator = new Validator();
+    validator.tempo(0);
+    expect(validator.tick(5)).toEqual([]); // no tempo has closed: there is nothing to weigh
+    validator.tempo(1);
+    expect(keys(validator.tick(19))).toEqual(['weights-1']);
+    validator.done('weights-1');
+    validator.tempo(2);
+    for (const block of [20, 29, 30]) expect(validator.tick(block), `block ${block}`).toEqual([]);
+    expect(keys(validator.tick(31))).toEqual(['weights-2']);
+  });
+
+  it('evaluates the newest release once', () => {
+    const validator = new Validator();
+    validator.release();
+    expect(keys(validator.tick())).toEqual(['evaluate-0']);
+    validator.run.must('evaluation', { release: 0, losses: {}, sequences: 4 }, validator.member.session);
+    expect(validator.done('evaluate-0')).toEqual([]);
+    const again = { ...validator.state, sent: new Set<string>() };
+    expect(step(again, { kind: 'journaled' })[1]).toEqual([]);
+  });
+});
