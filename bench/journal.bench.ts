@@ -17,6 +17,8 @@ export const journal: Bench = {
     if (!existsSync(path))
       return [{ what: 'skipped', value: '', detail: `no journal in ${run}; train first, or give --run DIR` }];
     const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+    if (!existsSync(path))
+      return [{ what: 'skipped', value: '', detail: `no journal in ${run}; train first, or give --run DIR` }];
     const folded: { state: RunState } = { state: emptyState() };
     const folding = await time(
       () => {
@@ -43,7 +45,7 @@ function fold(lines: readonly string[]): RunState {
     const binding = bindingOf(state);
     const raw = JSON.parse(line) as JournalEntry;
     const opened = openEntry(raw, state.headHash, binding === null ? null : { ...binding, equation: nativeEquation });
-    if (!opened.ok) throw new Error(`entry ${raw.seq}: ${opened.sentence}`);
+    if (!opened.ok) throw new Error(`${raw.seq}: ${opened.code}: ${opened.sentence}; was it made by another version?`);
     const admission = admit(state, opened);
     if (admission.outcome !== 'accept') throw new Error(`entry ${raw.seq}: ${JSON.stringify(admission)}`);
     applyEvent(state, opened);

@@ -53,10 +53,14 @@ function accrete(...args: readonly string[]): Running {
 }
 
 /** Polls until `look` gives something; says what was waited for when it does not. */
-async function until<T>(what: string, look: () => T | undefined | false | null, limitMs = 60_000): Promise<T> {
+async function until<T>(
+  what: string,
+  look: () => T | undefined | false | null | Promise<T | undefined | false | null>,
+  limitMs = 60_000,
+): Promise<T> {
   const end = Date.now() + limitMs;
   for (;;) {
-    const found = look();
+    const found = await look();
     if (found !== undefined && found !== false && found !== null) return found;
     if (Date.now() > end) throw new Error(`waited ${limitMs} ms for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -110,6 +114,15 @@ describe('a network of processes', () => {
     };
 
     await until('a first release', () => eventsOf(run).some((e) => e.event === 'evaluation'), 90_000);
+    const joined = accrete('mine', '--join', url, '--dir', temporary(), '--name', 'from-elsewhere', '--threads', '1');
+    await until('a miner from another terminal to do inner steps', async () => {
+      const { learners } = await fetchStatus(url);
+      return learners.some(({ name, innerSteps }) => name === 'from-elsewhere' && innerSteps > 0);
+    });
+    joined.process.kill('SIGTERM');
+    expect(await joined.ended).toBe(0);
+    expect(joined.out.join('\n')).toContain('inner steps');
+
     process.kill(Number(starts('miner-1')[0]!.pid), 'SIGKILL');
     await until('the miner to be started again', () => starts('miner-1').length === 2);
     await mergesFrom(4, 'merges after the miner died');

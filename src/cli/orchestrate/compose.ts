@@ -120,7 +120,7 @@ async function open(
     artifactOf: hashArtifact,
     equation: nativeEquation,
     issueGrant: (artifact, learner) => issueGrant(secret, { artifact, learner, expiresAtMs: clock.nowMs() + grantMs }),
-    writeRelease: releaseFolders(join(options.dir, 'releases'), store),
+    writeRelease: releaseFolders(join(options.dir, 'releases'), store, log),
   });
   closing.add(async () => {
     ending.abort();

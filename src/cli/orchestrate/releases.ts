@@ -1,11 +1,15 @@
-/** @file The folders of releases: made by the orchestrator, kept while they are new. Older ones can be made again. */
+/**
+ * @file The folders of releases: made by the orchestrator, kept while they are new; `latest` points at the newest. Older ones
+ * can be made again from journal and store.
+ */
 import { mkdirSync, readdirSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rename, rm, symlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { RunState } from '../../journal/state.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import { writeRelease } from '../../roles/orchestrator/release-writer.ts';
 import type { Store } from '../../store/port.ts';
+import type { Log } from '../../util/clock.ts';
 
 const keptFolders = 3;
 
@@ -13,13 +17,27 @@ const keptFolders = 3;
 export function releaseFolders(
   dir: string,
   store: Store,
+  log: Log,
 ): (run: RunState, release: number, heads: readonly ArtifactRef[]) => Promise<string> {
   mkdirSync(dir, { recursive: true });
   return async (run, release, heads) => {
     const folder = await writeRelease(run, release, { dir, store, heads });
+    await pointLatest(dir, folder, log);
     await removeOld(dir);
     return folder;
   };
+}
+
+/** By rename, so that it always points somewhere. Systems without links for users do without it. */
+async function pointLatest(dir: string, folder: string, log: Log): Promise<void> {
+  const temporary = join(dir, `.latest-${process.pid}`);
+  try {
+    await symlink(basename(folder), temporary);
+    await rename(temporary, join(dir, 'latest'));
+  } catch (error) {
+    await rm(temporary, { force: true });
+    log.debug('no link to the newest release', { error });
+  }
 }
 
 async function removeOld(dir: string): Promise<void> {
