@@ -60,6 +60,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-client.ts': ['node:*'],
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
+  'util/node-sha256.ts': ['node:*'],
   'engine/onnx-schema.ts': ['protobufjs/light.js'],
   'engine/session.ts': ['node:module', 'onnxruntime-node'],
   'data/tokenizer.ts': ['@huggingface/tokenizers'],

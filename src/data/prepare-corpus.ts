@@ -8,12 +8,12 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { artifactOf } from '../protocol/artifact.ts';
+import { nodeSha256 } from '../util/node-sha256.ts';
 import { type TrainedBpe, trainBpe } from './bpe-trainer.ts';
 import type { Catalog, CatalogShard } from './catalog.ts';
 import { CORPUS_SOURCES, type CorpusSource, DEFAULT_MIXTURE, DOCUMENT_SEPARATOR, isHeldOut } from './corpus-sources.ts';
 import { DataError } from './errors.ts';
 import { WordTable } from './pre-tokenizer.ts';
-import { nativeSha256 } from './prepared.ts';
 import { encodeShard, type Stage } from './shards.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { SPECIAL_TOKENS, tokenizerConfigJson, tokenizerJson } from './tokenizer-files.ts';
@@ -114,7 +114,7 @@ function preparePreset(
   const tokenizer = new Tokenizer(text(files, 'tokenizer.json'), text(files, 'tokenizer_config.json'));
   checkPieces(vocabulary, used, tokenizer);
   const shards = encodeParts(parts, vocabulary.pieces, tokenizer, files);
-  const named = (file: string) => ({ file, artifact: artifactOf(files.get(file)!, nativeSha256) });
+  const named = (file: string) => ({ file, artifact: artifactOf(files.get(file)!, nodeSha256) });
   const catalog: Catalog = {
     version: 1,
     preset: preset.name,
@@ -208,7 +208,7 @@ function encodeParts(
     const { licence, about } = source;
     return {
       source: source.name,
-      artifact: artifactOf(bytes, nativeSha256),
+      artifact: artifactOf(bytes, nodeSha256),
       tokens: ids.length,
       licence,
       stage,

@@ -1,19 +1,11 @@
 /** @file The run's text on this machine: shards fetched from the store, kept as files, checked whenever they are opened. */
-import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { artifactOf } from '../protocol/artifact.ts';
-import type { Sha256 } from '../protocol/hash.ts';
 import type { Shard } from '../protocol/manifest.ts';
 import type { Store } from '../store/port.ts';
 import type { Log } from '../util/clock.ts';
-
-/** SHA-256 by the platform. */
-export const nodeSha256: Sha256 = (...parts) => {
-  const state = createHash('sha256');
-  for (const part of parts) state.update(part);
-  return state.digest();
-};
+import { nodeSha256 } from '../util/node-sha256.ts';
 
 /**
  * Files of the shards that `wants` names, by artifact root; what is missing or damaged is fetched again. Failures:

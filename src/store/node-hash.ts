@@ -1,19 +1,11 @@
 /** @file Artifact roots by node:crypto, of bytes at hand or as they stream by (the tree of `protocol/artifact.ts`). */
 import { createHash } from 'node:crypto';
 import { pieceBytes } from '../protocol/artifact.ts';
-import type { Sha256 } from '../protocol/hash.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import { appendLeaf, frontierRoot, type Peak } from '../protocol/merkle.ts';
 import type { Hash } from '../protocol/names.ts';
 import { toHex } from '../util/bytes.ts';
 import { hashMismatch, sizeMismatch } from './errors.ts';
-
-/** For `artifactOf` and its like: several times faster than the portable one. */
-export const nodeSha256: Sha256 = (...parts) => {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-};
 
 const leafPrefix = Uint8Array.of(0);
 const newPiece = () => createHash('sha256').update(leafPrefix);

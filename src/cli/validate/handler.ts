@@ -1,7 +1,10 @@
 /** @file Does `accrete validate`: joins, enters the run, checks claims until a signal. */
+import { join } from 'node:path';
 import { connectRun } from '../../roles/client.ts';
 import { HeadsHistory } from '../../roles/heads-history.ts';
 import { runValidator } from '../../roles/validator/shell.ts';
+import { cachedStore } from '../../store/cached.ts';
+import { FsStore } from '../../store/fs.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
@@ -21,10 +24,14 @@ export const handle: Handler = async (settings, io) => {
     try {
       const heads = new HeadsHistory();
       const signal = io.stop;
+      // Shards are large and never change: a restart finds them in its own folder.
+      const near = await FsStore.open(join(options.dir, 'shards'));
+      const shards = new Set<string>();
+      const store = cachedStore(network.store, near, ({ root }) => shards.has(root));
       const client = await connectRun({
-        ...network,
-        ...{ clock, log, session, equation: nativeEquation, signal, onFold: heads.onFold },
+        ...{ ...network, store, clock, log, session, equation: nativeEquation, signal, onFold: heads.onFold },
       });
+      for (const { artifact } of client.manifest.data.shards) shards.add(artifact.root);
       const rssBytes = (): number => process.memoryUsage.rss();
       await runValidator(
         { name: options.name, threads: options.threads },

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { decodeShard, type TokenIds } from '../../data/shards.ts';
 import { assert, assertNever, BaseError } from '../../util/errors.ts';
-import { nodeSha256 as hash } from '../shard-cache.ts';
+import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { Learner } from './learner.ts';
 import type { ThreadCall, ThreadReply, ThreadRequest, ThreadSetup } from './learner-thread.ts';
 

@@ -11,9 +11,10 @@ import type { EventBody, EventKind, JournalEntry } from '../../protocol/messages
 import { type Hash, type LearnerId, learnerIdOf, toDecimal } from '../../protocol/names.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
+import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { RoleError } from '../errors.ts';
-import { fetchShards, nodeSha256 } from '../shard-cache.ts';
+import { fetchShards } from '../shard-cache.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
 import type { StepReport } from './learner.ts';
