@@ -104,14 +104,14 @@ class JournalFollower {
   }
 
   async start(): Promise<void> {
-    const { bus, clock, signal, log } = this.#options;
+    const { bus, clock, signal } = this.#options;
     const subscription = await bus.subscribe(topics.journal, (payload) => this.#onPublished(payload));
     this.#close = () => subscription.close();
     await this.#catchUp();
     const poll = async () => {
       while (!signal.aborted) {
         await clock.sleep(pollMs, signal);
-        await this.#catchUp().catch((error) => log.debug('journal poll failed', { error: String(error) }));
+        await this.#catchUp().catch((error) => this.#complain(error));
       }
     };
     poll().catch(() => {}); // ends with the signal
@@ -125,7 +125,8 @@ class JournalFollower {
   /** Resolves once the entry `seq` is folded, or after a bounded wait. */
   async reached(seq: number): Promise<void> {
     if (this.state.size > seq) return;
-    await this.#catchUp();
+    // The syncer may be gone again: the poll goes on asking.
+    await this.#catchUp().catch((error) => this.#complain(error));
     if (this.state.size > seq) return;
     await Promise.race([
       new Promise<void>((wake) => this.#waiting.push({ seq, wake })),
@@ -140,8 +141,21 @@ class JournalFollower {
   #onPublished(payload: string): void {
     const entry = JSON.parse(payload) as JournalEntry;
     if (entry.seq < this.state.size) return;
-    if (entry.seq === this.state.size && this.#catchingUp === null) this.#take(entry);
-    else this.#catchUp().catch((error) => this.#options.log.debug('journal read failed', { error: String(error) }));
+    if (entry.seq === this.state.size) this.#take(entry);
+    else this.#catchUpTo(entry.seq).catch((error) => this.#complain(error));
+  }
+
+  /** A read that was under way may have been answered before the entry was there. */
+  async #catchUpTo(seq: number): Promise<void> {
+    await this.#catchUp();
+    if (this.state.size <= seq) await this.#catchUp();
+  }
+
+  /** A journal that breaks its rules is the operator's business; a syncer that is away is the normal case. */
+  #complain(error: unknown): void {
+    const { log } = this.#options;
+    if (error instanceof RoleError) log.error('the syncer gives a journal that is not valid', { error: error.message });
+    else log.debug('journal read failed', { error: String(error) });
   }
 
   #catchUp(): Promise<void> {
