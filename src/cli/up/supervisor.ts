@@ -33,8 +33,8 @@ const firstStepLimitMs = 180_000;
 const minerGraceMs = 15_000;
 const syncerGraceMs = 60_000;
 const otherGraceMs = 10_000;
-/** Validators give way to miners: their work has a deadline of seconds, a lost inner step is lost. */
-const validatorNiceness = 5;
+/** Training fills what the others leave: a claim waits for its verdicts, and everybody waits for the syncer. */
+const minerNiceness = 5;
 
 export class Supervisor {
   readonly #options: UpOptions;
@@ -100,12 +100,12 @@ export class Supervisor {
     for (let i = 1; i <= validators; i++) {
       const name = `validator-${i}`;
       const args = ['validate', ...join, '--dir', this.#folder.childDir(name), '--name', name, '--threads', '1'];
-      this.#children.start({ name, args, niceness: validatorNiceness });
+      this.#children.start({ name, args, niceness: 0 });
     }
     for (let i = 1; i <= miners; i++) {
       const name = `miner-${i}`;
       const args = ['mine', ...join, '--dir', this.#folder.childDir(name), '--name', name, '--threads', threads];
-      this.#children.start({ name, args, niceness: 0 });
+      this.#children.start({ name, args, niceness: minerNiceness });
     }
   }
 
