@@ -23,24 +23,16 @@ export function releaseFolders(
   return async (run, release, heads) => {
     const folder = await writeRelease(run, release, { dir, store, heads });
     await pointLatest(dir, folder, log);
-    await pointLatest(dir, release);
     await removeOld(dir);
     return folder;
   };
-}
-
-/** `latest` names the newest folder; it changes by one rename. */
-async function pointLatest(dir: string, release: number): Promise<void> {
-  const temporary = join(dir, `.latest-${process.pid}`);
-  await rm(temporary, { force: true });
-  await symlink(`release-${release}`, temporary);
-  await rename(temporary, join(dir, 'latest'));
 }
 
 /** By rename, so that it always points somewhere. Systems without links for users do without it. */
 async function pointLatest(dir: string, folder: string, log: Log): Promise<void> {
   const temporary = join(dir, `.latest-${process.pid}`);
   try {
+    await rm(temporary, { force: true });
     await symlink(basename(folder), temporary);
     await rename(temporary, join(dir, 'latest'));
   } catch (error) {
