@@ -7,7 +7,7 @@ import type { RunState } from '../../journal/state.ts';
 import { decodeFragment, encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { Fragment, FragmentPlan } from '../../merge/fragment-plan.ts';
 import { emptyFragment } from '../../merge/fragment-values.ts';
-import { type MergeClaim, mergeFragment } from '../../merge/merge-fragment.ts';
+import { type MergeClaim, type MergeResult, mergeFragment } from '../../merge/merge-fragment.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
@@ -83,14 +83,15 @@ export async function runMerge(
     version: version + 1,
     artifact: stored,
     momentum: storedMomentum,
-    shares: merged.claims.map((share) => ({
-      claim: share.id as Hash,
-      share: toDecimal(share.share),
-      norm: toDecimal(share.norm),
-      clippedNorm: toDecimal(share.clippedNorm),
-    })),
+    shares: pending.claims.map(({ claim }) => shareOf(merged, claim)),
     durationMs: Math.max(0, Math.round(deps.nowMs() - startedAtMs)),
   };
+}
+
+/** In the order of the `merge` event, which for two claims of one learner may be another than that of the sums. */
+function shareOf({ claims }: MergeResult, id: Hash): EventBody<'fragment-published'>['shares'][number] {
+  const { share, norm, clippedNorm } = claims.find((merged) => merged.id === id)!;
+  return { claim: id, share: toDecimal(share), norm: toDecimal(norm), clippedNorm: toDecimal(clippedNorm) };
 }
 
 const median = (norms: readonly number[]): number => [...norms].sort((a, b) => a - b)[norms.length >> 1] ?? 0;

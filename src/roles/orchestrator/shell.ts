@@ -3,6 +3,7 @@
  * back what became of them. It decides nothing. All appends go through one queue, so that each is admitted against the
  * state that the one before it left.
  */
+import { z } from 'zod';
 import type { Bus, Subscription } from '../../bus/port.ts';
 import { admit, applyEvent } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
@@ -13,16 +14,19 @@ import type { Ed25519Equation } from '../../protocol/ed25519.ts';
 import type { SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { Envelope, JournalEntry, RunEvent, WireBody } from '../../protocol/messages.ts';
-import { type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
+import { countSchema, type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
 import { type OpenContext, type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
+import { maxTraceBytes } from '../../protocol/trace.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
 import { fromHex } from '../../util/bytes.ts';
+import { parseStrictJson } from '../../util/canonical-json.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SubmitResult, topics } from '../client.ts';
 import { RoleError } from '../errors.ts';
 import { HeadsHistory } from '../heads-history.ts';
 import { runModelOf } from '../run-model.ts';
+import { largestArtifactBytes } from '../validator/checks.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
 import { runMerge } from './merge-runner.ts';
 import { initialState, leaseFor, step } from './step.ts';
@@ -52,6 +56,8 @@ export interface Pulse {
   readonly body: WireBody<'heartbeat'>;
   readonly atMs: number;
 }
+
+const journalReadSchema = z.strictObject({ from: countSchema, limit: countSchema });
 
 const tickMs = 100;
 const stakeEveryMs = 2_000;
@@ -236,7 +242,8 @@ export class Orchestrator {
       case 'compute-merge': {
         const { plan } = runModelOf(this.run.run!.manifest);
         const body = await runMerge(this.run, effect.fragment, { store, plan, artifactOf, nowMs: () => clock.nowMs() });
-        await this.#enqueue(() => this.#appendOwn({ kind: 'fragment-published', body }));
+        const isJournaled = await this.#enqueue(() => this.#appendOwn({ kind: 'fragment-published', body }));
+        if (!isJournaled) throw new RoleError('REFUSED', `the merge of outer step ${body.outerStep} was not journaled`);
         return;
       }
       case 'anchor':
@@ -337,26 +344,35 @@ export class Orchestrator {
       body.purpose === 'details'
         ? delegation.role === 'validator' && body.artifact.sizeBytes <= maxDetailsBytes
         : this.#isClaimed(learner, body.artifact);
-    if (!isGranted)
-      throw new RoleError('REFUSED', `no grant: ${learner} has no committed claim that names ${body.artifact.root}`);
+    if (!isGranted) {
+      const { root, sizeBytes } = body.artifact;
+      const said = `no grant: no open claim of ${learner} names ${root} of ${sizeBytes} bytes, or it is larger than any`;
+      throw new RoleError('REFUSED', said);
+    }
     return this.#deps.issueGrant(body.artifact, learner);
   }
 
-  #isClaimed(learner: LearnerId, artifact: ArtifactRef): boolean {
+  /** Named by an open claim of the learner, and no larger than what a claim of its fragment can need. */
+  #isClaimed(learner: LearnerId, { root, sizeBytes }: ArtifactRef): boolean {
+    const { manifest } = this.run.run!;
     for (const id of this.run.openClaims) {
-      const claim = this.run.claims.get(id)!;
-      if (claim.learner !== learner) continue;
-      for (const named of [claim.body.artifact, claim.body.trace.artifact])
-        if (named.root === artifact.root && named.sizeBytes === artifact.sizeBytes) return true;
+      const { body, learner: holder } = this.run.claims.get(id)!;
+      if (holder !== learner) continue;
+      const isTrace = body.trace.artifact.root === root;
+      const named = isTrace ? body.trace.artifact : body.artifact;
+      if (named.root !== root || named.sizeBytes !== sizeBytes) continue;
+      const fragment = runModelOf(manifest).plan.fragments[body.fragment]!;
+      if (sizeBytes <= (isTrace ? maxTraceBytes : largestArtifactBytes(manifest.codec, fragment))) return true;
     }
     return false;
   }
 
   async #onJournalRead(payload: string): Promise<JournalEntry[]> {
-    const { from, limit } = JSON.parse(payload) as { from: unknown; limit: unknown };
-    if (!Number.isSafeInteger(from) || !Number.isSafeInteger(limit) || Number(from) < 0)
-      throw new RoleError('REFUSED', 'journal.read takes { from, limit }, whole numbers from 0');
-    return this.#deps.journal.read(Number(from), Math.min(Math.max(1, Number(limit)), journalPageEntries));
+    const asked = parseStrictJson(payload, { maxLength: 1_000, maxDepth: 2 });
+    const range = journalReadSchema.safeParse(asked.ok ? asked.value : null);
+    if (!range.success) throw new RoleError('REFUSED', 'journal.read takes { from, limit }, whole numbers from 0');
+    const { from, limit } = range.data;
+    return this.#deps.journal.read(from, Math.min(Math.max(1, limit), journalPageEntries));
   }
 
   #onHeartbeat(payload: string): void {
@@ -364,7 +380,12 @@ export class Orchestrator {
       const { delegation, body } = this.#openWire(payload, 'heartbeat');
       const atMs = this.#deps.clock.nowMs();
       const { hotkey, name, role } = delegation;
-      this.#pulses.set(`${role}/${hotkey}/${name}`, { delegation, body, atMs });
+      const key = `${role}/${hotkey}/${name}`;
+      const before = this.#pulses.get(key);
+      // Sent again by somebody else it would keep a dead role alive.
+      if (before?.delegation.sessionKey === delegation.sessionKey && body.atMs <= before.body.atMs)
+        throw new RoleError('REFUSED', `a heartbeat of ${key} at ${before.body.atMs} is known, got ${body.atMs}`);
+      this.#pulses.set(key, { delegation, body, atMs });
       this.#dispatch({ kind: 'heartbeat', role, hotkey, learner: learnerIdOf(hotkey, name), nowMs: atMs });
     } catch (error) {
       this.#deps.metrics.count('heartbeats_refused_total');

@@ -1,0 +1,446 @@
+/** @file The orchestrator with real journal, bus, store and ledger: what it takes, what it refuses, what survives a crash. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { LocalNetwork, networkOwner, networkSyncer } from '../../../tests/support/local-network.ts';
+import { settle } from '../../../tests/support/manual-clock.ts';
+import { testArtifact, testHotkey, testSession } from '../../../tests/support/run-fixture.ts';
+import { hashState } from '../../journal/fold.ts';
+import type { Journal } from '../../journal/port.ts';
+import type { Envelope, EventBody, JournalEntry } from '../../protocol/messages.ts';
+import type { Hash } from '../../protocol/names.ts';
+import { maxMessageLength, type SignContext, type Signer, signMessage } from '../../protocol/signing.ts';
+import { hashArtifact } from '../../store/node-hash.ts';
+import { BaseError } from '../../util/errors.ts';
+import { type SubmitResult, topics } from '../client.ts';
+import { runMerge } from './merge-runner.ts';
+
+const networks: LocalNetwork[] = [];
+afterEach(async () => {
+  for (const network of networks.splice(0)) await network.close();
+});
+
+async function open(): Promise<LocalNetwork> {
+  const network = await LocalNetwork.open();
+  networks.push(network);
+  return network;
+}
+
+const binding = (network: LocalNetwork): SignContext => {
+  const { id, manifest } = network.orchestrator.run.run!;
+  return { chainId: manifest.ledger.chainId, netuid: manifest.ledger.netuid, run: id, seenHead: null };
+};
+
+async function submit(network: LocalNetwork, payload: string | Envelope): Promise<SubmitResult> {
+  const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
+  return JSON.parse(await network.bus.request(topics.submit, text, { timeoutMs: 5_000 })) as SubmitResult;
+}
+
+/** What a request came to: its reply, or the code it was refused with. */
+async function ask(network: LocalNetwork, topic: string, payload: string | Envelope): Promise<unknown> {
+  const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
+  const options = { timeoutMs: 5_000 };
+  return network.bus
+    .request(topic, text, options)
+    .then(JSON.parse, (error: BaseError) => `${error.code} ${error.message}`);
+}
+
+/** Three learners' worth of life: validators are drawn, claims are judged, the fragment is merged. */
+async function withRound() {
+  const network = await open();
+  const [a, b] = [await network.miner('a'), await network.miner('b')];
+  const validators = [await network.validator('v'), await network.validator('w')];
+  await network.pass(3_000, a, b, ...validators);
+  const round = async (): Promise<void> => {
+    for (const miner of [a, b]) await miner.claim();
+    await network.pass(1_000, a, b, ...validators);
+    for (const validator of validators) await validator.acceptAll();
+  };
+  return { network, a, b, validators, round };
+}
+
+describe('a run', () => {
+  it('goes from claim to published fragment, counted once', async () => {
+    const { network, a, round } = await withRound();
+    await round();
+    await settle();
+    const { run } = network.orchestrator;
+    expect(run.fragments[0]).toMatchObject({ version: 1, merges: 1, pendingMerge: null });
+    const cellTokens = 2 * 24 * 64;
+    expect(run.cellTokens).toBe(cellTokens);
+    expect(await network.store.stat(run.fragments[0]!.artifact.root)).toBe(run.fragments[0]!.artifact.sizeBytes);
+    expect(run.fragments[0]!.artifact).not.toEqual(run.run!.start[0]);
+    expect(hashState(a.client.state)).toBe(hashState(run));
+    for (let i = 1; i < 4; i++) await round();
+    await settle();
+    expect(run.releases.map(({ body }) => body.release)).toEqual([0, 1]);
+    expect(run.fragments.map(({ version }) => version)).toEqual([1, 1, 1, 1]);
+    expect(network.orchestrator.pulses.size).toBe(4);
+  });
+
+  it('has a release written once it is evaluated, and stops when asked', async () => {
+    const { network, a, b, validators } = await withRound();
+    const { client } = validators[0]!;
+    expect(network.written).toEqual([]);
+    await client.submit('evaluation', { release: 0, losses: {}, sequences: 1 });
+    await settle();
+    expect(network.written).toEqual([0]);
+    expect([...network.orchestrator.releaseFolders]).toEqual([[0, 'release-0']]);
+    network.orchestrator.requestStop();
+    await network.pass(1_000, a, b);
+    expect(network.orchestrator.decisions.stop.state).toBe('stopped');
+    expect(await a.client.requestLease()).toBeNull();
+  });
+
+  it('tries failed work again', async () => {
+    const network = await open();
+    await network.stop();
+    let failures = 2;
+    await network.start({
+      writeRelease: async (_, release) => {
+        if (failures-- > 0) throw new Error('the disk is full');
+        return `release-${release}`;
+      },
+    });
+    const validator = await network.validator('v');
+    await validator.client.submit('evaluation', { release: 0, losses: {}, sequences: 1 });
+    await network.clock.advance(3_500);
+    expect([...network.orchestrator.releaseFolders]).toEqual([[0, 'release-0']]);
+  });
+
+  it('does not start without a run, on a damaged journal, or on one whose run is another', async () => {
+    const network = await open();
+    await network.miner('a');
+    const entries = await network.journal.read(0, 100);
+    await network.stop();
+    const journalOf = (changed: readonly JournalEntry[]): { journal: Journal } => ({
+      journal: new Proxy(network.journal, {
+        get: (target, name) => {
+          if (name === 'read') return async (from: number, limit: number) => changed.slice(from, from + limit);
+          const own = target[name as keyof Journal];
+          return typeof own === 'function' ? own.bind(target) : own;
+        },
+      }),
+    });
+    await expect(network.start(journalOf([]))).rejects.toMatchObject({ code: 'NO_RUN' });
+    const invalid: readonly (readonly JournalEntry[])[] = [
+      entries.slice(1),
+      [entries[0]!, ...entries.slice(2)],
+      entries.map((entry, i) => (i === 2 ? { ...entry, timeMs: entry.timeMs + 1 } : entry)),
+      entries.map((entry, i) => (i === 3 ? { ...entry, message: { ...entry.message, body: {} } } : entry)),
+    ];
+    for (const [i, changed] of invalid.entries())
+      await expect(network.start(journalOf(changed)), `case ${i}`).rejects.toMatchObject({ code: 'JOURNAL_INVALID' });
+    await network.start();
+  });
+});
+
+describe('messages', () => {
+  it('that are malformed, oversized, forged, misplaced or replayed get their code and change nothing', async () => {
+    const { network, a, b } = await withRound();
+    const context = binding(network);
+    const session = testSession('a');
+    const join = { atMs: network.clock.nowMs() + 1, threads: 1, memoryGib: 1, machineClass: 'test' };
+    const good = signMessage(session, 'join', join, context);
+    const made = await a.make();
+    expect((await a.commit(made)).outcome).toBe('accept');
+    const entries = await network.journal.read(0, 1_000);
+    const sentBefore = (kind: string): Envelope => entries.findLast(({ message }) => message.kind === kind)!.message;
+    const other = {
+      ...made.body,
+      trace: { ...made.body.trace, lines: [6, 12] as const, previousHead: made.body.trace.head },
+    };
+    const claimOf = (changes: Partial<EventBody<'claim-commit'>>, signer: Signer = session): Envelope =>
+      signMessage(signer, 'claim-commit', { ...other, steps: [0, 12], ...changes }, context);
+    const byHotkey = signMessage(testHotkey('x'), 'delegate', delegationBody('x'), {
+      ...context,
+      run: '1'.repeat(64) as Hash,
+    });
+    const deep = `${'['.repeat(40)}${']'.repeat(40)}`;
+    const cases: readonly (readonly [code: string, payload: string | Envelope])[] = [
+      ['MALFORMED', ''],
+      ['MALFORMED', '{'],
+      ['MALFORMED', 'null'],
+      ['MALFORMED', JSON.stringify({ ...good, version: 2 })],
+      ['MALFORMED', JSON.stringify({ ...good, extra: 1 })],
+      ['MALFORMED', { ...good, body: { ...join, threads: 0.5 } }],
+      ['MALFORMED', { ...good, body: { ...join, threads: 2 ** 60 } }],
+      ['MALFORMED', { ...good, signature: 'x' }],
+      ['TOO_DEEP', deep],
+      ['REPEATED_KEY', JSON.stringify(good).replace('{', '{"version":1,')],
+      ['UNKNOWN_KIND', { ...good, kind: 'give-me-everything' }],
+      ['UNKNOWN_KIND', { ...good, kind: 'toString' }],
+      ['BAD_SIGNATURE', { ...good, signature: `00${good.signature.slice(2)}` }],
+      ['BAD_SIGNATURE', { ...good, signature: '0'.repeat(128) }],
+      ['BAD_SIGNATURE', { ...good, signer: testSession('b').signer }],
+      ['BAD_SIGNATURE', { ...good, body: { ...join, threads: 8 } }],
+      ['BAD_SIGNATURE', signMessage(session, 'join', join, { ...context, netuid: context.netuid + 1 })],
+      ['BAD_SIGNATURE', { ...good, kind: 'leave', body: { atMs: join.atMs } }],
+      ['WRONG_SIGNER', { ...good, signer: testHotkey('a').signer }],
+      ['WRONG_RUN', signMessage(session, 'join', join, { ...context, run: '1'.repeat(64) as Hash })],
+      ['WRONG_RUN', byHotkey],
+      [
+        'NOT_SUBMITTABLE',
+        signMessage(networkSyncer, 'merge', { outerStep: 0, fragment: 0, fromVersion: 0, claims: [] }, context),
+      ],
+      ['NOT_SUBMITTABLE', signMessage(session, 'heartbeat', heartbeat(1), context)],
+      ['NOT_DELEGATED', signMessage(testSession('nobody'), 'join', join, context)],
+      ['WRONG_ROLE', signMessage(testSession('v'), 'join', join, context)],
+      ['WRONG_ROLE', signMessage(networkSyncer, 'join', join, context)],
+      [
+        'OTHER_HISTORY',
+        signMessage(session, 'join', join, { ...context, seenHead: { size: 3, root: '2'.repeat(64) as Hash } }),
+      ],
+      ['NOT_YOURS', signMessage(testHotkey('x'), 'delegate', delegationBody('a'), context)],
+      ['NOT_OWNER', signMessage(testHotkey('x'), 'delegate', { ...delegationBody('x'), role: 'syncer' }, context)],
+      ['DUPLICATE', sentBefore('join')],
+      ['DUPLICATE', sentBefore('delegate')],
+      ['DUPLICATE', sentBefore('claim-commit')],
+      ['WRONG_FRAGMENT', claimOf({ fragment: 3 })],
+      ['WRONG_VERSION', claimOf({ outerStep: 0, baseVersion: 9 }, testSession('b'))],
+      ['NOT_DUE', claimOf({ outerStep: 4 })],
+      ['UNKNOWN_CLAIM', signMessage(testSession('v'), 'verdict', verdictBody('3'.repeat(64) as Hash), context)],
+    ];
+    const before = hashState(network.orchestrator.run);
+    for (const [i, [code, payload]] of cases.entries()) {
+      const result = await submit(network, payload);
+      expect(result.code, `case ${i}: ${JSON.stringify(result)}`).toBe(code);
+      expect(result).toMatchObject({ seq: null });
+      expect(result.outcome === 'reject' || result.outcome === 'ignore').toBe(true);
+      expect(result.sentence.length, `case ${i}`).toBeGreaterThan(10);
+      expect(hashState(network.orchestrator.run), `case ${i}`).toBe(before);
+    }
+    expect(network.journal.head.size).toBe(entries.length);
+    // The bus itself carries nothing larger.
+    expect(await ask(network, topics.submit, 'x'.repeat(maxMessageLength + 1))).toMatch(/^[A-Z_]+ /);
+    expect(hashState(network.orchestrator.run)).toBe(before);
+    expect(b.record.present).toBe(true);
+  });
+
+  it('that ask for leases, grants or pages are checked as strictly', async () => {
+    const { network, a } = await withRound();
+    const context = binding(network);
+    const lease = signMessage(testSession('a'), 'lease-request', { nonce: 9 }, context);
+    const before = hashState(network.orchestrator.run);
+    const refused: readonly (readonly [topic: string, payload: string | Envelope])[] = [
+      [topics.lease, '{}'],
+      [topics.lease, { ...lease, signature: '0'.repeat(128) }],
+      [topics.lease, signMessage(testSession('nobody'), 'lease-request', { nonce: 1 }, context)],
+      [topics.lease, signMessage(testSession('a'), 'heartbeat', heartbeat(1), context)],
+      [topics.grant, lease],
+      [topics.journalRead, 'null'],
+      [topics.journalRead, 'x'],
+      [topics.journalRead, '{"from":-1,"limit":1}'],
+      [topics.journalRead, '{"from":0.5,"limit":1}'],
+      [topics.journalRead, '{"from":0}'],
+      [topics.journalRead, '{"from":0,"limit":1,"from":2}'],
+    ];
+    for (const [i, [topic, payload]] of refused.entries())
+      expect(await ask(network, topic, payload), `case ${i}`).toMatch(/^REFUSED /);
+    // A validator may ask, but only learners have leases.
+    const byValidator = signMessage(testSession('v'), 'lease-request', { nonce: 1 }, context);
+    expect(await ask(network, topics.lease, byValidator)).toEqual({ lease: null, seq: null });
+    expect(hashState(network.orchestrator.run)).toBe(before);
+    expect(await ask(network, topics.journalRead, '{"from":1,"limit":1000000}')).toHaveLength(
+      network.journal.head.size - 1,
+    );
+    expect(await a.client.requestLease()).toBe(0);
+  });
+
+  it('as heartbeats count once: a repeated, forged or stale one keeps nobody alive', async () => {
+    const { network, a } = await withRound();
+    const context = binding(network);
+    const key = `validator/${testHotkey('v').hotkey}/v`;
+    await network.clock.advance(1_000);
+    const now = network.clock.nowMs();
+    const beat = signMessage(testSession('v'), 'heartbeat', { ...heartbeat(now), role: 'validator' }, context);
+    const send = async (payload: unknown): Promise<number> => {
+      await network.bus.publish(topics.heartbeat, typeof payload === 'string' ? payload : JSON.stringify(payload));
+      await settle();
+      return network.orchestrator.pulses.get(key)!.atMs;
+    };
+    expect(await send(beat)).toBe(now);
+    await network.clock.advance(2_000);
+    const bad = [
+      beat,
+      'x',
+      { ...beat, body: { ...heartbeat(now + 2_000), role: 'validator' } },
+      signMessage(testSession('v'), 'heartbeat', { ...heartbeat(now - 5_000), role: 'validator' }, context),
+      signMessage(testSession('nobody'), 'heartbeat', heartbeat(now + 2_000), context),
+    ];
+    for (const [i, payload] of bad.entries()) expect(await send(payload), `case ${i}`).toBe(now);
+    expect(await send(signMessage(testSession('v'), 'heartbeat', heartbeat(now + 2_000), context))).toBe(now + 2_000);
+    expect(a.record.present).toBe(true);
+  });
+});
+
+describe('claims', () => {
+  it('have grants for exactly what an open claim of the learner names', async () => {
+    const { network, a, b, validators } = await withRound();
+    const made = await a.make();
+    const { artifact, trace } = made.body;
+    const refused = async (asked: Promise<unknown>) => expect(asked).rejects.toMatchObject({ code: 'REFUSED' });
+    await refused(a.client.requestGrant(artifact, 'claim'));
+    await a.commit(made);
+    await refused(b.client.requestGrant(artifact, 'claim'));
+    await refused(a.client.requestGrant({ ...artifact, sizeBytes: artifact.sizeBytes + 1 }, 'claim'));
+    await refused(a.client.requestGrant(testArtifact('another'), 'claim'));
+    await refused(a.client.requestGrant(artifact, 'details'));
+    await refused(validators[0]!.client.requestGrant(artifact, 'claim'));
+    await refused(validators[0]!.client.requestGrant(testArtifact('details', 2 ** 21), 'details'));
+    expect(network.granted).toEqual([]);
+    await a.upload(made);
+    expect(network.granted).toEqual([artifact, trace.artifact]);
+  });
+
+  it('have no grant for more bytes than a claim can need', async () => {
+    const { network, a } = await withRound();
+    const made = await a.make();
+    const huge = testArtifact('huge', 2 ** 40);
+    const body = {
+      ...made.body,
+      artifact: huge,
+      trace: { ...made.body.trace, artifact: testArtifact('trace', 2 ** 40) },
+    };
+    expect((await a.client.submit('claim-commit', body)).outcome).toBe('accept');
+    await expect(a.client.requestGrant(huge, 'claim')).rejects.toMatchObject({ code: 'REFUSED' });
+    await expect(a.client.requestGrant(body.trace.artifact, 'trace')).rejects.toMatchObject({ code: 'REFUSED' });
+    expect(network.granted).toEqual([]);
+  });
+
+  it('are revealed only when claim and trace lie in the store', async () => {
+    const { network, a } = await withRound();
+    const made = await a.make();
+    const { id } = await a.commit(made);
+    const before = hashState(network.orchestrator.run);
+    const missing = await a.reveal(id);
+    expect(missing).toMatchObject({ outcome: 'reject', code: 'MISSING', seq: null });
+    expect(missing.sentence).toContain(made.body.artifact.root);
+    await network.store.put(made.body.artifact, made.bytes);
+    const untraced = await a.reveal(id);
+    expect(untraced).toMatchObject({ code: 'MISSING' });
+    expect(untraced.sentence).toContain(made.body.trace.artifact.root);
+    expect(hashState(network.orchestrator.run)).toBe(before);
+    await a.upload(made);
+    expect(await a.reveal(id)).toMatchObject({ outcome: 'accept', code: 'OK' });
+    expect(await a.reveal(id)).toMatchObject({ outcome: 'ignore', code: 'DUPLICATE' });
+    expect(await a.reveal('4'.repeat(64) as Hash)).toMatchObject({ code: 'UNKNOWN_CLAIM' });
+  });
+});
+
+describe('crashes', () => {
+  /** A round whose merge is journaled but not computed: the store gives nothing back until the orchestrator is dead. */
+  async function crashedInMerge() {
+    const world = await withRound();
+    const { network, a, b, validators } = world;
+    await network.stop();
+    const { store } = network;
+    await network.start({
+      store: Object.assign(Object.create(store), {
+        put: store.put.bind(store),
+        stat: store.stat.bind(store),
+        get: () => new Promise<never>(() => {}),
+      }),
+    });
+    await network.pass(3_000, a, b, ...validators);
+    await world.round();
+    await network.pass(1_000, a, b, ...validators);
+    return world;
+  }
+
+  it('in a merge are made good bit for bit', async () => {
+    const { network, a, b, validators } = await crashedInMerge();
+    const before = network.orchestrator.run;
+    expect(before.fragments[0]!.pendingMerge).toMatchObject({ outerStep: 0 });
+    const observer = await network.connect(null);
+    await network.stop();
+    const expected = await runMerge(observer.state, 0, {
+      store: network.store,
+      plan: a.model.plan,
+      artifactOf: hashArtifact,
+      nowMs: () => 0,
+    });
+    await network.start();
+    await network.pass(1_000, a, b, ...validators);
+    const { run } = network.orchestrator;
+    expect(run.fragments[0]).toMatchObject({ version: 1, artifact: expected.artifact, momentum: expected.momentum });
+    expect(run.cellTokens).toBe(2 * 24 * 64);
+
+    // The same claims in a network that nothing happened to.
+    const calm = await withRound();
+    await calm.round();
+    await settle();
+    expect(calm.network.orchestrator.run.fragments[0]!.artifact).toEqual(expected.artifact);
+    expect(hashState(observer.state)).toBe(hashState(run));
+  });
+
+  it('lose nothing that was answered, and the fold is the one of the journal', async () => {
+    const { network, a, b, validators, round } = await withRound();
+    await round();
+    await network.stop();
+    const before = network.orchestrator.run;
+    await network.start();
+    expect(network.orchestrator.run).not.toBe(before);
+    expect(network.orchestrator.run.claims).toEqual(before.claims);
+    expect(network.orchestrator.run.fragments).toEqual(before.fragments);
+    await network.pass(2_000, a, b, ...validators);
+    await round();
+    await settle();
+    expect(network.orchestrator.run.fragments.map(({ version }) => version)).toEqual([1, 1, 0, 0]);
+    const { state } = await network.connect(null);
+    expect(hashState(state)).toBe(hashState(network.orchestrator.run));
+    expect(hashState(a.client.state)).toBe(hashState(state));
+  });
+
+  it('of the disk leave fold and journal as they were, and the next message is taken', async () => {
+    const network = await open();
+    const miner = await network.miner('a');
+    await network.stop();
+    let isFull = false;
+    const journal = new Proxy(network.journal, {
+      get: (target, name) => {
+        const own = target[name as keyof Journal];
+        if (name === 'append' && isFull)
+          return async () => {
+            throw new BaseError('DISK_FULL', 'the disk is full');
+          };
+        return typeof own === 'function' ? own.bind(target) : own;
+      },
+    });
+    await network.start({ journal });
+    await network.clock.advance(500);
+    isFull = true;
+    const before = hashState(network.orchestrator.run);
+    await expect(miner.client.requestLease()).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await network.clock.advance(500);
+    expect(hashState(network.orchestrator.run)).toBe(before);
+    isFull = false;
+    expect(await miner.client.requestLease()).toBe(0);
+  });
+});
+
+function delegationBody(label: string): EventBody<'delegate'> {
+  return {
+    hotkey: testHotkey(label).hotkey,
+    role: 'miner',
+    name: 'name',
+    sessionKey: testSession(`session of ${label}`).sessionKey,
+    issuedAtMs: 5,
+    expiresAtMs: 10 ** 14,
+  };
+}
+
+const verdictBody = (claim: Hash): EventBody<'verdict'> => ({
+  ...{ claim, outcome: 'accept', code: 'OK', sentence: '', measurements: {}, details: null },
+});
+
+const heartbeat = (atMs: number) => ({
+  ...{ role: 'miner', innerSteps: 0, loss: null, tokensPerSecond: null, rssBytes: 0, atMs },
+});
+
+it('signs with the key that the owner named', async () => {
+  const network = await open();
+  const [run, delegation, ...rest] = await network.journal.read(0, 100);
+  expect(run!.message.signer).toBe(networkOwner.signer);
+  expect(delegation!.message.signer).toBe(networkOwner.signer);
+  expect(rest.length).toBeGreaterThan(0);
+  for (const { message } of rest) expect(message.signer, message.kind).toBe(networkSyncer.signer);
+});
