@@ -324,3 +324,36 @@ export class LocalValidator {
       });
   }
 }
+
+export interface RunningNetwork {
+  readonly network: LocalNetwork;
+  readonly a: LocalMiner;
+  readonly b: LocalMiner;
+  readonly validators: readonly LocalValidator[];
+  /** Both miners claim the open outer step; validators accept; the merge is begun. */
+  round(): Promise<void>;
+}
+
+/** A network with two miners and two validators that are known by their heartbeats. */
+export async function openRunning(): Promise<RunningNetwork> {
+  const network = await LocalNetwork.open();
+  const [a, b] = [await network.miner('a'), await network.miner('b')];
+  const validators = [await network.validator('v'), await network.validator('w')];
+  await network.pass(3_000, a, b, ...validators);
+  const round = async (): Promise<void> => {
+    for (const miner of [a, b]) await miner.claim();
+    await network.pass(1_000, a, b, ...validators);
+    for (const validator of validators) await validator.acceptAll();
+  };
+  return { network, a, b, validators, round };
+}
+
+/** A store that takes everything and never gives anything back. */
+export function unreadable(store: Store): Store {
+  return {
+    put: (...args) => store.put(...args),
+    stat: (root) => store.stat(root),
+    remove: (root) => store.remove(root),
+    get: () => new Promise<never>(() => {}),
+  };
+}

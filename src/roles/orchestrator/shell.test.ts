@@ -1,6 +1,13 @@
 /** @file The orchestrator with real journal, bus, store and ledger: what it takes, what it refuses, what survives a crash. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { LocalNetwork, networkOwner, networkSyncer } from '../../../tests/support/local-network.ts';
+import {
+  LocalNetwork,
+  networkOwner,
+  networkSyncer,
+  openRunning,
+  type RunningNetwork,
+  unreadable,
+} from '../../../tests/support/local-network.ts';
 import { settle } from '../../../tests/support/manual-clock.ts';
 import { testArtifact, testHotkey, testSession } from '../../../tests/support/run-fixture.ts';
 import { hashState } from '../../journal/fold.ts';
@@ -43,18 +50,10 @@ async function ask(network: LocalNetwork, topic: string, payload: string | Envel
     .then(JSON.parse, (error: BaseError) => `${error.code} ${error.message}`);
 }
 
-/** Three learners' worth of life: validators are drawn, claims are judged, the fragment is merged. */
-async function withRound() {
-  const network = await open();
-  const [a, b] = [await network.miner('a'), await network.miner('b')];
-  const validators = [await network.validator('v'), await network.validator('w')];
-  await network.pass(3_000, a, b, ...validators);
-  const round = async (): Promise<void> => {
-    for (const miner of [a, b]) await miner.claim();
-    await network.pass(1_000, a, b, ...validators);
-    for (const validator of validators) await validator.acceptAll();
-  };
-  return { network, a, b, validators, round };
+async function withRound(): Promise<RunningNetwork> {
+  const running = await openRunning();
+  networks.push(running.network);
+  return running;
 }
 
 describe('a run', () => {
@@ -332,14 +331,7 @@ describe('crashes', () => {
     const world = await withRound();
     const { network, a, b, validators } = world;
     await network.stop();
-    const { store } = network;
-    await network.start({
-      store: Object.assign(Object.create(store), {
-        put: store.put.bind(store),
-        stat: store.stat.bind(store),
-        get: () => new Promise<never>(() => {}),
-      }),
-    });
+    await network.start({ store: unreadable(network.store) });
     await network.pass(3_000, a, b, ...validators);
     await world.round();
     await network.pass(1_000, a, b, ...validators);

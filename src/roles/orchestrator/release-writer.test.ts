@@ -1,0 +1,88 @@
+/** @file A release's folder is a checkpoint that loads, made of the fragments that the journal names; written once. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openRunning, type RunningNetwork } from '../../../tests/support/local-network.ts';
+import type { RunState } from '../../journal/state.ts';
+import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
+import { unpackFragment } from '../../merge/fragment-values.ts';
+import { loadCheckpoint } from '../../model/checkpoint.ts';
+import { initParams } from '../../model/quasar-long/init.ts';
+import type { ArtifactRef } from '../../protocol/manifest.ts';
+import type { Decimal } from '../../protocol/names.ts';
+import { runModelOf } from '../run-model.ts';
+import { writeRelease } from './release-writer.ts';
+
+let running: RunningNetwork;
+let run: RunState;
+let dir = '';
+
+beforeAll(async () => {
+  running = await openRunning();
+  const { network, a, b, validators, round } = running;
+  for (let i = 0; i < 4; i++) {
+    await round();
+    await network.pass(1_000, a, b, ...validators);
+  }
+  const losses = { 'held-out': '4.25' as Decimal };
+  await validators[0]!.client.submit('evaluation', { release: 1, losses, sequences: 16 });
+  run = (await network.connect(null)).state;
+  dir = await mkdtemp(join(tmpdir(), 'accrete-release-'));
+});
+afterAll(async () => {
+  await running.network.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+const headsOf = (state: RunState): ArtifactRef[] => state.fragments.map(({ artifact }) => artifact);
+const write = (release: number, heads: readonly ArtifactRef[]): Promise<string> =>
+  writeRelease(run, release, { dir, store: running.network.store, heads });
+
+it('loads as a checkpoint that holds the published fragments', async () => {
+  expect(run.releases).toHaveLength(2);
+  const folder = await write(1, headsOf(run));
+  expect(folder).toBe(join(dir, 'release-1'));
+  const { config, params } = await loadCheckpoint(folder);
+  const { manifest } = run.run!;
+  const model = runModelOf(manifest);
+  expect(config).toEqual(model.config);
+  const expected = initParams(config, manifest.seed);
+  for (const fragment of model.plan.fragments) {
+    const bytes = await running.network.store.get(run.fragments[fragment.id]!.artifact);
+    unpackFragment(fragment, decodeFragment('f32', fragment, bytes), (name) => expected.get(name)!);
+  }
+  for (const { name } of model.contract) expect(params.get(name), name).toEqual(expected.get(name));
+  expect((await readdir(folder)).sort()).toEqual([
+    'README.md',
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ]);
+  const card = await readFile(join(folder, 'README.md'), 'utf8');
+  for (const said of [run.run!.id, run.releases[1]!.body.treeHead, '4.2500 nats a token', 'numbers'])
+    expect(card).toContain(said);
+});
+
+it('the start checkpoint is a release too', async () => {
+  const folder = await write(0, run.run!.start);
+  const { config, params } = await loadCheckpoint(folder);
+  for (const [name, values] of initParams(config, run.run!.manifest.seed))
+    expect(params.get(name), name).toEqual(values);
+});
+
+it('is left as it is when it is there', async () => {
+  const folder = await write(1, headsOf(run));
+  await writeFile(join(folder, 'note'), 'kept');
+  expect(await write(1, headsOf(run))).toBe(folder);
+  expect(await readFile(join(folder, 'note'), 'utf8')).toBe('kept');
+});
+
+it('leaves no folder behind when a fragment is missing', async () => {
+  const heads = headsOf(run).with(2, { root: '0'.repeat(64) as never, sizeBytes: 9 });
+  await rm(join(dir, 'release-1'), { recursive: true, force: true });
+  await expect(write(1, heads)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  expect((await readdir(dir)).filter((name) => name.includes('release-1'))).toEqual([]);
+});

@@ -1,0 +1,97 @@
+/** @file The same seed, corpus and keys give the same run; what a new run names lies in the store and is the start. */
+import { describe, expect, it } from 'vitest';
+import { networkOwner, networkSyncer, newTinyRun } from '../../../tests/support/local-network.ts';
+import { tinyCorpus } from '../../../tests/support/tiny-corpus.ts';
+import { applyEvent } from '../../journal/fold.ts';
+import { MemoryJournal } from '../../journal/memory.ts';
+import { manifestOf } from '../../journal/queries.ts';
+import { emptyState } from '../../journal/state.ts';
+import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
+import { unpackFragment } from '../../merge/fragment-values.ts';
+import { initParams } from '../../model/quasar-long/init.ts';
+import { runIdOf } from '../../protocol/hash.ts';
+import type { EventBody } from '../../protocol/messages.ts';
+import { openEntry } from '../../protocol/signing.ts';
+import { MemoryStore } from '../../store/memory.ts';
+import { bindingOf } from '../client.ts';
+import { runModelOf } from '../run-model.ts';
+import { buildManifest, initRun, runConfig } from './run-init.ts';
+import { startJournal } from './shell.ts';
+
+describe('buildManifest', () => {
+  it('gives the same run for the same seed, and differs in nothing but the time of creation', () => {
+    const [first, again] = [buildManifest(newTinyRun()), buildManifest(newTinyRun())];
+    expect(runIdOf(again)).toBe(runIdOf(first));
+    const later = buildManifest(newTinyRun({ createdAtMs: 1_800_000_000_000 }));
+    expect(runIdOf(later)).not.toBe(runIdOf(first));
+    expect({ ...later, createdAtMs: first.createdAtMs }).toEqual(first);
+  });
+
+  it('gives another run for another seed, name or number of learners', () => {
+    const first = buildManifest(newTinyRun());
+    expect(buildManifest(newTinyRun({ seed: '2' })).seed).not.toBe(first.seed);
+    expect(buildManifest(newTinyRun({ learners: 5 })).sync.quorum).toBe(3);
+    expect(buildManifest(newTinyRun({ learners: 1 })).sync.quorum).toBe(1);
+    const ids = [{}, { seed: '2' }, { name: 'other' }, { learners: 5 }].map((change) =>
+      runIdOf(buildManifest(newTinyRun(change))),
+    );
+    expect(new Set(ids).size).toBe(4);
+  });
+
+  it('fits the corpus, and every role derives its model from it', () => {
+    const { catalog } = tinyCorpus();
+    const manifest = buildManifest(newTinyRun());
+    const { config, plan } = runModelOf(manifest);
+    expect(config).toEqual(runConfig('tiny', catalog));
+    expect(config).toMatchObject({ vocab_size: catalog.vocabSize, eos_token_id: catalog.endOfText });
+    expect(plan.fragments).toHaveLength(manifest.fragments.count);
+    expect(manifest.owner).toBe(networkOwner.hotkey);
+    expect(() =>
+      runModelOf({ ...manifest, model: { ...manifest.model, contractHash: '0'.repeat(64) as never } }),
+    ).toThrow(/another version of Accrete/);
+  });
+});
+
+describe('initRun', () => {
+  it('stores the corpus, and the initial parameters as fragments', async () => {
+    const store = new MemoryStore();
+    const [run] = await initRun(newTinyRun({ store }));
+    const { manifest, start } = run.body as EventBody<'run'>;
+    const { tokenizer, data } = manifest;
+    for (const artifact of [
+      tokenizer.artifact,
+      tokenizer.configArtifact,
+      ...data.shards.map((shard) => shard.artifact),
+    ])
+      expect(await store.stat(artifact.root)).toBe(artifact.sizeBytes);
+    const { config, contract, plan } = runModelOf(manifest);
+    const expected = initParams(config, manifest.seed);
+    const exchanged = contract.filter(({ kind }) => kind === 'param' || kind === 'selection-bias');
+    const params = new Map(
+      exchanged.map(({ name }) => [name, new Float32Array(expected.get(name)!.length).fill(Number.NaN)]),
+    );
+    for (const fragment of plan.fragments) {
+      const values = decodeFragment('f32', fragment, await store.get(start[fragment.id]!));
+      unpackFragment(fragment, values, (name) => params.get(name)!);
+    }
+    for (const [name, values] of params) expect(values, name).toEqual(expected.get(name));
+  });
+
+  it('gives the first two entries of a journal: the run, and who may act as its syncer', async () => {
+    const messages = await initRun(newTinyRun());
+    const journal = new MemoryJournal();
+    await startJournal(journal, messages, 1_700_000_000_000);
+    const state = emptyState();
+    for (const raw of await journal.read(0, 10)) {
+      const opened = openEntry(raw, state.headHash, bindingOf(state));
+      if (!opened.ok) throw new Error(opened.sentence);
+      applyEvent(state, opened);
+    }
+    expect(state.size).toBe(2);
+    expect(state.run!.id).toBe(runIdOf(manifestOf(state)));
+    expect([...state.delegations.values()]).toMatchObject([
+      { role: 'syncer', hotkey: networkOwner.hotkey, sessionKey: networkSyncer.sessionKey },
+    ]);
+    expect(state.fragments.map(({ artifact }) => artifact)).toEqual(state.run!.start);
+  });
+});
