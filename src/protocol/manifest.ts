@@ -128,6 +128,8 @@ export const manifestSchema = z.strictObject({
   release: z.strictObject({
     /** Every fragment must have been merged at least this often since the last release. */
     everyMerges: positive,
+    /** Superseded fragments and settled claims are kept in the store for this many releases. */
+    keepReleases: positive,
   }),
 });
 export type RunManifest = z.infer<typeof manifestSchema>;

@@ -2,7 +2,7 @@
 import { type FragmentPlan, planFragments } from '../merge/fragment-plan.ts';
 import { parseConfig, type QuasarLongConfig } from '../model/quasar-long/config.ts';
 import { buildContract, type TensorSpec } from '../model/quasar-long/contract.ts';
-import { hashOfJson } from '../protocol/hash.ts';
+import { hashOfJson, hashOfText } from '../protocol/hash.ts';
 import type { RunManifest } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
 import type { TensorContractEntry } from '../tensor/contract.ts';
@@ -13,6 +13,9 @@ export interface RunModel {
   readonly contract: readonly TensorSpec[];
   readonly plan: FragmentPlan;
 }
+
+/** 32 bytes of hex from what an operator types; `accrete train` and a network of one seed start and read alike. */
+export const runSeedOf = (seed: string | number): Hash => hashOfText(`accrete run seed ${seed}`);
 
 /** What a contract's hash is of. */
 export const contractHashOf = (contract: readonly TensorContractEntry[]): Hash =>

@@ -43,7 +43,7 @@ const nano: RunSettings = {
   sync: {
     innerStepsPerOuterStep: 6,
     quorum: 2,
-    grace: { gamma: d('0.5'), minMs: 0, maxMs: 1_500 },
+    grace: { gamma: d('0.5'), minMs: 800, maxMs: 1_500 },
     deadlineMs: 20_000,
     maxStaleness: 2,
     leaseSequences: 192,
@@ -64,7 +64,7 @@ const nano: RunSettings = {
     heldOutSequences: 32,
   },
   rewards: { verdictShare: d('0.1'), halfLifeTempos: d('4') },
-  release: { everyMerges: 1 },
+  release: { everyMerges: 3, keepReleases: 2 },
 };
 
 const tiny: RunSettings = {
@@ -75,6 +75,7 @@ const tiny: RunSettings = {
   fragments: { count: 4 },
   sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000 },
   evaluation: { ...nano.evaluation, heldOutSequences: 16 },
+  release: { everyMerges: 1, keepReleases: 2 },
 };
 
 const small: RunSettings = {

@@ -105,7 +105,7 @@ export class DrivenRun extends TestRun {
   }
 
   due(): Admission {
-    const outerStep = this.state.due?.outerStep ?? this.state.nextOuterStep;
+    const outerStep = this.state.nextOuterStep;
     const body = { outerStep, fragment: outerStep % 3, deadlineMs: this.nowMs + this.manifest.sync.deadlineMs };
     return this.send('fragment-due', body);
   }

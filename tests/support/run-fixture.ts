@@ -87,7 +87,7 @@ export function testManifest(changes: Partial<RunManifest> = {}): RunManifest {
       heldOutSequences: 4,
     },
     rewards: { verdictShare: '0.1', halfLifeTempos: '2' },
-    release: { everyMerges: 1 },
+    release: { everyMerges: 1, keepReleases: 2 },
     ...changes,
   });
 }

@@ -23,7 +23,7 @@ import { topics } from '../../roles/client.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
-import { runModelOf } from '../../roles/run-model.ts';
+import { runModelOf, runSeedOf } from '../../roles/run-model.ts';
 import { runSettings } from '../../roles/run-presets.ts';
 import { FsStore } from '../../store/fs.ts';
 import { issueGrant } from '../../store/grants.ts';
@@ -38,7 +38,6 @@ import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeEquation } from '../native-ed25519.ts';
 import { corpusDir, finalStatusFile } from '../paths.ts';
-import { runSeedOf } from '../seed.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { releaseFolders } from './releases.ts';
 

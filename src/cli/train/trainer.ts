@@ -9,13 +9,13 @@ import { heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
 import type { QuasarLongConfig } from '../../model/quasar-long/config.ts';
 import { fromDecimal } from '../../protocol/names.ts';
 import { runConfig } from '../../roles/orchestrator/run-init.ts';
+import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { InnerLoop } from '../../training/inner-loop.ts';
 import { allocateModel, initialise, type ModelState } from '../../training/model-state.ts';
 import { AdamW, traitsFromContract } from '../../training/optimizer.ts';
 import type { TrainLocalParts } from '../../training/train-local.ts';
 import { corpusDir } from '../paths.ts';
-import { runSeedOf } from '../seed.ts';
 import type { TrainOptions } from './options.ts';
 
 export interface Trainer {

@@ -11,14 +11,14 @@ import { type QuasarLongConfig, toConfigJson } from '../../model/quasar-long/con
 import { buildContract } from '../../model/quasar-long/contract.ts';
 import { initParams } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
-import { hashOfText, runIdOf } from '../../protocol/hash.ts';
+import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import { type ArtifactRef, manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { Envelope } from '../../protocol/messages.ts';
 import { signMessage } from '../../protocol/signing.ts';
 import type { Store } from '../../store/port.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
-import { contractHashOf } from '../run-model.ts';
+import { contractHashOf, runSeedOf } from '../run-model.ts';
 import { type RunPresetName, runSettings } from '../run-presets.ts';
 import { storeFragment } from './merge-runner.ts';
 
@@ -65,7 +65,7 @@ export function buildManifest(
     ledger: { ...options.ledger, ...ledger },
     owner: options.owner.hotkey,
     createdAtMs: options.createdAtMs,
-    seed: hashOfText(`accrete run seed ${options.seed}`),
+    seed: runSeedOf(options.seed),
     model: {
       preset,
       config: canonicalJson(toConfigJson(config)),

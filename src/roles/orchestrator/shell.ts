@@ -29,6 +29,7 @@ import { runModelOf } from '../run-model.ts';
 import { largestArtifactBytes } from '../validator/checks.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
 import { runMerge } from './merge-runner.ts';
+import { Retention } from './retention.ts';
 import { initialState, leaseFor, step } from './step.ts';
 
 export interface OrchestratorDeps {
@@ -83,6 +84,7 @@ export class Orchestrator {
   readonly #subscriptions: Subscription[] = [];
   readonly #pulses = new Map<string, Pulse>();
   readonly #heads = new HeadsHistory();
+  readonly #retention = new Retention();
   readonly #releaseFolders = new Map<number, string>();
   #state: OrchestratorState;
   #queue: Promise<unknown> = Promise.resolve();
@@ -149,6 +151,7 @@ export class Orchestrator {
   #apply(opened: { readonly entry: JournalEntry; readonly message: OpenedMessage }): void {
     applyEvent(this.run, opened);
     this.#heads.onFold(this.run, opened.entry);
+    this.#retention.onFold(this.run, opened.entry);
   }
 
   #context(): OpenContext | null {
@@ -255,6 +258,7 @@ export class Orchestrator {
         const folder = await this.#deps.writeRelease(this.run, effect.release, artifacts);
         this.#releaseFolders.set(effect.release, folder);
         log.info('release written', { release: effect.release, folder });
+        for (const root of this.#retention.takeExpired(this.run)) await store.remove(root);
         return;
       }
       default:

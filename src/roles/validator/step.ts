@@ -1,6 +1,9 @@
 /** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then weights; then releases. */
-import { manifestOf, verdictsOwed } from '../../journal/queries.ts';
+import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
+
+/** Journal time after which a release that nobody evaluated is everybody's. */
+const turnMs = 10_000;
 
 export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorState, readonly ValidatorEffect[]] {
   const state = take(before, event);
@@ -46,11 +49,14 @@ function owedWeights({ run, block, weightsBlock, weightsTempo }: ValidatorState)
   return [{ kind: 'set-weights', key: `weights-${index}`, tempo: index }];
 }
 
-/** Of the newest release alone: older ones are history. */
+/** Of the newest release alone: older ones are history. One validator's turn; the others step in if it is late. */
 function owedEvaluation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
-  const release = run.releases.at(-1)?.body.release;
-  if (release === undefined) return [];
+  const record = run.releases.at(-1);
+  if (record === undefined) return [];
+  const { release } = record.body;
+  const validators = [...new Set(delegationsOf(run, 'validator', run.lastTimeMs).map((each) => each.hotkey))].sort();
+  const isTurn = validators[release % validators.length] === hotkey || run.lastTimeMs - record.atMs > turnMs;
   const key = `evaluate-${release}`;
-  const isEvaluated = run.evaluations.some((each) => each.release === release && each.hotkey === hotkey);
-  return isEvaluated || sent.has(key) ? [] : [{ kind: 'evaluate-release', key, release }];
+  const isEvaluated = run.evaluations.some((each) => each.release === release);
+  return isEvaluated || !isTurn || sent.has(key) ? [] : [{ kind: 'evaluate-release', key, release }];
 }
