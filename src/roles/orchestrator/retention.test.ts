@@ -1,3 +1,4 @@
+/** @file What retention may name, over random runs. */
 import { describe, expect, it } from 'vitest';
 import { DrivenRun } from '../../../tests/support/run-driver.ts';
 import { Rng } from '../../util/rng.ts';
