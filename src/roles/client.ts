@@ -172,7 +172,7 @@ class JournalFollower {
       const reply = await bus.request(topics.journalRead, request, { timeoutMs: requestTimeoutMs, signal });
       const entries = JSON.parse(reply) as JournalEntry[];
       for (const entry of entries) if (entry.seq === this.state.size) this.#take(entry);
-      if (entries.length < journalPageEntries) return;
+      if (entries.length === 0) return;
       await new Promise((resume) => setImmediate(resume));
     }
   }

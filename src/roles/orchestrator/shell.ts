@@ -64,6 +64,8 @@ const tickMs = 100;
 const stakeEveryMs = 2_000;
 /** A failed effect is tried again after this. */
 const retryMs = 1_000;
+/** Characters of one `journal.read` answer, unless one entry alone has more. */
+const journalPageBytes = 2 * 1024 * 1024;
 /** Largest `details` artifact of a verdict. */
 const maxDetailsBytes = 1 << 20;
 /** Kinds that others may hand in; the fold's rules say who may. */
@@ -346,7 +348,7 @@ export class Orchestrator {
     const learner = learnerIdOf(delegation.hotkey, delegation.name);
     const isGranted =
       body.purpose === 'details'
-        ? delegation.role === 'validator' && body.artifact.sizeBytes <= maxDetailsBytes
+        ? this.#hasStake(delegation) && body.artifact.sizeBytes <= maxDetailsBytes
         : this.#isClaimed(learner, body.artifact);
     if (!isGranted) {
       const { root, sizeBytes } = body.artifact;
@@ -357,6 +359,11 @@ export class Orchestrator {
   }
 
   /** Named by an open claim of the learner, and no larger than what a claim of its fragment can need. */
+  /** Delegating costs nothing; only stake makes a validator whose details are worth storing. */
+  #hasStake({ role, hotkey }: Delegation): boolean {
+    return role === 'validator' && (this.#state.stakeRao.get(hotkey) ?? 0) > 0;
+  }
+
   #isClaimed(learner: LearnerId, { root, sizeBytes }: ArtifactRef): boolean {
     const { manifest } = this.run.run!;
     for (const id of this.run.openClaims) {
@@ -376,7 +383,14 @@ export class Orchestrator {
     const range = journalReadSchema.safeParse(asked.ok ? asked.value : null);
     if (!range.success) throw new RoleError('REFUSED', 'journal.read takes { from, limit }, whole numbers from 0');
     const { from, limit } = range.data;
-    return this.#deps.journal.read(from, Math.min(Math.max(1, limit), journalPageEntries));
+    const entries = await this.#deps.journal.read(from, Math.min(Math.max(1, limit), journalPageEntries));
+    let sizeBytes = 0;
+    const end = entries.findIndex((entry) => {
+      sizeBytes += JSON.stringify(entry).length;
+      return sizeBytes > journalPageBytes;
+    });
+    // One entry always fits: messages are bounded below the bus's frames.
+    return end < 0 ? entries : entries.slice(0, Math.max(1, end));
   }
 
   #onHeartbeat(payload: string): void {
