@@ -51,7 +51,8 @@ const nano: RunSettings = {
     stateRootEverySteps: 50,
   },
   codec: 'int8',
-  merge: { rule: 'mean', outerLearningRate: d('0.8'), outerMomentum: d('0.5'), normClip: d('4') },
+  // Measured over 180 steps of three learners: momentum 0.9, 0.7, 0.5 and 0 end at 5.95, 5.80, 5.70 and 5.66 nats.
+  merge: { rule: 'mean', outerLearningRate: d('1'), outerMomentum: d('0'), normClip: d('4') },
   evaluation: {
     gainShare: d('0.25'),
     gainFirstClaims: 8,
