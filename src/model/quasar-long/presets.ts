@@ -47,7 +47,8 @@ const presets: Readonly<Record<PresetName, Readonly<Record<string, unknown>>>> =
     ...common,
     vocab_size: 2048,
     hidden_size: 128,
-    // Measured: after 200,000 tokens the held-out loss is 0.29 nats lower than from 0.02.
+    // One seed, 205,000 tokens, held-out loss: 0.02 gave 5.64 to 5.71 over three learning rates (one with another weight
+    // decay), 0.06 gave 5.35, 0.1 gave 5.30. 0.06 was taken because it starts nearer to ln(vocabulary).
     initializer_range: 0.06,
     intermediate_size: 256,
     num_hidden_layers: 6,
