@@ -51,7 +51,7 @@ const nano: RunSettings = {
     stateRootEverySteps: 50,
   },
   codec: 'int8',
-  // Measured over 180 steps of three learners: momentum 0.9, 0.7, 0.5 and 0 end at 5.95, 5.80, 5.70 and 5.66 nats.
+  // Simulated, 180 steps, one seed: 1 without momentum 5.66 nats, 0.8 with 0.5 the same, 1 with 0.7 and 0.9 5.80 and 5.95.
   merge: { rule: 'mean', outerLearningRate: d('1'), outerMomentum: d('0'), normClip: d('4') },
   evaluation: {
     gainShare: d('0.25'),
