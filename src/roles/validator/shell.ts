@@ -216,7 +216,9 @@ class Validator {
     const untraced = await this.#judgeTrace(claim);
     if (untraced !== null) return untraced;
     const norm = checkNorm(run, claim, decoded.values);
-    if (norm.outcome !== 'accept' || !claim.beacon!.gainTested || heads === null) return norm;
+    if (norm.outcome !== 'accept' || !claim.beacon!.gainTested) return norm;
+    // Every open claim has them; one that was settled meanwhile is no longer owed a verdict.
+    if (heads === null) throw new RoleError('REFUSED', `claim ${claim.id} was settled while it was checked`);
     return this.#judgeGain(claim, decoded.values, heads, cursor, norm);
   }
 
