@@ -3,10 +3,8 @@
  * documents, or packed documents whose boundaries `position_ids` carry.
  */
 import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
-import { branchesByLayer, isMoeLayer, type QuasarLongConfig } from './config.ts';
-import { hybridAttention } from './hybrid.ts';
-import { mlp } from './mlp.ts';
-import { moe } from './moe.ts';
+import type { QuasarLongConfig } from './config.ts';
+import { decoderLayer } from './layer.ts';
 import { findDocuments } from './packing.ts';
 import { buildRotation } from './rope.ts';
 import { type Carry, linear, paramReader, type Scope } from './scope.ts';
@@ -51,16 +49,10 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
     param: paramReader(g, config),
     report: (name, tensor) => void loads.set(name, tensor),
   };
-  const branches = branchesByLayer(config);
   let x = embed(scope, inputIds);
-  const norm = (name: string) => g.rmsNorm(x, scope.param(`${name}.weight`), config.rms_norm_eps);
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    const prefix = `model.layers.${layer}`;
-    x = g.add(x, hybridAttention(scope, norm(`${prefix}.input_layernorm`), layer, branches[layer] ?? null));
-    const feed = isMoeLayer(config, layer) ? moe : mlp;
-    x = g.add(x, feed(scope, norm(`${prefix}.post_attention_layernorm`), `${prefix}.mlp`));
-  }
-  return { scope, inputIds, hidden: norm('model.norm'), loads };
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) x = decoderLayer(scope, x, layer);
+  const hidden = g.rmsNorm(x, scope.param('model.norm.weight'), config.rms_norm_eps);
+  return { scope, inputIds, hidden, loads };
 }
 
 /** (rows, hidden). The padding token's row gets no gradient. */
