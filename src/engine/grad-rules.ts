@@ -294,6 +294,7 @@ export const gradRules: { readonly [P in Primitive]: GradRule<P> } = {
   dimSize: none,
   crossEntropy,
   rmsNorm,
+  ngramSlots: none,
   unitLowerTriangularInverse,
   deltaStateScan,
   diagonalStateScan,

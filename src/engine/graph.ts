@@ -443,6 +443,20 @@ export class GraphBuilder {
     return this.#node('crossEntropy', { ignoreIndex }, [logits, labels], outputs)[0]!;
   }
 
+  /**
+   * Slot of the `order` tokens that end at each token, under each seed: z = seed; for each token, oldest first,
+   * z = (z · 2654435761) xor token in wrapping int64; |z| mod slots. tokens [B, order - 1 + T], seeds [n] → [B, T, n], i64.
+   */
+  ngramSlots(tokens: Tensor, seeds: Tensor, order: number, slots: number): Tensor {
+    this.#integers('ngramSlots', tokens);
+    this.#integers('ngramSlots', seeds);
+    const [batch, length] = tokens.shape;
+    if (tokens.shape.length !== 2 || seeds.shape.length !== 1 || typeof length !== 'number' || length < order)
+      throw this.#mismatch('ngramSlots', tokens.shape, seeds.shape, `expected [B, ${order - 1} + T] and [n]`);
+    const shape = [batch!, length - order + 1, seeds.shape[0]!];
+    return this.#one('ngramSlots', { order, slots }, [tokens, seeds], shape, 'i64');
+  }
+
   /** x / sqrt(mean(x²) + epsilon) over the last axis, times `weight` [last] if there is one. */
   rmsNorm(x: Tensor, weight: Tensor | null, epsilon: number): Tensor {
     if (weight !== null && !equalShapes(weight.shape, x.shape.slice(-1)))

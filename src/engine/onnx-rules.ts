@@ -3,7 +3,7 @@ import { type Shape, splitDim } from '../tensor/shape.ts';
 import type { Node, Tensor } from './graph.ts';
 import { onnxDataType } from './onnx-schema.ts';
 import { float, type OnnxWriter } from './onnx-writer.ts';
-import type { Primitive } from './primitives.ts';
+import { ngramFactor, type Primitive } from './primitives.ts';
 import { doublingMasks } from './triangular.ts';
 
 /** What a rule is given: names of the inputs, names that it must give its outputs ('' where nobody reads one). */
@@ -100,6 +100,19 @@ const crossEntropy: EmitRule<'crossEntropy'> = ({ w, inputs, outputs }, { attrs:
   const ids = w.op('Unsqueeze', [w.op('Where', [ignored, w.scalar(0, 'i64'), labels]), last]);
   const picked = w.op('Squeeze', [w.op('GatherElements', [logits, ids], { axis: 1 }), last]);
   w.op('Where', [ignored, w.scalar(0, 'f32'), w.op('Sub', [logSumExp, picked])], {}, outputs[0]);
+};
+
+/** Multiplication of int64 wraps on ONNX Runtime, as the hash wants it. */
+const ngramSlots: EmitRule<'ngramSlots'> = ({ w, inputs, outputs }, { attrs: { order, slots }, inputs: tensors }) => {
+  const [tokens, seeds] = inputs as [string, string];
+  const length = Number(tensors[0]!.shape[1]);
+  const column = w.op('Unsqueeze', [tokens, w.ints([2])]); // (B, length, 1)
+  let hash = w.op('Reshape', [seeds, w.ints([1, 1, -1])]);
+  for (let at = 0; at < order; at++) {
+    const token = w.op('Slice', [column, w.ints([at]), w.ints([length - order + 1 + at]), w.ints([1])]);
+    hash = w.op('BitwiseXor', [w.op('Mul', [hash, w.scalar(ngramFactor, 'i64')]), token]);
+  }
+  w.opInto('Mod', [w.op('Abs', [hash]), w.scalar(slots, 'i64')], {}, outputs);
 };
 
 const rmsNorm: EmitRule<'rmsNorm'> = ({ w, inputs, outputs }, { attrs: { epsilon }, inputs: [x] }) => {
@@ -287,6 +300,7 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
     w.opInto('Squeeze', [w.op('Shape', [x!], { start: axis, end: axis + 1 })], {}, outputs),
   crossEntropy,
   rmsNorm,
+  ngramSlots,
   unitLowerTriangularInverse,
   deltaStateScan,
   diagonalStateScan,

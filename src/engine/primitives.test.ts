@@ -260,6 +260,16 @@ const cases: { readonly [P in Primitive]: Readonly<Record<string, CheckedCase>> 
       },
     },
   },
+  ngramSlots: {
+    wrapping: {
+      params: {},
+      inputs: {
+        t: ints([0, 0, 7, 99991, 3, 0, 16000000, 16000001, 12, 1], [2, 5]),
+        s: ints([1, 2147483646, 77777], [3]),
+      },
+      build: (b, t) => b.cast(b.ngramSlots(t.t!, t.s!, 3, 1000003), 'f32'),
+    },
+  },
   crossEntropy: {
     ignored: {
       params: { x: [4, 7] },

@@ -20,6 +20,9 @@ interface ReduceAttrs {
   readonly keepDims: boolean;
 }
 
+/** Knuth's multiplicative constant: the factor of the n-gram hash. */
+export const ngramFactor = 2654435761;
+
 /** Optional inputs of a scan, in the order in which they follow the required ones. */
 export type DeltaScanInput = 'addend' | 'initial' | 'keep';
 
@@ -91,6 +94,8 @@ export interface PrimitiveAttrs extends UnaryAttrs, BinaryAttrs {
   dimSize: { readonly axis: number };
   crossEntropy: { readonly ignoreIndex: number };
   rmsNorm: { readonly epsilon: number };
+  /** Hashes of runs of `order` tokens, below `slots`. */
+  ngramSlots: { readonly order: number; readonly slots: number };
   unitLowerTriangularInverse: None;
   /** R = U + alphaW W S; S' = keep S + alphaK Kᵀ R + addend, along axis 1 (backwards if `reverse`). */
   deltaStateScan: {

@@ -2,7 +2,7 @@
 import { broadcastShapes, type Dim, sizeOfShape, stridesOf } from '../tensor/shape.ts';
 import { assert } from '../util/errors.ts';
 import type { Node } from './graph.ts';
-import type { Primitive } from './primitives.ts';
+import { ngramFactor, type Primitive } from './primitives.ts';
 
 export interface RefTensor {
   readonly shape: readonly number[];
@@ -239,6 +239,18 @@ const crossEntropy: RefRule<'crossEntropy'> = ({ attrs: { ignoreIndex } }, [logi
   return [{ shape: labels!.shape, data }, softmax(logits!)];
 };
 
+const ngramSlots: RefRule<'ngramSlots'> = ({ attrs: { order, slots } }, [tokens, seeds]) => {
+  const [batch, length] = tokens!.shape as [number, number];
+  const out = make([batch, length - order + 1, seeds!.data.length]);
+  forEachIndex(out.shape, ([row, t, seed], at) => {
+    let hash = BigInt(seeds!.data[seed!]!);
+    for (let i = 0; i < order; i++)
+      hash = BigInt.asIntN(64, hash * BigInt(ngramFactor)) ^ BigInt(tokens!.data[row! * length + t! + i]!);
+    out.data[at] = Number((hash < 0n ? -hash : hash) % BigInt(slots));
+  });
+  return [out];
+};
+
 const rmsNorm: RefRule<'rmsNorm'> = ({ attrs: { epsilon } }, [x, weight]) => {
   const width = x!.shape.at(-1)!;
   const y = make(x!.shape);
@@ -416,6 +428,7 @@ export const referenceRules: { readonly [P in Primitive]: RefRule<P> } = {
   dimSize: ({ attrs: { axis } }, [x]) => [{ shape: [], data: Float64Array.of(x!.shape[axis]!) }],
   crossEntropy,
   rmsNorm,
+  ngramSlots,
   unitLowerTriangularInverse,
   deltaStateScan,
   diagonalStateScan,

@@ -26,7 +26,7 @@ describe('config', () => {
       routed_scaling_factor: 1,
       use_nope: false,
     });
-    expect(branchesByLayer(config)).toEqual(new Array(20).fill(null));
+    expect(branchesByLayer(config)).toEqual(new Array(20).fill([]));
   });
 
   it('comes back from its own config.json', () => {
@@ -38,28 +38,21 @@ describe('config', () => {
 
   it('places the branches of the released model', () => {
     const branches = branchesByLayer(presetConfig('quasar-preview'));
-    const layersOf = (wanted: string) => branches.flatMap((branch, layer) => (branch === wanted ? [layer] : []));
+    const layersOf = (wanted: string) =>
+      branches.flatMap((branch: readonly string[], layer) => (branch[0] === wanted ? [layer] : []));
     expect(layersOf('quasar')).toEqual([4, 6, 7, 9, 11, 12, 14, 16, 17, 19]);
     expect(layersOf('raven')).toEqual([5, 10, 15]);
     expect(layersOf('gla')).toEqual([8, 13, 18]);
   });
 
   const variants: [string, unknown][] = [
-    ['num_loops', 2],
-    ['use_looped_injection', true],
-    ['use_parcae_loop_stabilizer', true],
-    ['engram_layers', [3]],
-    ['num_nextn_predict_layers', 1],
-    ['tie_word_embeddings', true],
     ['rope_scaling', { type: 'yarn' }],
-    ['hybrid_replacement_mode', 'replace'],
-    ['hybrid_quasar_mode', 'fused_recurrent'],
-    ['hybrid_quasar_use_rope', true],
-    ['hybrid_use_short_conv', true],
     ['hybrid_raven_decay_type', 'GLA'],
     ['hybrid_raven_add_gumbel_noise', true],
-    ['hybrid_local_window_size', 128],
-    ['hybrid_branch_layout', 'mixed'],
+    ['hybrid_local_meta_tokens', 4],
+    ['hybrid_local_window_fraction', 0.5],
+    ['attention_dropout', 0.1],
+    ['hidden_act', 'gelu'],
     ['branch_mimic_loss', true],
   ];
   it.each(variants)('refuses %s by name', (field, value) => {
@@ -79,6 +72,13 @@ describe('config', () => {
     ['hybrid_raven_topk', 17],
     ['pad_token_id', 512],
     ['hybrid_gla_group_norm_size', 5],
+    ['hidden_sise', 32],
+    ['engram_layers', [4]],
+    ['engram_ngram_orders', [2, 2]],
+    ['hybrid_gla_layers', [0]],
+    ['hybrid_branch_layout', 'woven'],
+    ['hybrid_quasar_mode', 'parallel'],
+    ['num_loops', 0],
   ];
   it.each(faults)('names the faulty field %s', (field, value) => {
     expect(faultOf({ ...toConfigJson(presetConfig('tiny')), [field]: value })).toEqual({ code: 'BAD_CONFIG', field });

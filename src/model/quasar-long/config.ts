@@ -1,12 +1,14 @@
 /**
  * @file The configuration of a `quasar_long` model: a Hugging Face config.json parsed once into a frozen object that
- * keeps the file's field names. Fields that change nothing are dropped. Variants that are not built (loops, Engram,
- * MTP, the mixed layout and others) are refused by name instead of being ignored.
+ * keeps the file's field names. Fields that change nothing are dropped. Variants for which no formula is known (dropout,
+ * scaled rotary embeddings, router noise and others) and fields that nobody knows are refused by name, never ignored.
  */
 import { z } from 'zod';
 import { ModelError } from '../errors.ts';
 
-export type Branch = 'quasar' | 'raven' | 'gla';
+/** Order of branch_mix_logits. */
+export const branchNames = ['quasar', 'raven', 'gla'] as const;
+export type Branch = (typeof branchNames)[number];
 
 const size = (max: number) => z.int().min(1).max(max);
 const count = (max: number) => z.int().min(0).max(max);
@@ -47,11 +49,35 @@ const schema = z.object({
   pad_token_id: z.int().min(0).nullable().default(156892),
   bos_token_id: z.int().min(0).nullable().default(null),
   eos_token_id: or(count(2 ** 24), 156892),
+  tie_word_embeddings: or(z.boolean(), false),
+  num_loops: or(size(64), 1),
+  use_looped_injection: or(z.boolean(), false),
+  use_parcae_loop_stabilizer: or(z.boolean(), false),
+  num_nextn_predict_layers: or(count(16), 0),
+  mtp_loss_scaling_factor: or(z.number().min(0).max(1e6), 0),
+  engram_layers: or(z.array(count(1023)).max(1024), []),
+  engram_dim: or(size(65536), 512),
+  engram_slots: or(size(2 ** 31), 2000000),
+  engram_num_heads: or(size(256), 8),
+  engram_ngram_orders: or(z.array(size(16)).min(1).max(16), [2, 3]),
+  engram_residual_scale: or(z.number().min(-1e6).max(1e6), 0.01),
+  engram_lr_multiplier: or(z.number().min(0).max(1e6), 5),
   hybrid_attention_layers: or(z.array(count(1023)).max(1024), []),
-  hybrid_layerwise_cycle: or(z.array(z.enum(['quasar', 'raven', 'gla'])).max(1024), ['quasar', 'raven', 'gla']),
+  hybrid_branch_layout: or(z.enum(['mixed', 'layerwise']), 'mixed'),
+  hybrid_layerwise_cycle: or(z.array(z.enum(branchNames)).max(1024), ['quasar', 'raven', 'gla']),
   hybrid_quasar_enabled: or(z.boolean(), true),
   hybrid_raven_enabled: or(z.boolean(), false),
   hybrid_gla_enabled: or(z.boolean(), true),
+  hybrid_gla_layers: or(z.array(count(1023)).max(1024), []),
+  /** `full`, `replace` and `linear` drop the softmax attention's output; any other word means gated addition. */
+  hybrid_replacement_mode: or(z.string().max(100), 'gated'),
+  hybrid_alpha_zero_bypass: or(z.boolean(), false),
+  hybrid_quasar_mode: or(z.enum(['chunk', 'fused_recurrent']), 'chunk'),
+  hybrid_quasar_use_rope: or(z.boolean(), false),
+  hybrid_use_short_conv: or(z.boolean(), false),
+  hybrid_local_window_size: or(count(2 ** 31), 0),
+  hybrid_local_window_layers: or(z.array(count(1023)).max(1024), []),
+  hybrid_local_window_max_fraction: or(z.number().min(0).max(1), 1 / 3),
   hybrid_alpha_init: or(z.number().min(-1000).max(1000), -15),
   hybrid_gla_group_norm_size: z.int().min(1).nullable().default(null),
   hybrid_raven_slots: or(size(65536), 64),
@@ -65,32 +91,31 @@ const schema = z.object({
 /** Frozen; field names are those of config.json. */
 export type QuasarLongConfig = Readonly<z.output<typeof schema>>;
 
-/** What must hold for a field that only one variant of the architecture gives another value. */
+/** What must hold for a field whose other values have no formula in the specification. */
 const refusals: readonly (readonly [field: string, isBuilt: (value: unknown) => boolean, why: string])[] = [
-  ['num_loops', (v) => absent(v) || v === 1, 'looped stacks are not built; use 1'],
-  ['use_looped_injection', isOff, 'looped injection is not built'],
-  ['use_parcae_loop_stabilizer', isOff, 'the loop stabiliser is not built'],
-  ['engram_layers', isEmpty, 'Engram memory is not built'],
-  ['num_nextn_predict_layers', (v) => absent(v) || v === 0, 'MTP layers are not built'],
-  ['tie_word_embeddings', isOff, 'tied embeddings are not built'],
-  ['rope_scaling', absent, 'scaled rotary embeddings are not built'],
+  ['rope_scaling', absent, 'scaled rotary embeddings are not part of quasar_long'],
   ['hidden_act', (v) => absent(v) || v === 'silu', 'experts always use silu'],
-  ['attention_dropout', (v) => absent(v) || v === 0, 'dropout is not built'],
-  [
-    'hybrid_replacement_mode',
-    (v) => absent(v) || v === 'gated' || v === 'add',
-    'only the gated addition ("gated" or "add") is built',
-  ],
-  ['hybrid_quasar_mode', (v) => absent(v) || v === 'chunk', 'only mode "chunk" of the quasar branch is built'],
-  ['hybrid_quasar_use_rope', isOff, 'rotary embedding in the quasar branch is not built'],
-  ['hybrid_use_short_conv', isOff, 'the short convolution of the quasar branch is not built'],
-  ['hybrid_gla_layers', isEmpty, 'restricting the gla branch to listed layers is not built'],
+  ['attention_dropout', isZero, 'dropout is not built; use 0'],
+  ['embedding_dropout', isZero, 'dropout is not built; use 0'],
+  ['output_dropout', isZero, 'dropout is not built; use 0'],
+  ['score_function', (v) => absent(v) || v === 'sigmoid', 'the router always uses the sigmoid'],
+  ['hybrid_gla_expand_k', (v) => absent(v) || v === 1, 'expanded heads are not built; use 1'],
+  ['hybrid_gla_expand_v', (v) => absent(v) || v === 1, 'expanded heads are not built; use 1'],
   ['hybrid_raven_decay_type', (v) => absent(v) || v === 'Mamba2', 'only decay type "Mamba2" is built'],
   ['hybrid_raven_add_gumbel_noise', isOff, 'router noise of the raven branch is not built'],
-  ['hybrid_local_window_size', (v) => absent(v) || v === 0, 'the local window is not built'],
-  ['hybrid_local_meta_tokens', (v) => absent(v) || v === 0, 'meta tokens of the local window are not built'],
-  ['hybrid_alpha_zero_bypass', isOff, 'skipping nearly closed branches is not built'],
+  ['hybrid_local_window_fraction', isZero, 'a fixed share of the local window is not built; use 0'],
+  ['hybrid_local_meta_tokens', isZero, 'meta tokens of the local window are not built; use 0'],
 ];
+
+/** Fields of other programs, and of the released config.json, that change nothing here. */
+const ignoredFields: ReadonlySet<string> = new Set([
+  ...['model_type', 'architectures', 'auto_map', 'torch_dtype', 'dtype', 'transformers_version', 'use_cache'],
+  ...['_name_or_path', '_attn_implementation', 'attn_implementation', 'return_dict', 'output_attentions'],
+  ...['output_hidden_states', 'output_router_logits', 'unk_token_id', 'sep_token_id'],
+  ...['max_seq_length', 'max_sequence_length', 'norm_topk_prob', 'router_dtype', 'max_window_layers'],
+  ...['moe_router_enable_expert_bias', 'moe_shared_expert_intermediate_size', 'use_rmsnorm', 'hybrid_gla_mode'],
+  ...['hybrid_skip_gqa_in_full_replacement', 'aux_loss_coef', 'router_aux_loss_coef', 'z_loss_coef'],
+]);
 
 function absent(value: unknown): boolean {
   return value === undefined || value === null;
@@ -98,10 +123,9 @@ function absent(value: unknown): boolean {
 function isOff(value: unknown): boolean {
   return absent(value) || value === false;
 }
-function isEmpty(value: unknown): boolean {
-  return absent(value) || (Array.isArray(value) && value.length === 0);
+function isZero(value: unknown): boolean {
+  return absent(value) || value === 0;
 }
-
 /**
  * Parses the fields of a config.json.
  * @throws ModelError BAD_CONFIG (with the field, its value and the bound), UNSUPPORTED_VARIANT (with the field)
@@ -127,8 +151,7 @@ export function parseConfig(fields: unknown): QuasarLongConfig {
     });
   }
   checkRelations(parsed.data);
-  Object.freeze(parsed.data.hybrid_attention_layers);
-  Object.freeze(parsed.data.hybrid_layerwise_cycle);
+  for (const value of Object.values(parsed.data)) if (Array.isArray(value)) Object.freeze(value);
   return Object.freeze(parsed.data);
 }
 
@@ -140,13 +163,19 @@ function refuseVariants(record: Readonly<Record<string, unknown>>): void {
     });
   };
   for (const [field, isBuilt, why] of refusals) if (!isBuilt(record[field])) refuse(field, why);
-  const hybridLayers = record.hybrid_attention_layers;
-  if (!isEmpty(hybridLayers) && record.hybrid_branch_layout !== 'layerwise')
-    refuse('hybrid_branch_layout', 'only "layerwise" is built (the default, "mixed", is not)');
   for (const [field, value] of Object.entries(record)) {
     const isDistillation = /^(branch_mimic_|hybrid_attention_mimic_|hybrid_eval_)/.test(field);
     const isOn = value === true || (typeof value === 'string' && value !== '' && value !== 'hybrid_add');
     if (isDistillation && isOn) refuse(field, 'distillation switches are not built');
+    const isKnown = field in schema.shape || ignoredFields.has(field) || refusals.some(([name]) => name === field);
+    if (!isKnown && !isDistillation)
+      throw new ModelError(
+        'BAD_CONFIG',
+        `${field.slice(0, 100)}: no field of quasar_long; misspelt, or another architecture?`,
+        {
+          context: { field },
+        },
+      );
   }
 }
 
@@ -155,7 +184,9 @@ function checkRelations(c: QuasarLongConfig): void {
     if (holds) return;
     throw new ModelError('BAD_CONFIG', `${field}: ${rule} (got ${JSON.stringify(c[field])})`, { context: { field } });
   };
-  const branches = new Set(branchesByLayer(c).filter((branch) => branch !== null));
+  const branches = new Set(branchesByLayer(c).flat());
+  const areLayers = (layers: readonly number[]) =>
+    layers.every((layer) => layer < c.num_hidden_layers) && new Set(layers).size === layers.length;
   demand(c.num_attention_heads % c.num_key_value_heads === 0, 'num_key_value_heads', 'must divide num_attention_heads');
   demand(rotaryWidth(c) % 2 === 0, 'partial_rotary_factor', 'must give an even rotary width');
   demand(c.num_experts % c.n_group === 0, 'n_group', 'must divide num_experts');
@@ -167,16 +198,38 @@ function checkRelations(c: QuasarLongConfig): void {
   );
   demand(c.pad_token_id === null || c.pad_token_id < c.vocab_size, 'pad_token_id', 'must be below vocab_size');
   demand(c.eos_token_id < c.vocab_size, 'eos_token_id', 'must be below vocab_size');
-  demand(
-    c.hybrid_attention_layers.every((layer) => layer < c.num_hidden_layers) &&
-      new Set(c.hybrid_attention_layers).size === c.hybrid_attention_layers.length,
-    'hybrid_attention_layers',
-    'must be different layers below num_hidden_layers',
-  );
+  for (const field of ['hybrid_attention_layers', 'engram_layers'] as const)
+    demand(areLayers(c[field]), field, 'must be different layers below num_hidden_layers');
+  for (const field of ['hybrid_gla_layers', 'hybrid_local_window_layers'] as const)
+    demand(
+      areLayers(c[field]) && c[field].every((layer) => c.hybrid_attention_layers.includes(layer)),
+      field,
+      'must be different layers of hybrid_attention_layers',
+    );
   demand(
     c.hybrid_attention_layers.length === 0 || branches.size > 0,
-    'hybrid_layerwise_cycle',
+    c.hybrid_branch_layout === 'layerwise' ? 'hybrid_layerwise_cycle' : 'hybrid_branch_layout',
     'must leave an enabled branch for the hybrid layers',
+  );
+  demand(
+    new Set(c.engram_ngram_orders).size === c.engram_ngram_orders.length,
+    'engram_ngram_orders',
+    'must be different lengths',
+  );
+  demand(
+    c.engram_layers.length === 0 || engramTables(c).slots < 2 ** 31,
+    'engram_slots',
+    'must give tables below 2^31',
+  );
+  demand(
+    !c.hybrid_alpha_zero_bypass || !dropsSoftmax(c),
+    'hybrid_alpha_zero_bypass',
+    `leaves nothing of a layer in hybrid_replacement_mode ${JSON.stringify(c.hybrid_replacement_mode)}`,
+  );
+  demand(
+    !branches.has('quasar') || !c.hybrid_quasar_use_rope || rotaryWidth(c) > 0,
+    'hybrid_quasar_use_rope',
+    'needs a rotary width',
   );
   if (branches.has('raven')) {
     demand(
@@ -199,21 +252,54 @@ export function rotaryWidth(config: QuasarLongConfig): number {
   return Math.floor(config.head_dim * config.partial_rotary_factor);
 }
 
-/** Which linear branch each layer owns: the sorted hybrid layers take the enabled names of the cycle in turn. */
-export function branchesByLayer(config: QuasarLongConfig): readonly (Branch | null)[] {
+/**
+ * Which linear branches each layer owns. Layerwise: the sorted hybrid layers take the enabled names of the cycle in turn;
+ * mixed: each has all that are enabled. `hybrid_gla_layers`, if not empty, takes gla from all other layers.
+ */
+export function branchesByLayer(config: QuasarLongConfig): readonly (readonly Branch[])[] {
   const isEnabled: Readonly<Record<Branch, boolean>> = {
     quasar: config.hybrid_quasar_enabled,
     raven: config.hybrid_raven_enabled,
     gla: config.hybrid_gla_enabled,
   };
   const cycle = config.hybrid_layerwise_cycle.filter((branch) => isEnabled[branch]);
-  const layers: (Branch | null)[] = new Array<null>(config.num_hidden_layers).fill(null);
+  const mixed = branchNames.filter((branch) => isEnabled[branch]);
+  const allowsGla = (layer: number) =>
+    config.hybrid_gla_layers.length === 0 || config.hybrid_gla_layers.includes(layer);
+  const layers: Branch[][] = Array.from({ length: config.num_hidden_layers }, () => []);
   [...config.hybrid_attention_layers]
     .sort((a, b) => a - b)
     .forEach((layer, rank) => {
-      layers[layer] = cycle[rank % cycle.length] ?? null;
+      const turn = cycle[rank % cycle.length];
+      const owned = config.hybrid_branch_layout === 'mixed' ? mixed : turn === undefined ? [] : [turn];
+      layers[layer] = owned.filter((branch) => branch !== 'gla' || allowsGla(layer));
     });
   return layers;
+}
+
+/** Do hybrid layers drop the output of softmax attention? */
+export function dropsSoftmax(config: QuasarLongConfig): boolean {
+  return ['full', 'replace', 'linear'].includes(config.hybrid_replacement_mode);
+}
+
+/** Keys that the local window of a layer sees; 0 where it has none. */
+export function localWindow(config: QuasarLongConfig, layer: number): number {
+  const { hybrid_local_window_size: size, hybrid_local_window_layers: layers } = config;
+  if (!config.hybrid_attention_layers.includes(layer)) return 0;
+  return layers.length === 0 || layers.includes(layer) ? size : 0;
+}
+
+/** Engram's hash tables: how many, rows of each (the least prime from engram_slots/tables on), width of a row. */
+export function engramTables(config: QuasarLongConfig): { count: number; slots: number; width: number } {
+  const count = config.engram_ngram_orders.length * config.engram_num_heads;
+  let slots = Math.max(2, Math.floor(config.engram_slots / count));
+  while (!isPrime(slots)) slots++;
+  return { count, slots, width: Math.max(16, Math.floor(config.engram_dim / count)) };
+}
+
+function isPrime(n: number): boolean {
+  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false;
+  return n >= 2;
 }
 
 export function isMoeLayer(config: QuasarLongConfig, layer: number): boolean {
@@ -228,20 +314,13 @@ export function toConfigJson(config: QuasarLongConfig): Readonly<Record<string, 
     torch_dtype: 'float32',
     ...config,
     hidden_act: 'silu',
-    hybrid_branch_layout: 'layerwise',
-    hybrid_replacement_mode: 'add',
-    hybrid_quasar_mode: 'chunk',
     hybrid_raven_decay_type: 'Mamba2',
-    hybrid_use_short_conv: false,
     moe_router_enable_expert_bias: true,
     moe_shared_expert_intermediate_size: config.moe_intermediate_size,
     norm_topk_prob: true,
-    num_loops: 1,
-    num_nextn_predict_layers: 0,
     rope_scaling: null,
     score_function: 'sigmoid',
     router_dtype: 'fp32',
-    tie_word_embeddings: false,
     use_rmsnorm: true,
   };
 }

@@ -5,7 +5,8 @@
 import { type Graph, GraphBuilder } from '../../engine/graph.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import type { QuasarLongConfig } from './config.ts';
-import { forward, logits } from './forward.ts';
+import { logits } from './embedding.ts';
+import { forward } from './forward.ts';
 
 export interface DecodeGraph {
   /** Output `logits` (batch, time, vocab); feeds as for a forward graph, and the states. */

@@ -4,10 +4,12 @@
  */
 import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
 import type { QuasarLongConfig } from './config.ts';
+import { embed } from './embedding.ts';
 import { decoderLayer } from './layer.ts';
+import { carryOfLoop } from './loops.ts';
 import { findDocuments } from './packing.ts';
 import { buildRotation } from './rope.ts';
-import { type Carry, linear, paramReader, type Scope } from './scope.ts';
+import { type Carry, paramReader, type Scope } from './scope.ts';
 
 export interface ForwardOptions {
   readonly batch: number;
@@ -21,11 +23,9 @@ export interface ForwardOptions {
 
 export interface Forward {
   readonly scope: Scope;
-  /** (batch, time), i64. */
-  readonly inputIds: Tensor;
   /** (rows, hidden): the output of the final norm. */
   readonly hidden: Tensor;
-  /** Expert loads by the name of the selection bias they balance: (experts) f32, assignments of this batch. */
+  /** Expert loads by the name of the selection bias they balance: (experts) f32, assignments of this batch in all loops. */
   readonly loads: ReadonlyMap<string, Tensor>;
 }
 
@@ -42,30 +42,23 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
     batch,
     time,
     chunk,
+    inputIds,
     positions,
     rotation: buildRotation(g, config, positions),
     documents: packed ? findDocuments(g, positions) : null,
     carry,
     param: paramReader(g, config),
-    report: (name, tensor) => void loads.set(name, tensor),
+    report: (name, tensor) => {
+      const sum = loads.get(name);
+      loads.set(name, sum ? g.add(sum, tensor) : tensor); // over all loops
+    },
   };
-  let x = embed(scope, inputIds);
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) x = decoderLayer(scope, x, layer);
+  const anchor = embed(scope, inputIds);
+  let x = anchor;
+  for (let loop = 0; loop < config.num_loops; loop++) {
+    const ofLoop = { ...scope, carry: carryOfLoop(carry, loop) };
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) x = decoderLayer(ofLoop, x, anchor, layer);
+  }
   const hidden = g.rmsNorm(x, scope.param('model.norm.weight'), config.rms_norm_eps);
-  return { scope, inputIds, hidden, loads };
-}
-
-/** (rows, hidden). The padding token's row gets no gradient. */
-function embed(scope: Scope, ids: Tensor): Tensor {
-  const { g, config, batch, time } = scope;
-  const flat = g.reshape(ids, [batch * time]);
-  const rows = g.gather(scope.param('model.word_embeddings.weight'), flat);
-  if (config.pad_token_id === null) return rows;
-  const isPadding = g.reshape(g.equal(flat, config.pad_token_id), [batch * time, 1]);
-  return g.where(isPadding, g.stopGradient(rows), rows);
-}
-
-/** (rows, vocab). */
-export function logits(scope: Scope, hidden: Tensor): Tensor {
-  return linear(scope, hidden, 'lm_head');
+  return { scope, hidden, loads };
 }

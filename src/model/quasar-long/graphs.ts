@@ -6,7 +6,9 @@ import { gradients } from '../../engine/grad.ts';
 import { type Graph, GraphBuilder, type Tensor } from '../../engine/graph.ts';
 import type { QuasarLongConfig } from './config.ts';
 import { buildContract } from './contract.ts';
-import { type Forward, type ForwardOptions, forward, logits } from './forward.ts';
+import { logits } from './embedding.ts';
+import { type Forward, type ForwardOptions, forward } from './forward.ts';
+import { mtpLayers, shiftLeft } from './mtp.ts';
 
 /** Labels with this value do not count. */
 export const ignoredLabel = -100;
@@ -18,15 +20,20 @@ export interface LossGraphOptions {
   readonly packed: boolean;
   /** Adds an output `grad:NAME` for every tensor of kind `param`. */
   readonly gradients: boolean;
-  /** Adds the output `logits` (batch, seqLen, vocab). */
+  /** Adds the outputs `logits` and `mtp_logits.J` (batch, seqLen, vocab). */
   readonly logits?: boolean;
+  /** Coefficient of the z-loss, the mean of logsumexp(logits)² over the positions that count; 0 by default. */
+  readonly zLoss?: number;
   readonly chunk?: number;
 }
 
 /**
  * Outputs of the graph beside the gradients:
- * - `loss` (1): mean of −log softmax(logits_t)[label_{t+1}] over labels that count;
- * - `sequence_loss` (batch): the same mean for each row; 0 where no label counts;
+ * - `loss` (1): what the gradients descend: the mean of −log softmax(logits_t)[label_{t+1}] over labels that count, plus
+ *   mtp_loss_scaling_factor · Σ `mtp_loss.J`, plus the z-loss;
+ * - `mtp_loss.J` (1) of each MTP layer: the same mean, with labels J + 1 places further ahead;
+ * - `z_loss` (1), before its coefficient, where there is one;
+ * - `sequence_loss` (batch): the plain mean for each row; 0 where no label counts;
  * - `sequence_tokens` (batch) f32: how many labels count;
  * - `load:NAME` (experts) f32 for each selection bias NAME: assignments of this batch to each expert.
  */
@@ -43,9 +50,18 @@ export function buildLossGraph(config: QuasarLongConfig, options: LossGraphOptio
   const { batch, seqLen } = options;
   const g = new GraphBuilder();
   const run = forward(g, config, forwardOptions(options));
+  const labels = g.input('labels', [batch, seqLen], 'i64');
   const table = logits(run.scope, run.hidden);
-  const loss = addLosses(g, table, g.input('labels', [batch, seqLen], 'i64'));
+  let loss = addLosses(g, table, labels, options.zLoss ?? 0);
   if (options.logits) g.output('logits', g.reshape(table, [batch, seqLen, config.vocab_size]));
+  mtpLayers(run.scope, run.hidden).forEach((hidden, j) => {
+    const ahead = logits(run.scope, hidden);
+    const extra = meanLoss(g, ahead, shiftLeft(run.scope, labels, j + 1, ignoredLabel)).mean;
+    g.output(`mtp_loss.${j}`, extra);
+    if (options.logits) g.output(`mtp_logits.${j}`, g.reshape(ahead, [batch, seqLen, config.vocab_size]));
+    loss = g.add(loss, g.mul(extra, config.mtp_loss_scaling_factor));
+  });
+  g.output('loss', loss);
   for (const [name, load] of run.loads) g.output(`load:${name}`, load);
   const gradientNames = options.gradients ? addGradients(g, config, run, loss) : [];
   return { graph: g.build(), gradientNames, loadNames: [...run.loads.keys()] };
@@ -69,19 +85,44 @@ const forwardOptions = ({ batch, seqLen, packed, chunk }: Omit<LossGraphOptions,
   ...(chunk === undefined ? {} : { chunk }),
 });
 
-/** `table`: logits (batch·time, vocab). */
-function addLosses(g: GraphBuilder, table: Tensor, labels: Tensor): Tensor {
+interface MeanLoss {
+  /** (1). */
+  readonly mean: Tensor;
+  /** (batch). */
+  readonly sums: Tensor;
+  readonly counts: Tensor;
+  /** (batch·time) i64: the label of each position. */
+  readonly targets: Tensor;
+  /** (batch·time). */
+  readonly rows: Tensor;
+}
+
+/** The label of a position is the next one of its row. `table`: logits (batch·time, vocab). */
+function meanLoss(g: GraphBuilder, table: Tensor, labels: Tensor): MeanLoss {
   const [batch, time] = labels.shape as [number, number];
-  const ends = g.constant(ignoredLabel, [batch, 1], 'i64');
-  const targets = time === 1 ? ends : g.concat([g.slice(labels, 1, 1), ends], 1);
-  const rows = g.crossEntropy(table, g.reshape(targets, [batch * time]), ignoredLabel);
-  const counts = g.reduceSum(g.cast(g.not(g.equal(targets, ignoredLabel)), 'f32'), 1); // (batch)
+  const targets = g.reshape(shiftLeft({ g }, labels, 1, ignoredLabel), [batch * time]);
+  const rows = g.crossEntropy(table, targets, ignoredLabel);
+  const counted = g.cast(g.not(g.equal(targets, ignoredLabel)), 'f32');
+  const counts = g.reduceSum(g.reshape(counted, [batch, time]), 1);
   const sums = g.reduceSum(g.reshape(rows, [batch, time]), 1);
-  const loss = g.div(g.reduceSum(sums, 0, true), g.maximum(g.reduceSum(counts, 0, true), 1));
-  g.output('loss', loss);
+  const mean = g.div(g.reduceSum(sums, 0, true), g.maximum(g.reduceSum(counts, 0, true), 1));
+  return { mean, sums, counts, targets, rows };
+}
+
+/** The loss to descend, without the MTP layers' part. */
+function addLosses(g: GraphBuilder, table: Tensor, labels: Tensor, zLoss: number): Tensor {
+  const { mean, sums, counts, targets, rows } = meanLoss(g, table, labels);
   g.output('sequence_loss', g.div(sums, g.maximum(counts, 1)));
   g.output('sequence_tokens', counts);
-  return loss;
+  if (zLoss === 0) return mean;
+  // −log softmax(x)[label] = logsumexp(x) − x[label]
+  const isCounted = g.not(g.equal(targets, ignoredLabel));
+  const ids = g.reshape(g.where(isCounted, targets, 0), [targets.shape[0]!, 1]);
+  const picked = g.reshape(g.gatherElements(table, ids, 1), rows.shape);
+  const squares = g.where(isCounted, g.square(g.add(rows, picked)), 0);
+  const z = g.div(g.reduceSum(squares, 0, true), g.maximum(g.reduceSum(counts, 0, true), 1));
+  g.output('z_loss', z);
+  return g.add(mean, g.mul(z, zLoss));
 }
 
 function addGradients(g: GraphBuilder, config: QuasarLongConfig, run: Forward, loss: Tensor): string[] {

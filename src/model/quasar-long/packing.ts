@@ -22,20 +22,6 @@ export function findDocuments(g: GraphBuilder, positions: Tensor): Documents {
   return { ids: g.cumsum(g.cast(g.equal(positions, 0), 'f32'), 1) };
 }
 
-/** (batch, 1, 1, time, time), added to attention scores: 0 where the query may see the key, else -1e30. */
-export function attentionBias(scope: Scope): Tensor {
-  const { g, batch, time, documents } = scope;
-  const values = new Float32Array(time * time);
-  for (let query = 0; query < time; query++) values.fill(-1e30, query * time + query + 1, (query + 1) * time);
-  const causal = g.constant(values, [time, time]);
-  if (documents === null) return causal;
-  const isSame = g.equal(
-    g.reshape(documents.ids, [batch, 1, 1, time, 1]),
-    g.reshape(documents.ids, [batch, 1, 1, 1, time]),
-  );
-  return g.where(isSame, causal, -1e30);
-}
-
 /** Null where rows are single documents. Equal calls share their nodes. */
 export function chunkMasks(scope: Scope, heads: number): ChunkMasks | null {
   const { g, batch, chunk: C, documents } = scope;

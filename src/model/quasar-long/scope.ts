@@ -31,6 +31,8 @@ export interface Scope {
   /** Tokens of one chunk of the recurrent branches. */
   readonly chunk: number;
   /** (batch, time), i64. */
+  readonly inputIds: Tensor;
+  /** (batch, time), i64. */
   readonly positions: Tensor;
   /** Null where no token is rotated. */
   readonly rotation: Rotation | null;
@@ -46,8 +48,8 @@ export interface Scope {
 /** Declares every tensor of the contract, so that one set of feeds serves all graphs of a config. */
 export function paramReader(g: GraphBuilder, config: QuasarLongConfig): (name: string) => Tensor {
   const declared = new Map<string, Tensor>();
-  for (const { name, shape, kind } of buildContract(config))
-    declared.set(name, kind === 'param' ? g.param(name, shape) : g.input(name, shape));
+  for (const { name, shape, kind, dtype } of buildContract(config))
+    declared.set(name, kind === 'param' ? g.param(name, shape) : g.input(name, shape, dtype === 'I64' ? 'i64' : 'f32'));
   return (name) => {
     const tensor = declared.get(name);
     assert(tensor !== undefined, `${name} is not in the parameter contract`);
