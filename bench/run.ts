@@ -6,8 +6,9 @@ import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
+import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, merge, codecsBench, journal];
+const benches: readonly Bench[] = [innerLoop, train, merge, codecsBench, journal];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
