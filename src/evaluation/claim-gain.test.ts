@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { packSequence, type Sequence } from '../data/shards.ts';
 import { planFragments } from '../merge/fragment-plan.ts';
 import { type FragmentValues, packFragment } from '../merge/fragment-values.ts';
+import { floatsOf } from '../model/quasar-long/init.ts';
 import { presetConfig } from '../model/quasar-long/presets.ts';
 import { InnerLoop } from '../training/inner-loop.ts';
 import { allocateModel, initialise } from '../training/model-state.ts';
@@ -48,8 +49,8 @@ async function trainedClaim(fragments: number) {
   const start = new Map([...model.tensors].map(([name, values]) => [name, values.slice()]));
   await train(10, 20);
   await loop.close();
-  const before = packFragment(fragment, (name) => start.get(name)!);
-  const after = packFragment(fragment, (name) => model.tensors.get(name)!);
+  const before = packFragment(fragment, (name) => floatsOf(start, name));
+  const after = packFragment(fragment, (name) => floatsOf(model.tensors, name));
   const claim: FragmentValues = {
     params: before.params.map((theta, i) => theta - after.params[i]!),
     selectionBias: after.selectionBias,

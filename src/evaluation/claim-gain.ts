@@ -2,7 +2,7 @@
 import type { Sequence } from '../data/shards.ts';
 import type { Fragment, TensorSlice } from '../merge/fragment-plan.ts';
 import { checkFragmentValues, type FragmentValues } from '../merge/fragment-values.ts';
-import type { Params } from '../model/quasar-long/init.ts';
+import { floatsOf, type Params } from '../model/quasar-long/init.ts';
 import type { Evaluator, SequenceLosses } from './evaluator.ts';
 import { type GainJudgement, judgeGain } from './gain.ts';
 
@@ -40,8 +40,8 @@ export function applyClaim(options: Omit<ClaimGainOptions, 'sequences'>): Params
   checkFragmentValues(fragment, claim);
   const changed = new Map(params);
   const copyOf = ({ name, tensorOffset, length }: TensorSlice): Float32Array => {
-    if (changed.get(name) === params.get(name)) changed.set(name, params.get(name)!.slice());
-    return changed.get(name)!.subarray(tensorOffset, tensorOffset + length);
+    if (changed.get(name) === params.get(name)) changed.set(name, floatsOf(params, name).slice());
+    return floatsOf(changed, name).subarray(tensorOffset, tensorOffset + length);
   };
   for (const slice of fragment.slices) {
     const rows = copyOf(slice);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadCheckpoint } from '../model/checkpoint.ts';
 import { buildContract } from '../model/quasar-long/contract.ts';
-import { initParams } from '../model/quasar-long/init.ts';
+import { floatsOf, initParams } from '../model/quasar-long/init.ts';
 import { presetConfig } from '../model/quasar-long/presets.ts';
 import { encodeSafetensors, readSafetensors, type TensorBytes, tensorBytes } from '../tensor/safetensors.ts';
 import { ExportError } from './errors.ts';
@@ -59,8 +59,8 @@ describe('writeHuggingFaceFolder', () => {
     const folder = join(parent, 'model');
     await writeHuggingFaceFolder(folder, { ...options, dtype: 'BF16' });
     const { params: read } = await loadCheckpoint(folder);
-    for (const [name, values] of params) {
-      const back = read.get(name)!;
+    for (const name of params.keys()) {
+      const [values, back] = [floatsOf(params, name), floatsOf(read, name)];
       const worst = values.reduce(
         (max, value, i) => Math.max(max, Math.abs(value - back[i]!) / (Math.abs(value) || 1)),
         0,
@@ -109,7 +109,7 @@ describe('loadCheckpoint', () => {
     await rewrite(folder, (tensors) => {
       for (const { name, isRouted } of buildContract(config)) {
         if (!isRouted) continue;
-        const fused = params.get(name)!;
+        const fused = floatsOf(params, name);
         tensors.delete(name);
         const put = (e: number, part: string, values: Float32Array, shape: number[]) =>
           tensors.set(`${name.replace(/experts_w.*/, 'experts')}.${e}.${part}_proj.weight`, tensorBytes(values, shape));

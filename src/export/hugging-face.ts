@@ -10,7 +10,7 @@ import { buildContract, countParameters, type TensorSpec } from '../model/quasar
 import type { Params } from '../model/quasar-long/init.ts';
 import { elementCount } from '../tensor/contract.ts';
 import { f32ToBf16 } from '../tensor/half.ts';
-import { encodeSafetensorsHeader, tensorBytes } from '../tensor/safetensors.ts';
+import { dtypeSizeBytes, encodeSafetensorsHeader, tensorBytes } from '../tensor/safetensors.ts';
 import { ExportError } from './errors.ts';
 import { type ModelCard, renderModelCard } from './model-card.ts';
 
@@ -52,10 +52,14 @@ export async function writeHuggingFaceFolder(folder: string, options: HuggingFac
 }
 
 function checkParams({ config, params }: HuggingFaceExport): void {
-  for (const { name, shape } of buildContract(config)) {
-    const have = params.get(name)?.length;
-    if (have !== elementCount(shape))
-      throw new ExportError('BAD_PARAMS', `${name}: expected ${elementCount(shape)} numbers, got ${have ?? 'none'}`);
+  for (const { name, shape, dtype } of buildContract(config)) {
+    const values = params.get(name);
+    const isTyped = dtype === 'I64' ? values instanceof BigInt64Array : values instanceof Float32Array;
+    if (values?.length !== elementCount(shape) || !isTyped)
+      throw new ExportError(
+        'BAD_PARAMS',
+        `${name}: expected ${elementCount(shape)} numbers of ${dtype}, got ${values ? `${values.length} in ${values.constructor.name}` : 'none'}`,
+      );
   }
 }
 
@@ -108,14 +112,17 @@ async function writeIndex(
   dtype: 'F32' | 'BF16',
 ): Promise<void> {
   const names = shards.flatMap((specs, i) => specs.map(({ name }) => [name, fileName(i)] as const)).sort();
-  const total_size = shards.flat().reduce((sum, { shape }) => sum + elementCount(shape) * bytesOf(dtype), 0);
+  const total_size = shards.flat().reduce((sum, spec) => sum + bytesOf(spec, dtype), 0);
   const metadata = { total_size, total_parameters: countParameters(config).total };
   const text = JSON.stringify({ metadata, weight_map: Object.fromEntries(names) }, null, 2);
   const bytes = new TextEncoder().encode(`${text}\n`);
   await writeSynced(join(folder, 'model.safetensors.index.json'), async (file) => void (await writeAll(file, bytes)));
 }
 
-const bytesOf = (dtype: 'F32' | 'BF16'): number => (dtype === 'F32' ? 4 : 2);
+/** Integers are written as they are. */
+const storedDtype = (spec: TensorSpec, dtype: 'F32' | 'BF16') => (spec.dtype === 'I64' ? 'I64' : dtype);
+const bytesOf = (spec: TensorSpec, dtype: 'F32' | 'BF16'): number =>
+  elementCount(spec.shape) * dtypeSizeBytes[storedDtype(spec, dtype)];
 const pad = (index: number): string => String(index).padStart(5, '0');
 
 /** Fills shards in the contract's order. */
@@ -123,7 +130,7 @@ function planShards(contract: readonly TensorSpec[], dtype: 'F32' | 'BF16', maxB
   const shards: TensorSpec[][] = [];
   let room = 0;
   for (const spec of contract) {
-    const size = elementCount(spec.shape) * bytesOf(dtype);
+    const size = bytesOf(spec, dtype);
     if (shards.length === 0 || size > room) {
       shards.push([]);
       room = maxBytes;
@@ -141,13 +148,14 @@ async function writeShard(
   dtype: 'F32' | 'BF16',
 ): Promise<void> {
   const { header, order } = encodeSafetensorsHeader(
-    specs.map(({ name, shape }) => ({ name, shape, dtype })),
+    specs.map((spec) => ({ name: spec.name, shape: spec.shape, dtype: storedDtype(spec, dtype) })),
     { format: 'pt' },
   );
   await writeAll(file, header);
   for (const { name, shape } of order) {
     const values = params.get(name)!;
-    await writeAll(file, tensorBytes(dtype === 'F32' ? values : f32ToBf16(values), shape).bytes);
+    const isRounded = dtype === 'BF16' && values instanceof Float32Array;
+    await writeAll(file, tensorBytes(isRounded ? f32ToBf16(values) : values, shape).bytes);
   }
 }
 

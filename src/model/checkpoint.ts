@@ -1,28 +1,29 @@
 /**
  * @file Reads a checkpoint folder in Hugging Face layout (config.json, model.safetensors or its shards with an index)
  * and checks every name, shape and dtype against the parameter contract before a value is used. Also takes routed
- * experts as one tensor per expert (Ling's layout). Does file I/O; writes nothing.
+ * experts as one tensor per expert (Ling's layout). Every number must be finite. Does file I/O; writes nothing.
  */
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { elementCount } from '../tensor/contract.ts';
 import {
   asFloat32,
+  asInt64,
   defaultLimits,
-  dtypeSizeBytes,
   parseSafetensorsHeader,
   readHeaderLength,
   SafetensorsError,
+  type TensorBytes,
   type TensorInfo,
 } from '../tensor/safetensors.ts';
 import { ModelError } from './errors.ts';
 import { parseConfig, type QuasarLongConfig } from './quasar-long/config.ts';
 import { buildContract, type TensorSpec } from './quasar-long/contract.ts';
-import { bufferValues, type Params } from './quasar-long/init.ts';
+import { bufferValues, type Params, type TensorValues } from './quasar-long/init.ts';
 
 export interface Checkpoint {
   readonly config: QuasarLongConfig;
-  /** Every tensor of the contract, float32. */
+  /** Every tensor of the contract, in its dtype. */
   readonly params: Params;
 }
 
@@ -34,27 +35,32 @@ interface Located extends TensorInfo {
 
 const maxJsonBytes = 64 * 2 ** 20;
 const maxShards = 10_000;
+/** As float32 holds integers; decoding carries canonical token ids so. */
+const maxTokenId = 2n ** 24n;
 
 /**
- * Reads the whole model into memory as float32.
- * @throws ModelError CHECKPOINT_UNREADABLE (absent or damaged file), CHECKPOINT_MISMATCH (names, shapes),
- * BAD_CONFIG, UNSUPPORTED_VARIANT
+ * Reads the whole model into memory, floating tensors as float32.
+ * @throws ModelError CHECKPOINT_UNREADABLE (absent or damaged file), CHECKPOINT_MISMATCH (names, shapes, dtypes),
+ * CHECKPOINT_VALUES, BAD_CONFIG, UNSUPPORTED_VARIANT
  */
 export async function loadCheckpoint(folder: string): Promise<Checkpoint> {
   const config = parseConfig(await readJson(join(folder, 'config.json')));
   const located = await locateTensors(folder);
   const contract = buildContract(config);
   checkNames(contract, located, config);
-  const params = new Map<string, Float32Array>();
+  const params = new Map<string, TensorValues>();
   const handles = new Map<string, FileHandle>();
   try {
-    const read = async (name: string, shape: readonly number[]): Promise<Float32Array> => {
+    const read: Read = async (name, shape) => {
       const tensor = located.get(name)!;
       if (tensor.shape.length !== shape.length || tensor.shape.some((dim, i) => dim !== shape[i]))
         throw mismatch(`${name}: expected shape [${shape}], got [${tensor.shape}] in ${tensor.file}`);
       const handle = handles.get(tensor.file) ?? (await open(tensor.file, 'r'));
       handles.set(tensor.file, handle);
-      return await readTensor(handle, tensor);
+      return {
+        ...tensor,
+        bytes: await readBytes(handle, tensor.dataOffsetBytes + tensor.offsetBytes, tensor.sizeBytes),
+      };
     };
     for (const spec of contract) params.set(spec.name, await readSpec(config, spec, located, read));
   } finally {
@@ -63,17 +69,59 @@ export async function loadCheckpoint(folder: string): Promise<Checkpoint> {
   return { config, params };
 }
 
-type Read = (name: string, shape: readonly number[]) => Promise<Float32Array>;
+type Read = (name: string, shape: readonly number[]) => Promise<TensorBytes>;
 
 async function readSpec(
   config: QuasarLongConfig,
   spec: TensorSpec,
   located: ReadonlyMap<string, Located>,
   read: Read,
-): Promise<Float32Array> {
-  if (located.has(spec.name)) return await read(spec.name, spec.shape);
+): Promise<TensorValues> {
+  if (located.has(spec.name)) {
+    const bytes = await read(spec.name, spec.shape);
+    if (spec.dtype === 'I64') return readIntegers(config, spec, bytes);
+    const values = readFloats(spec.name, bytes);
+    checkDetermined(config, spec, values);
+    return values;
+  }
   if (spec.isRouted) return await readExperts(config, spec, read);
-  return bufferValues(config, spec.name);
+  return bufferValues(config, spec)!;
+}
+
+function readFloats(name: string, tensor: TensorBytes): Float32Array {
+  if (!['F32', 'BF16', 'F16', 'F64'].includes(tensor.dtype))
+    throw mismatch(`${name}: expected a floating dtype, got ${tensor.dtype}`);
+  const values = asFloat32(tensor);
+  for (let i = 0; i < values.length; i++)
+    if (!Number.isFinite(values[i]!))
+      throw new ModelError(
+        'CHECKPOINT_VALUES',
+        `${name}: number ${i} of ${values.length} is ${values[i]} as float32; the weights are damaged or from a run that diverged`,
+      );
+  return values;
+}
+
+/** The network computes such buffers itself, so a checkpoint that holds others is of another network (bf16 is near). */
+function checkDetermined(config: QuasarLongConfig, spec: TensorSpec, values: Float32Array): void {
+  bufferValues(config, spec)?.forEach((wanted, i) => {
+    if (Math.abs(values[i]! - Number(wanted)) > Math.abs(Number(wanted)) / 128)
+      throw new ModelError(
+        'CHECKPOINT_VALUES',
+        `${spec.name}: number ${i} is ${values[i]}, but config.json makes it ${wanted}`,
+      );
+  });
+}
+
+/** Engram's integer buffers. */
+function readIntegers(config: QuasarLongConfig, { name }: TensorSpec, tensor: TensorBytes): BigInt64Array {
+  if (tensor.dtype !== 'I64') throw mismatch(`${name}: expected dtype I64, got ${tensor.dtype}`);
+  const values = asInt64(tensor);
+  const fault = (rule: string) => new ModelError('CHECKPOINT_VALUES', `${name}: ${rule}`);
+  if (name.endsWith('.ngram_orders_buf') && values.join() !== config.engram_ngram_orders.join())
+    throw fault(`holds [${values}], but engram_ngram_orders is [${config.engram_ngram_orders}]`);
+  if (name.endsWith('.token_map'))
+    for (const id of values) if (id < 0n || id >= maxTokenId) throw fault(`${id} is no token id below ${maxTokenId}`);
+  return values;
 }
 
 /** Ling's layout, [out, in] for each expert → input-major and stacked, gate before up on the last axis. */
@@ -84,7 +132,8 @@ async function readExperts(config: QuasarLongConfig, spec: TensorSpec, read: Rea
   for (let expert = 0; expert < E; expert++) {
     for (const [at, part] of expertParts(spec.name).entries()) {
       const shape = part === 'down' ? [h, I] : [I, h];
-      const values = await read(expertName(spec.name, expert, part), shape);
+      const name = expertName(spec.name, expert, part);
+      const values = readFloats(name, await read(name, shape));
       const [outer, inner] = shape as [number, number];
       const base = expert * rows * columns + at * I;
       for (let o = 0; o < outer; o++)
@@ -94,12 +143,15 @@ async function readExperts(config: QuasarLongConfig, spec: TensorSpec, read: Rea
   return out;
 }
 
+const isDetermined = ({ name, isBuffer, kind }: TensorSpec): boolean =>
+  isBuffer && kind === 'constant' && !name.endsWith('.seeds');
+
 const expertParts = (name: string) => (name.endsWith('_w12') ? (['gate', 'up'] as const) : (['down'] as const));
 
 const expertName = (fused: string, expert: number, part: string): string =>
   fused.replace(/experts_w12$|experts_w3$/, `experts.${expert}.${part}_proj.weight`);
 
-/** Fails on the first tensor that is absent or that nobody asked for. Recomputable buffers may be absent. */
+/** Fails on the first tensor that is absent or that nobody asked for. Buffers that the config determines may be absent. */
 function checkNames(
   contract: readonly TensorSpec[],
   located: ReadonlyMap<string, Located>,
@@ -108,7 +160,7 @@ function checkNames(
   const wanted = new Set<string>();
   for (const spec of contract) {
     wanted.add(spec.name);
-    if (located.has(spec.name) || (spec.isBuffer && spec.kind === 'constant')) continue;
+    if (located.has(spec.name) || isDetermined(spec)) continue;
     if (!spec.isRouted) throw mismatch(`${spec.name} is missing; the config asks for [${spec.shape}]`);
     for (let expert = 0; expert < config.num_experts; expert++) {
       for (const part of expertParts(spec.name)) {
@@ -170,13 +222,6 @@ async function listShards(folder: string): Promise<readonly string[]> {
       throw unreadable(`${indexFile}: ${JSON.stringify(name)?.slice(0, 80)} is not a shard's file name`);
     return join(folder, name);
   });
-}
-
-async function readTensor(handle: FileHandle, tensor: Located): Promise<Float32Array> {
-  if (dtypeSizeBytes[tensor.dtype] === 1 || tensor.dtype.startsWith('I'))
-    throw mismatch(`${tensor.name}: expected a floating dtype, got ${tensor.dtype}`);
-  const bytes = await readBytes(handle, tensor.dataOffsetBytes + tensor.offsetBytes, tensor.sizeBytes);
-  return asFloat32({ dtype: tensor.dtype, shape: tensor.shape, bytes });
 }
 
 async function readBytes(handle: FileHandle, position: number, length: number): Promise<Uint8Array> {

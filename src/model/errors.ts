@@ -6,8 +6,10 @@ export type ModelErrorCode =
   | 'BAD_CONFIG'
   /** A config asks for a variant of the architecture that is not built. */
   | 'UNSUPPORTED_VARIANT'
-  /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape. */
+  /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape or dtype. */
   | 'CHECKPOINT_MISMATCH'
+  /** A tensor of a checkpoint holds a number that no model can have: NaN, an infinity, an id out of range. */
+  | 'CHECKPOINT_VALUES'
   /** A file of a checkpoint is absent or cannot be read. */
   | 'CHECKPOINT_UNREADABLE'
   /** Inputs that no graph takes: ids outside the vocabulary, a prompt that is too long. */

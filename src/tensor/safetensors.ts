@@ -224,6 +224,14 @@ export function asInt32(tensor: TensorBytes): Int32Array {
   });
 }
 
+/** An integer tensor as int64: a view when it is aligned I64. @throws SafetensorsError BAD_DTYPE */
+export function asInt64(tensor: TensorBytes): BigInt64Array {
+  const { buffer, byteOffset, byteLength } = aligned(tensor);
+  if (tensor.dtype === 'I64') return new BigInt64Array(buffer, byteOffset, byteLength / 8);
+  if (tensor.dtype !== 'I32') throw new SafetensorsError('BAD_DTYPE', `expected I32 or I64, got ${tensor.dtype}`);
+  return BigInt64Array.from(new Int32Array(buffer, byteOffset, byteLength / 4), BigInt);
+}
+
 /** Typed-array views need aligned offsets; a misaligned tensor (header length not a multiple of 8) is copied. */
 function aligned({ dtype, bytes }: TensorBytes): Uint8Array {
   return bytes.byteOffset % dtypeSizeBytes[dtype] === 0 ? bytes : bytes.slice();

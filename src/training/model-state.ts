@@ -4,7 +4,7 @@
  */
 import type { QuasarLongConfig } from '../model/quasar-long/config.ts';
 import { buildContract, type TensorSpec } from '../model/quasar-long/contract.ts';
-import { initTensor, type Params } from '../model/quasar-long/init.ts';
+import { initTensor, type Params, type TensorValues } from '../model/quasar-long/init.ts';
 import { FlatParams } from '../tensor/flat-params.ts';
 import { KernelMemory } from '../tensor/kernels/memory.ts';
 import { type TensorView, viewOf } from '../tensor/view.ts';
@@ -42,7 +42,7 @@ export function allocateModel(config: QuasarLongConfig, seed: string, options: M
   const params = new FlatParams(memory, contract);
   const gradients = new FlatParams(memory, contract);
   const biases = new FlatParams(memory, contract, ['selection-bias']);
-  const tensors = new Map<string, Float32Array>();
+  const tensors = new Map<string, TensorValues>();
   const feeds: Record<string, TensorView> = {};
   for (const spec of contract) {
     const home = params.has(spec.name) ? params : biases.has(spec.name) ? biases : null;
@@ -56,14 +56,18 @@ export function allocateModel(config: QuasarLongConfig, seed: string, options: M
 /** Initial values of a model trained from scratch; the same seed gives the same bits. */
 export function initialise(model: ModelState, seed: string): void {
   for (const spec of model.contract)
-    if (spec.kind !== 'constant') model.tensors.get(spec.name)!.set(initTensor(model.config, spec, seed));
+    if (spec.kind !== 'constant') copyValues(model, spec.name, initTensor(model.config, spec, seed));
 }
 
 /** Copies a checkpoint's values in; the names and sizes are those of the contract. */
 export function loadParams(model: ModelState, params: Params): void {
-  for (const [name, data] of model.tensors) {
-    const values = params.get(name);
-    assert(values?.length === data.length, `${name}: expected ${data.length} numbers, got ${values?.length}`);
-    data.set(values);
-  }
+  for (const name of model.tensors.keys()) copyValues(model, name, params.get(name));
+}
+
+function copyValues({ tensors }: ModelState, name: string, values: TensorValues | undefined): void {
+  const home = tensors.get(name)!;
+  assert(values?.length === home.length, `${name}: expected ${home.length} numbers, got ${values?.length}`);
+  if (home instanceof Float32Array && values instanceof Float32Array) home.set(values);
+  else if (home instanceof BigInt64Array && values instanceof BigInt64Array) home.set(values);
+  else assert(false, `${name}: float32 and int64 are confused`);
 }

@@ -4,7 +4,7 @@ import { elementCount } from '../../tensor/contract.ts';
 import { ModelError } from '../errors.ts';
 import { branchesByLayer, parseConfig, toConfigJson } from './config.ts';
 import { buildContract, countParameters } from './contract.ts';
-import { glaLogDecays, initParams, initTensor } from './init.ts';
+import { floatsOf, glaLogDecays, initParams, initTensor } from './init.ts';
 import { presetConfig, presetNames } from './presets.ts';
 
 function faultOf(fields: unknown): { code: string; field: unknown } {
@@ -118,7 +118,7 @@ describe('initial values', () => {
 
   it('leave no routed expert dead and the padding row empty', () => {
     const params = initParams(config, 7);
-    const experts = params.get('model.layers.1.mlp.experts_w12')!;
+    const experts = floatsOf(params, 'model.layers.1.mlp.experts_w12');
     const deviation = Math.sqrt(experts.reduce((sum, value) => sum + value * value, 0) / experts.length);
     expect(deviation).toBeGreaterThan(0.018);
     expect(deviation).toBeLessThan(0.022);

@@ -1,14 +1,12 @@
 /** @file Feeds of the model's graphs: a checkpoint's tensors by name, and token rows as int64. */
-import type { TensorView } from '../../tensor/view.ts';
+import { type TensorView, viewOf } from '../../tensor/view.ts';
 import type { QuasarLongConfig } from './config.ts';
 import { buildContract } from './contract.ts';
 import type { Params } from './init.ts';
 
 /** Views of the params in place: an optimiser's update is seen by the next run. */
 export function feedParams(config: QuasarLongConfig, params: Params): Record<string, TensorView> {
-  return Object.fromEntries(
-    buildContract(config).map(({ name, shape }) => [name, { dtype: 'f32', shape, data: params.get(name)! }]),
-  );
+  return Object.fromEntries(buildContract(config).map(({ name, shape }) => [name, viewOf(params.get(name)!, shape)]));
 }
 
 /** (batch, time) int64 from row-major token ids, positions or labels. */

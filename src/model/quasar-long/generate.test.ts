@@ -5,7 +5,7 @@ import { Rng } from '../../util/rng.ts';
 import { feedParams, feedTokens } from './feeds.ts';
 import { generate, openDecoder } from './generate.ts';
 import { buildLogitsGraph } from './graphs.ts';
-import { initParams } from './init.ts';
+import { floatsOf, initParams } from './init.ts';
 import { presetConfig } from './presets.ts';
 import { sampleToken } from './sampling.ts';
 
@@ -15,9 +15,9 @@ const config = presetConfig('tiny', { nope_after_position: 40 });
 /** Initial values, scaled up until tokens and branches matter to the logits. */
 function livelyParams(seed: number) {
   const params = initParams(config, seed);
-  for (const [name, values] of params)
+  for (const name of params.keys())
     if (/weight$|experts/.test(name) && !name.includes('norm'))
-      values.forEach((value, i) => void (values[i] = value * 3));
+      floatsOf(params, name).forEach((value, i, all) => void (all[i] = value * 3));
   return params;
 }
 

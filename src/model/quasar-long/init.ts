@@ -2,32 +2,49 @@
  * @file Initial values of a model trained from scratch. As the reference initialises, except where its rule would leave
  * parts dead: routed experts are N(0, initializer_range²) (the reference leaves them zero, which is a fixed point), and
  * the quasar branch's A_log is ln U(0.1, 2) (the reference's U(1, 16) saturates the write strength at its clamp).
+ * Engram's hash seeds are drawn like a parameter's values.
  * Each tensor draws from a stream of its own, seeded by (seed, name): neither order nor other tensors matter.
  */
 
+import { ngramFactor } from '../../engine/primitives.ts';
 import { elementCount } from '../../tensor/contract.ts';
+import { assert } from '../../util/errors.ts';
 import { Rng } from '../../util/rng.ts';
 import { type QuasarLongConfig, rotaryWidth } from './config.ts';
 import { buildContract, type TensorSpec } from './contract.ts';
 
-/** Named float32 tensors, row-major, of the shapes in the contract. */
-export type Params = ReadonlyMap<string, Float32Array>;
+/** Values of one tensor, row-major: int64 where its dtype is I64. */
+export type TensorValues = Float32Array | BigInt64Array;
+
+/** Named tensors of the shapes and dtypes in the contract. */
+export type Params = ReadonlyMap<string, TensorValues>;
+
+/** A tensor of dtype F32. */
+export function floatsOf(params: Params, name: string): Float32Array {
+  const values = params.get(name);
+  assert(values instanceof Float32Array, `${name} is not among the float32 tensors`);
+  return values;
+}
 
 type Fill = (rng: Rng) => number;
 
 /** Every tensor of the contract, buffers included. The same seed gives the same bits on every machine. */
-export function initParams(config: QuasarLongConfig, seed: number | string): Map<string, Float32Array> {
-  const params = new Map<string, Float32Array>();
+export function initParams(config: QuasarLongConfig, seed: number | string): Map<string, TensorValues> {
+  const params = new Map<string, TensorValues>();
   for (const spec of buildContract(config)) params.set(spec.name, initTensor(config, spec, seed));
   return params;
 }
 
 /** One tensor's initial values. */
-export function initTensor(config: QuasarLongConfig, spec: TensorSpec, seed: number | string): Float32Array {
-  if (spec.isBuffer && spec.kind === 'constant') return bufferValues(config, spec.name);
+export function initTensor(config: QuasarLongConfig, spec: TensorSpec, seed: number | string): TensorValues {
+  const determined = bufferValues(config, spec);
+  if (determined !== null) return determined;
+  const rng = new Rng(`${seed}:${spec.name}`);
+  // The hash seeds: [1, 2^31 − 1).
+  if (spec.dtype === 'I64')
+    return BigInt64Array.from({ length: elementCount(spec.shape) }, () => BigInt(1 + rng.below(2 ** 31 - 2)));
   const values = new Float32Array(elementCount(spec.shape));
   const fill = fillFor(config, spec);
-  const rng = new Rng(`${seed}:${spec.name}`);
   for (let i = 0; i < values.length; i++) values[i] = fill(rng);
   // padding_idx: this row is zero and gets no gradient.
   if (spec.name === 'model.word_embeddings.weight' && config.pad_token_id !== null)
@@ -35,11 +52,19 @@ export function initTensor(config: QuasarLongConfig, spec: TensorSpec, seed: num
   return values;
 }
 
-/** Values of the buffers that the config determines: inv_freq and the gla branches' slope. */
-export function bufferValues(config: QuasarLongConfig, name: string): Float32Array {
+/** Values of a buffer that the config alone determines; null for all other tensors. */
+export function bufferValues(config: QuasarLongConfig, { name }: Pick<TensorSpec, 'name'>): TensorValues | null {
   if (name === 'model.rotary_emb.inv_freq') return Float32Array.from(inverseFrequencies(config));
-  const layer = Number(/^model\.layers\.(\d+)\.attention\.gla_attention\.slope$/.exec(name)?.[1]);
-  return Float32Array.from(glaLogDecays(config, layer));
+  const [, layer, part] = /^model\.layers\.(\d+)\.(.*)$/.exec(name) ?? [];
+  if (part === 'attention.gla_attention.slope') return Float32Array.from(glaLogDecays(config, Number(layer)));
+  if (part === 'engram.ngram_orders_buf') return BigInt64Array.from(config.engram_ngram_orders, BigInt);
+  return part === 'engram.token_map' ? canonicalIds(config.vocab_size) : null;
+}
+
+/** token_map[j] = (j·2654435761) mod ⌊0.77·V⌋: different tokens may share a canonical id. */
+function canonicalIds(vocab: number): BigInt64Array {
+  const count = BigInt(Math.max(1, Math.floor(0.77 * vocab)));
+  return BigInt64Array.from({ length: vocab }, (_, id) => (BigInt(id) * BigInt(ngramFactor)) % count);
 }
 
 /** ω_j = rope_theta^(−2j/r), j < r/2. */
@@ -64,12 +89,14 @@ function alibiSlopes(heads: number): readonly number[] {
 
 function fillFor(config: QuasarLongConfig, spec: TensorSpec): Fill {
   const part = spec.name.replace(/^model\.layers\.\d+\./, '');
+  if (part.startsWith('engram.')) return engramFill(config, part);
   const uniform = (bound: number) => (rng: Rng) => (2 * rng.uniform() - 1) * bound;
   const constant = (value: number) => () => value;
   if (part.endsWith('norm.weight') || part.endsWith('_channel_gain')) return constant(1);
   if (part.endsWith('.replace_alpha_raw')) return constant(config.hybrid_alpha_init);
   if (part.endsWith('.branch_global_output_gain')) return constant(config.hybrid_global_output_gain_init);
   if (part.endsWith('.branch_output_gain')) return constant(config.hybrid_output_gain_init);
+  if (/^(injection_gate|parcae_decay_raw|parcae_anchor_gate)$/.test(part)) return constant(-6.907);
   if (part.endsWith('.branch_local_window_mix_logit')) return constant(Math.log(1e-6 / (1 - 1e-6)));
   if (/branch_mix_logits$|adapter_up\.weight$|expert_bias$/.test(part)) return constant(0);
   if (part === 'attention.quasar_attention.A_log') return (rng) => Math.log(0.1 + 1.9 * rng.uniform());
@@ -79,8 +106,16 @@ function fillFor(config: QuasarLongConfig, spec: TensorSpec): Fill {
   // PyTorch's default for a linear layer: ±1/√(inputs), weight and bias alike.
   if (part.endsWith('.g_proj.1.bias')) return uniform(1 / Math.sqrt(config.head_dim));
   if (/^attention\.(quasar|raven|gla)_attention\.|adapter_down|^mlp\.gate\.weight$/.test(part))
-    return uniform(1 / Math.sqrt(spec.shape[1]!));
+    return uniform(1 / Math.sqrt(elementCount(spec.shape.slice(1))));
   return (rng) => rng.normal() * config.initializer_range;
+}
+
+/** The output starts at zero, so that the memory changes nothing before it has learned. */
+function engramFill(config: QuasarLongConfig, part: string): Fill {
+  if (part.endsWith('norm.weight')) return () => 1;
+  if (/\.(out_proj|conv)\.weight$/.test(part)) return () => 0;
+  const deviation = part.endsWith('.embed_tables') ? 0.01 : 0.5 / Math.sqrt(config.hidden_size);
+  return (rng) => rng.normal() * deviation;
 }
 
 /** dt = exp(U(ln 0.001, ln 0.1)); the bias is softplus⁻¹(dt). */

@@ -4,15 +4,15 @@ import { openSession } from '../../engine/session.ts';
 import { Rng } from '../../util/rng.ts';
 import { feedParams, feedTokens } from './feeds.ts';
 import { buildLossGraph, ignoredLabel, type LossGraphOptions } from './graphs.ts';
-import { initParams } from './init.ts';
+import { floatsOf, initParams } from './init.ts';
 import { presetConfig } from './presets.ts';
 import { loadImbalance, updateSelectionBias } from './selection-bias.ts';
 
 const config = presetConfig('tiny');
 const params = initParams(config, 11);
-for (const [name, values] of params)
+for (const name of params.keys())
   if (/weight$|experts/.test(name) && !name.includes('norm'))
-    values.forEach((value, i) => void (values[i] = value * 3));
+    floatsOf(params, name).forEach((value, i, all) => void (all[i] = value * 3));
 
 async function run(
   options: LossGraphOptions,

@@ -10,7 +10,7 @@ import { buildContract } from './contract.ts';
 import { feedParams, feedTokens } from './feeds.ts';
 import { openDecoder } from './generate.ts';
 import { buildLossGraph } from './graphs.ts';
-import { initParams } from './init.ts';
+import { floatsOf, initParams } from './init.ts';
 import { presetConfig } from './presets.ts';
 
 const variants: [string, Record<string, unknown>][] = [
@@ -32,7 +32,8 @@ describe.each(variants)('%s', (_name, overrides) => {
   const rng = new Rng(4);
   // Away from the initial point, where zeros (biases, adapters) hide what multiplies them.
   for (const { name, kind } of buildContract(config))
-    if (kind === 'param') params.get(name)!.forEach((value, i, all) => void (all[i] = value + 0.05 * rng.normal()));
+    if (kind === 'param')
+      floatsOf(params, name).forEach((value, i, all) => void (all[i] = value + 0.05 * rng.normal()));
   const ids = Array.from({ length: 36 }, () => 1 + rng.below(63));
   const shape = [1, 36] as const;
   const positions = ids.map((_, i) => i);
@@ -68,7 +69,10 @@ describe.each(variants)('%s', (_name, overrides) => {
       const norm = Math.sqrt(gradients.flatMap((g) => [...g]).reduce((sum, value) => sum + value * value, 0));
       const lossAt = (step: number) => {
         const moved = names.map((name, n) => {
-          const data = Float64Array.from(params.get(name)!, (value, i) => value + (step * gradients[n]![i]!) / norm);
+          const data = Float64Array.from(
+            floatsOf(params, name),
+            (value, i) => value + (step * gradients[n]![i]!) / norm,
+          );
           return [name, { dtype: 'f64', shape: results[`grad:${name}`]!.shape, data }] as const;
         });
         return runReference(lossOnly, { ...feeds, ...Object.fromEntries(moved) }, { precision: 'f64' }).loss!

@@ -9,7 +9,7 @@ import { planFragments } from '../../merge/fragment-plan.ts';
 import { emptyFragment, packFragment } from '../../merge/fragment-values.ts';
 import { toConfigJson } from '../../model/quasar-long/config.ts';
 import { buildContract } from '../../model/quasar-long/contract.ts';
-import { initParams } from '../../model/quasar-long/init.ts';
+import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { type Hash, type Hotkey, toDecimal } from '../../protocol/names.ts';
@@ -51,7 +51,7 @@ const start = plan.fragments.map(
     encodeFragment(
       'f32',
       fragment,
-      packFragment(fragment, (name) => initial.get(name)!),
+      packFragment(fragment, (name) => floatsOf(initial, name)),
     ).bytes,
 );
 const trainPlan = (step: number): TrainPlan => ({

@@ -6,6 +6,7 @@ import type { Sequence, TokenIds } from '../../data/shards.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { FragmentPlan } from '../../merge/fragment-plan.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
+import { floatsOf } from '../../model/quasar-long/init.ts';
 import type { Sha256 } from '../../protocol/hash.ts';
 import type { Phase, RunManifest } from '../../protocol/manifest.ts';
 import { fromDecimal, type Hash } from '../../protocol/names.ts';
@@ -96,7 +97,7 @@ export class Learner {
     this.#loops.clear();
   }
 
-  readonly #tensor = (name: string): Float32Array => this.#model.tensors.get(name)!;
+  readonly #tensor = (name: string): Float32Array => floatsOf(this.#model.tensors, name);
 
   #phase(index: number): Phase {
     return this.#options.manifest.phases[index]!;

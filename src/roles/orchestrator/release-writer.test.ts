@@ -8,7 +8,7 @@ import type { RunState } from '../../journal/state.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
 import { loadCheckpoint } from '../../model/checkpoint.ts';
-import { initParams } from '../../model/quasar-long/init.ts';
+import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { Decimal } from '../../protocol/names.ts';
 import { runModelOf } from '../run-model.ts';
@@ -50,7 +50,7 @@ it('loads as a checkpoint that holds the published fragments', async () => {
   const expected = initParams(config, manifest.seed);
   for (const fragment of model.plan.fragments) {
     const bytes = await running.network.store.get(run.fragments[fragment.id]!.artifact);
-    unpackFragment(fragment, decodeFragment('f32', fragment, bytes), (name) => expected.get(name)!);
+    unpackFragment(fragment, decodeFragment('f32', fragment, bytes), (name) => floatsOf(expected, name));
   }
   for (const { name } of model.contract) expect(params.get(name), name).toEqual(expected.get(name));
   expect((await readdir(folder)).sort()).toEqual([

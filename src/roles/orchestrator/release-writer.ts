@@ -11,7 +11,7 @@ import type { RunState } from '../../journal/state.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
 import { countParameters } from '../../model/quasar-long/contract.ts';
-import { initTensor } from '../../model/quasar-long/init.ts';
+import { floatsOf, initTensor } from '../../model/quasar-long/init.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import { fromDecimal } from '../../protocol/names.ts';
 import type { Store } from '../../store/port.ts';
@@ -37,7 +37,7 @@ export async function writeRelease(run: RunState, release: number, options: Rele
   for (const [id, artifact] of options.heads.entries()) {
     const fragment = plan.fragments[id]!;
     const values = decodeFragment('f32', fragment, await options.store.get(artifact));
-    unpackFragment(fragment, values, (name) => params.get(name)!);
+    unpackFragment(fragment, values, (name) => floatsOf(params, name));
   }
   const { tokenizer } = manifest;
   const files = new Map([

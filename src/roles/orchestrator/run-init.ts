@@ -9,7 +9,7 @@ import { planFragments } from '../../merge/fragment-plan.ts';
 import { packFragment } from '../../merge/fragment-values.ts';
 import { type QuasarLongConfig, toConfigJson } from '../../model/quasar-long/config.ts';
 import { buildContract } from '../../model/quasar-long/contract.ts';
-import { initParams } from '../../model/quasar-long/init.ts';
+import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
 import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
@@ -114,7 +114,7 @@ async function storeStart(options: NewRun, manifest: RunManifest): Promise<Artif
       await storeFragment(
         options,
         fragment,
-        packFragment(fragment, (name) => params.get(name)!),
+        packFragment(fragment, (name) => floatsOf(params, name)),
       ),
     );
   return start;

@@ -1,7 +1,7 @@
 /** @file A model whose fragments are set to the published versions that a check asks for; refetches only what differs. */
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
-import type { Params } from '../../model/quasar-long/init.ts';
+import { floatsOf, type Params } from '../../model/quasar-long/init.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { Store } from '../../store/port.ts';
 import { allocateModel, type ModelState } from '../../training/model-state.ts';
@@ -27,7 +27,7 @@ export class HeadParams {
       const fragment = this.#runModel.plan.fragments[id]!;
       const values = decodeFragment('f32', fragment, await this.#store.get(artifact, { signal }));
       this.#loaded[id] = '';
-      unpackFragment(fragment, values, (name) => this.#model.tensors.get(name)!);
+      unpackFragment(fragment, values, (name) => floatsOf(this.#model.tensors, name));
       this.#loaded[id] = artifact.root;
     }
     return this.#model.tensors;
