@@ -4,10 +4,13 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { openSession } from '../engine/session.ts';
 import { asFloat32, asInt32, readSafetensors, type TensorBytes } from '../tensor/safetensors.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
+import type { QuasarLongConfig } from './quasar-long/config.ts';
+import { buildContract } from './quasar-long/contract.ts';
 import { feedParams, feedTokens } from './quasar-long/feeds.ts';
 import { buildLossGraph } from './quasar-long/graphs.ts';
 
@@ -22,7 +25,7 @@ export interface GradientError {
 export interface GoldenReport {
   readonly caseName: string;
   readonly ok: boolean;
-  /** Greatest |logit − reference| where compare_mask is 1, and what is allowed. */
+  /** Greatest |logit − reference| where compare_mask is 1, those of MTP layers included, and what is allowed. */
   readonly logitError: number;
   readonly logitTolerance: number;
   readonly loss: number;
@@ -33,37 +36,42 @@ export interface GoldenReport {
   readonly worstNorm: GradientError;
 }
 
-interface Expected {
-  readonly case: string;
-  readonly loss: number;
-  readonly grad_total_norm: number;
-  readonly grad_l2_norms: Readonly<Record<string, number>>;
-  readonly suggested_tolerance: { readonly logits_abs: number; readonly loss_abs: number };
-}
+const expectedSchema = z.object({
+  case: z.string(),
+  loss: z.number(),
+  grad_total_norm: z.number().nonnegative(),
+  grad_l2_norms: z.record(z.string(), z.number().nonnegative()),
+  suggested_tolerance: z.object({ logits_abs: z.number().positive(), loss_abs: z.number().positive() }),
+});
+
+type Expected = Readonly<z.output<typeof expectedSchema>>;
 
 /**
  * Computes logits, loss and gradients of the case in `folder` and compares them with what is stored there.
- * @throws ModelError CHECKPOINT_UNREADABLE, CHECKPOINT_MISMATCH, BAD_CONFIG, UNSUPPORTED_VARIANT
+ * @throws ModelError CHECKPOINT_UNREADABLE, CHECKPOINT_MISMATCH, CHECKPOINT_VALUES, BAD_CONFIG, UNSUPPORTED_VARIANT
  */
 export async function checkGoldenCase(
   folder: string,
   options: { readonly threads?: number } = {},
 ): Promise<GoldenReport> {
   const { config, params } = await loadCheckpoint(folder);
-  const expected = JSON.parse(await readText(join(folder, 'expected.json'))) as Expected;
+  const expected = parseExpected(await readText(join(folder, 'expected.json')));
   const io = await readTensors(join(folder, 'io.safetensors'));
+  const stored = await readTensors(join(folder, 'grads.safetensors'));
+  checkGradientNames(config, [...stored.keys(), ...Object.keys(expected.grad_l2_norms)]);
   const [batch, time] = tensorOf(io, 'input_ids').shape as [number, number];
   const row = (name: string) => feedTokens(asInt32(tensorOf(io, name)), [batch, time]);
   const { graph, gradientNames } = buildLossGraph(config, {
     batch,
     seqLen: time,
-    packed: io.has('attention_mask'),
+    packed: !isCountedFromZero(asInt32(tensorOf(io, 'position_ids')), time),
     gradients: true,
     logits: true,
   });
   const session = await openSession(graph, { threads: options.threads ?? 1 });
   try {
-    const names = ['loss', 'logits', ...gradientNames.map((name) => `grad:${name}`)];
+    const tables = logitNames(config);
+    const names = ['loss', ...tables, ...gradientNames.map((name) => `grad:${name}`)];
     const feeds = {
       ...feedParams(config, params),
       input_ids: row('input_ids'),
@@ -72,16 +80,43 @@ export async function checkGoldenCase(
     };
     const results = await session.run(feeds, names);
     const values = (name: string) => results[name]?.data as Float32Array | undefined;
-    const stored = await readTensors(join(folder, 'grads.safetensors'));
-    return report(expected, io, stored, values);
+    const mask = asInt32(tensorOf(io, 'compare_mask'));
+    const errors = tables.map((name) =>
+      greatestError(values(name)!, referenceOf(io, name, [batch, time, config]), mask),
+    );
+    return report(expected, Math.max(...errors), stored, values);
   } finally {
     await session.release();
   }
 }
 
+const logitNames = ({ num_nextn_predict_layers: count }: QuasarLongConfig): string[] => [
+  'logits',
+  ...Array.from({ length: count }, (_, j) => `mtp_logits.${j}`),
+];
+
+/** Is every row one document, its tokens at 0, 1, ..? */
+function isCountedFromZero(positions: Int32Array, time: number): boolean {
+  return positions.every((position, i) => position === i % time);
+}
+
+function parseExpected(text: string): Expected {
+  const parsed = expectedSchema.safeParse(JSON.parse(text));
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw new ModelError('CHECKPOINT_MISMATCH', `expected.json: ${issue.path.join('.')}: ${issue.message}`);
+}
+
+function checkGradientNames(config: QuasarLongConfig, names: readonly string[]): void {
+  const known = new Set(buildContract(config).map(({ name }) => name));
+  const stranger = names.find((name) => !known.has(name));
+  if (stranger !== undefined)
+    throw new ModelError('CHECKPOINT_MISMATCH', `a gradient of ${stranger} is given; the model has no such tensor`);
+}
+
 function report(
   expected: Expected,
-  io: ReadonlyMap<string, TensorBytes>,
+  logitError: number,
   stored: ReadonlyMap<string, TensorBytes>,
   values: (name: string) => Float32Array | undefined,
 ): GoldenReport {
@@ -96,13 +131,21 @@ function report(
     const reference = asFloat32(tensor);
     // A tensor whose gradient is zero in every variant built has no output.
     const got = values(`grad:${name}`) ?? new Float32Array(reference.length);
+    if (got.length !== reference.length)
+      throw new ModelError(
+        'CHECKPOINT_MISMATCH',
+        `grads.safetensors: ${name} is [${tensor.shape}], not of that tensor`,
+      );
     return compare(name, distanceOf(got, reference), distanceOf(reference));
   });
   const norms = Object.entries(expected.grad_l2_norms).map(([name, norm]) =>
     compare(name, Math.abs(distanceOf(values(`grad:${name}`) ?? new Float32Array(0)) - norm), norm),
   );
-  const worstNorm = norms.reduce((worst, error) => (error.ofTolerance > worst.ofTolerance ? error : worst));
-  const logitError = greatestLogitError(values('logits')!, io);
+  const worstNorm = norms.reduce((worst, error) => (error.ofTolerance <= worst.ofTolerance ? worst : error), {
+    name: '',
+    relative: 0,
+    ofTolerance: 0,
+  });
   const loss = values('loss')![0]!;
   const lossError = Math.abs(loss - expected.loss);
   const passes = [...gradients, worstNorm].every(({ ofTolerance }) => ofTolerance <= 1);
@@ -113,10 +156,22 @@ function report(
   };
 }
 
-/** NaN anywhere gives infinity. */
-function greatestLogitError(logits: Float32Array, io: ReadonlyMap<string, TensorBytes>): number {
-  const reference = asFloat32(tensorOf(io, 'logits'));
-  const mask = asInt32(tensorOf(io, 'compare_mask'));
+function referenceOf(
+  io: ReadonlyMap<string, TensorBytes>,
+  name: string,
+  [batch, time, { vocab_size: vocab }]: readonly [batch: number, time: number, QuasarLongConfig],
+): Float32Array {
+  const tensor = tensorOf(io, name);
+  if (tensor.shape.join() !== `${batch},${time},${vocab}`)
+    throw new ModelError(
+      'CHECKPOINT_MISMATCH',
+      `io.safetensors: ${name} is [${tensor.shape}], expected [${batch},${time},${vocab}]`,
+    );
+  return asFloat32(tensor);
+}
+
+/** Rows of (rows, vocab) where the mask is not 0; NaN anywhere gives infinity. */
+function greatestError(logits: Float32Array, reference: Float32Array, mask: Int32Array): number {
   const vocab = reference.length / mask.length;
   let greatest = 0;
   for (let i = 0; i < reference.length; i++) {
