@@ -11,10 +11,15 @@ import { chunkMasks, masked } from './packing.ts';
 import { rotate } from './rope.ts';
 import { chunking, chunkMatrix, fromChunks, linear, type Scope, toChunks } from './scope.ts';
 
+/** With decays every token keeps chunk x headDim numbers: short chunks then. */
+const maxDecayingChunk = 16;
+
 /** x (rows, hidden) → (rows, hidden). */
-export function quasarBranch(scope: Scope, x: Tensor, prefix: string): Tensor {
-  const { g, config, batch, time } = scope;
+export function quasarBranch(outer: Scope, x: Tensor, prefix: string): Tensor {
+  const { g, config, batch, time } = outer;
   const { num_attention_heads: H, head_dim: D } = config;
+  const isDecaying = config.hybrid_quasar_mode === 'fused_recurrent';
+  const scope = isDecaying ? { ...outer, chunk: Math.min(outer.chunk, maxDecayingChunk) } : outer;
   // Every projection of the branch, gates included, reads this normalised input.
   const u = g.rmsNorm(g.clamp(x, -60, 60), null, 1e-6);
   const project = (part: string) => {
@@ -25,7 +30,6 @@ export function quasarBranch(scope: Scope, x: Tensor, prefix: string): Tensor {
     const y = project(part);
     return toChunks(scope, unitVectors(scope, config.hybrid_quasar_use_rope ? rotate(g, scope.rotation, y) : y));
   };
-  const isDecaying = config.hybrid_quasar_mode === 'fused_recurrent';
   const inputs = {
     q: direction('q'),
     k: direction('k'),

@@ -13,12 +13,15 @@ const outputEpsilon = 1e-5;
 
 /**
  * Within a chunk decays are factored as e^{c_t − c_ref}·e^{c_ref − c_j} with ref in the chunk's middle. Limiting f to
- * −140/C keeps both factors finite; at C = 32 that is −4.4 per token and slot, where ordinary values are near −0.1.
+ * −140/C keeps both factors finite; in chunks of 8 that is −17.5, where e^f is less than float32 can add to 1, so nothing
+ * is lost. (Measured: chunks of 8, 16 and 32 take the same time, forward and back, at 256 tokens.)
  */
 const logRange = 140;
+const maxChunk = 8;
 
 /** x (rows, hidden) → (rows, hidden). */
-export function ravenBranch(scope: Scope, x: Tensor, prefix: string): Tensor {
+export function ravenBranch(outer: Scope, x: Tensor, prefix: string): Tensor {
+  const scope = { ...outer, chunk: Math.min(outer.chunk, maxChunk) };
   const { g, config, batch, time } = scope;
   const { hidden_size: h, num_attention_heads: H, num_key_value_heads: KV, rms_norm_eps } = config;
   const d = h / H;
@@ -45,9 +48,10 @@ function slotLogDecays(scope: Scope, x: Tensor, prefix: string): Tensor {
   const logits = g.reshape(linear(scope, x, `${prefix}.r_proj`), [batch, time, H, M]);
   let share = g.sigmoid(logits);
   if (N < M) {
-    // By logits: the sigmoid saturates and would tie.
-    const threshold = g.reduceMin(g.topK(g.stopGradient(logits), N, { sorted: false }).values, 3, true);
-    share = g.mul(share, g.cast(g.greaterEqual(g.stopGradient(logits), threshold), 'f32'));
+    // By logits, as the sigmoid saturates; by place, not by value, so that equal logits do not make it more than N.
+    const { indices } = g.topK(g.stopGradient(logits), N, { sorted: false });
+    const none = g.constant(0, logits.shape);
+    share = g.mul(share, g.scatterElements(none, indices, g.constant(1, indices.shape), 3));
   }
   const rate = g.softplus(g.add(linear(scope, x, `${prefix}.a_proj`), scope.param(`${prefix}.dt_bias`)));
   const lambda = g.mul(rate, g.neg(g.exp(scope.param(`${prefix}.A_log`)))); // (rows, H)
