@@ -6,6 +6,7 @@ import { branchesByLayer, parseConfig, toConfigJson } from './config.ts';
 import { buildContract, countParameters } from './contract.ts';
 import { floatsOf, glaLogDecays, initParams, initTensor } from './init.ts';
 import { presetConfig, presetNames } from './presets.ts';
+import { variants } from './test-support.ts';
 
 function faultOf(fields: unknown): { code: string; field: unknown } {
   try {
@@ -36,6 +37,19 @@ describe('config', () => {
     }
   });
 
+  it.each(variants)('comes back, with %s', (_name, overrides) => {
+    const config = presetConfig('tiny', overrides);
+    const fields = JSON.parse(JSON.stringify(toConfigJson(config)));
+    expect(parseConfig(fields)).toEqual(config);
+    // What the object of the variant asks for is in the file, under the same name.
+    expect(fields).toMatchObject(overrides);
+  });
+
+  it('takes the informational fields of other programs', () => {
+    const known = { use_cache: true, transformers_version: '4.57', auto_map: { AutoConfig: 'x' }, z_loss_coef: 0 };
+    expect(parseConfig({ ...toConfigJson(presetConfig('tiny')), ...known })).toEqual(presetConfig('tiny'));
+  });
+
   it('places the branches of the released model', () => {
     const branches = branchesByLayer(presetConfig('quasar-preview'));
     const layersOf = (wanted: string) =>
@@ -45,7 +59,7 @@ describe('config', () => {
     expect(layersOf('gla')).toEqual([8, 13, 18]);
   });
 
-  const variants: [string, unknown][] = [
+  const refused: [string, unknown][] = [
     ['rope_scaling', { type: 'yarn' }],
     ['hybrid_raven_decay_type', 'GLA'],
     ['hybrid_raven_add_gumbel_noise', true],
@@ -55,7 +69,7 @@ describe('config', () => {
     ['hidden_act', 'gelu'],
     ['branch_mimic_loss', true],
   ];
-  it.each(variants)('refuses %s by name', (field, value) => {
+  it.each(refused)('refuses %s by name', (field, value) => {
     const fields = { ...toConfigJson(presetConfig('tiny')), [field]: value };
     expect(faultOf(fields)).toEqual({ code: 'UNSUPPORTED_VARIANT', field });
   });
@@ -86,6 +100,41 @@ describe('config', () => {
 });
 
 describe('parameter contract', () => {
+  const kindOf = (overrides: Record<string, unknown>, name: string) =>
+    buildContract(presetConfig('tiny', overrides)).find((spec) => spec.name === `model.layers.${name}`)?.kind;
+
+  it('trains what the variant reads, and nothing else', () => {
+    const mix = '1.attention.branch_mix_logits';
+    expect(kindOf({}, mix)).toBe('constant');
+    expect(kindOf({ hybrid_branch_layout: 'mixed' }, mix)).toBe('param');
+    const f = '1.attention.quasar_attention.f_proj.weight';
+    expect(kindOf({}, f)).toBe('constant');
+    expect(kindOf({ hybrid_quasar_mode: 'fused_recurrent' }, f)).toBe('param');
+    for (const part of ['branch_local_window_mix_logit', 'branch_output_gain']) {
+      expect(kindOf({}, `1.attention.${part}`), part).toBe('constant');
+      expect(kindOf({ hybrid_local_window_size: 4 }, `1.attention.${part}`), part).toBe('param');
+    }
+    const dense = '1.attention.dense.weight';
+    expect(kindOf({ hybrid_replacement_mode: 'full' }, dense)).toBe('constant');
+    expect(kindOf({ hybrid_replacement_mode: 'full', hybrid_local_window_size: 4 }, dense)).toBe('param');
+    expect(kindOf({ hybrid_replacement_mode: 'full' }, '1.attention.replace_alpha_raw')).toBe('constant');
+    expect(kindOf({ num_nextn_predict_layers: 1 }, '4.eh_proj.weight')).toBe('constant');
+    expect(kindOf({ num_nextn_predict_layers: 1, mtp_loss_scaling_factor: 1 }, '4.eh_proj.weight')).toBe('param');
+  });
+
+  it('has the tables of engram at their defaults', () => {
+    const { vocab_size, ...wide } = { vocab_size: 1000, hidden_size: 2048, num_attention_heads: 16 };
+    const config = parseConfig({ ...wide, vocab_size, pad_token_id: 0, eos_token_id: 1, engram_layers: [2] });
+    const tensors = buildContract(config).filter(({ name }) => name.includes('.engram.'));
+    const shapeOf = (part: string) => tensors.find(({ name }) => name.endsWith(`.${part}`))?.shape;
+    expect(shapeOf('embed_tables')).toEqual([16, 125003, 32]);
+    const counted = tensors
+      .filter(({ isBuffer }) => !isBuffer)
+      .reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    expect(counted / 1e6).toBeCloseTo(66.9, 0);
+    expect(tensors.filter(({ dtype }) => dtype === 'I64').map(({ shape }) => shape)).toEqual([[1000], [16], [2]]);
+  });
+
   it('counts the released model exactly', () => {
     const count = countParameters(presetConfig('quasar-preview'));
     expect(count).toEqual({ total: 16_553_949_296, active: 1_731_278_960, tensorCount: 562, bufferNumbers: 4944 });
