@@ -9,7 +9,7 @@ import { decoderLayer } from './layer.ts';
 import { carryOfLoop } from './loops.ts';
 import { findDocuments } from './packing.ts';
 import { buildRotation } from './rope.ts';
-import { type Carry, paramReader, type Scope } from './scope.ts';
+import { type Carry, paramReader, type RoutingReport, type Scope } from './scope.ts';
 
 export interface ForwardOptions {
   readonly batch: number;
@@ -25,8 +25,8 @@ export interface Forward {
   readonly scope: Scope;
   /** (rows, hidden): the output of the final norm. */
   readonly hidden: Tensor;
-  /** Expert loads by the name of the selection bias they balance: (experts) f32, assignments of this batch in all loops. */
-  readonly loads: ReadonlyMap<string, Tensor>;
+  /** By the name of each router's selection bias, summed over all loops. */
+  readonly routing: ReadonlyMap<string, RoutingReport>;
 }
 
 /** Declares inputs `input_ids` and `position_ids` ((batch, time), i64) and the params that the config needs. */
@@ -35,7 +35,7 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
   const inputIds = g.input('input_ids', [batch, time], 'i64');
   const fed = g.input('position_ids', [batch, time], 'i64');
   const positions = packed || carry ? fed : g.expand(g.range(time), [batch, time]);
-  const loads = new Map<string, Tensor>();
+  const routing = new Map<string, RoutingReport>();
   const scope: Scope = {
     g,
     config,
@@ -48,9 +48,9 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
     documents: packed ? findDocuments(g, positions) : null,
     carry,
     param: paramReader(g, config),
-    report: (name, tensor) => {
-      const sum = loads.get(name);
-      loads.set(name, sum ? g.add(sum, tensor) : tensor); // over all loops
+    report: (name, { load, shares }) => {
+      const sum = routing.get(name);
+      routing.set(name, sum ? { load: g.add(sum.load, load), shares: g.add(sum.shares, shares) } : { load, shares });
     },
   };
   const anchor = embed(scope, inputIds);
@@ -60,5 +60,5 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
     for (let layer = 0; layer < config.num_hidden_layers; layer++) x = decoderLayer(ofLoop, x, anchor, layer);
   }
   const hidden = g.rmsNorm(x, scope.param('model.norm.weight'), config.rms_norm_eps);
-  return { scope, hidden, loads };
+  return { scope, hidden, routing };
 }

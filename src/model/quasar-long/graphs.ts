@@ -35,13 +35,15 @@ export interface LossGraphOptions {
  * - `z_loss` (1), before its coefficient, where there is one;
  * - `sequence_loss` (batch): the plain mean for each row; 0 where no label counts;
  * - `sequence_tokens` (batch) f32: how many labels count;
- * - `load:NAME` (experts) f32 for each selection bias NAME: assignments of this batch to each expert.
+ * - `load:NAME` (experts) f32 for each selection bias NAME: assignments of this batch to each expert, in all loops;
+ * - `entropy:NAME` (1): entropy in nats of the router's mean distribution (scores normalised for each token); ln(experts)
+ *   where experts are used alike, near 0 where one takes all.
  */
 export interface LossGraph {
   readonly graph: Graph;
   /** Names of the params that have a `grad:` output, in the contract's order; empty without gradients. */
   readonly gradientNames: readonly string[];
-  /** Names of the selection biases that have a `load:` output. */
+  /** Names of the selection biases that have a `load:` and an `entropy:` output. */
   readonly loadNames: readonly string[];
 }
 
@@ -62,9 +64,12 @@ export function buildLossGraph(config: QuasarLongConfig, options: LossGraphOptio
     loss = g.add(loss, g.mul(extra, config.mtp_loss_scaling_factor));
   });
   g.output('loss', loss);
-  for (const [name, load] of run.loads) g.output(`load:${name}`, load);
+  for (const [name, { load, shares }] of run.routing) {
+    g.output(`load:${name}`, load);
+    g.output(`entropy:${name}`, entropyOf(g, shares));
+  }
   const gradientNames = options.gradients ? addGradients(g, config, run, loss) : [];
-  return { graph: g.build(), gradientNames, loadNames: [...run.loads.keys()] };
+  return { graph: g.build(), gradientNames, loadNames: [...run.routing.keys()] };
 }
 
 /** Output `logits` (batch, seqLen, vocab) alone. */
@@ -123,6 +128,12 @@ function addLosses(g: GraphBuilder, table: Tensor, labels: Tensor, zLoss: number
   const z = g.div(g.reduceSum(squares, 0, true), g.maximum(g.reduceSum(counts, 0, true), 1));
   g.output('z_loss', z);
   return g.add(mean, g.mul(z, zLoss));
+}
+
+/** Of weights (n) ≥ 0, normalised: (1). */
+function entropyOf(g: GraphBuilder, weights: Tensor): Tensor {
+  const shares = g.div(weights, g.maximum(g.reduceSum(weights, 0, true), 1e-30));
+  return g.neg(g.reduceSum(g.mul(shares, g.log(g.maximum(shares, 1e-30))), 0, true));
 }
 
 function addGradients(g: GraphBuilder, config: QuasarLongConfig, run: Forward, loss: Tensor): string[] {

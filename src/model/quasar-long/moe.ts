@@ -13,9 +13,11 @@ export interface Routing {
   readonly experts: Tensor;
   /** (rows, K). */
   readonly weights: Tensor;
+  /** (rows, E): σ of the logits. */
+  readonly scores: Tensor;
 }
 
-/** x (rows, hidden) → (rows, hidden). Reports the load of each expert under the name of its selection bias. */
+/** x (rows, hidden) → (rows, hidden). Reports the routing under the name of the selection bias. */
 export function moe(scope: Scope, x: Tensor, prefix: string): Tensor {
   const { g, config } = scope;
   const routing = route(scope, x, prefix);
@@ -41,15 +43,21 @@ function route(scope: Scope, x: Tensor, prefix: string): Routing {
   const experts = g.topK(biased, K, { sorted: false }).indices;
   const chosen = g.gatherElements(scores, experts, 1);
   const shares = K === 1 ? chosen : g.div(chosen, g.add(g.reduceSum(chosen, 1, true), 1e-20));
-  return { experts, weights: g.mul(shares, config.routed_scaling_factor) };
+  return { experts, weights: g.mul(shares, config.routed_scaling_factor), scores };
+}
+
+function report({ g, report }: Scope, prefix: string, load: Tensor, { scores }: Routing): void {
+  const total = g.maximum(g.reduceSum(scores, 1, true), 1e-20);
+  report(`${prefix}.gate.expert_bias`, { load, shares: g.reduceSum(g.stopGradient(g.div(scores, total)), 0) });
 }
 
 /** One product per assignment with gathered expert matrices: for few rows, where most experts are not needed. */
-function routedByGather(scope: Scope, x: Tensor, { experts, weights }: Routing, prefix: string): Tensor {
+function routedByGather(scope: Scope, x: Tensor, routing: Routing, prefix: string): Tensor {
   const { g, config } = scope;
+  const { experts, weights } = routing;
   const { hidden_size: h, num_experts_per_tok: K } = config;
   const rows = x.shape[0]!;
-  scope.report(`${prefix}.gate.expert_bias`, g.reduceSum(g.oneHot(experts, config.num_experts), [0, 1]));
+  report(scope, prefix, g.reduceSum(g.oneHot(experts, config.num_experts), [0, 1]), routing);
   const wide = g.expand(g.reshape(x, [rows, 1, 1, h]), [rows, K, 1, h]);
   const y = expertMlp(
     scope,
@@ -62,10 +70,11 @@ function routedByGather(scope: Scope, x: Tensor, { experts, weights }: Routing, 
 }
 
 /** Tokens sorted by expert: each expert multiplies the rows that chose it. */
-function routedByDispatch(scope: Scope, x: Tensor, { experts, weights }: Routing, prefix: string): Tensor {
+function routedByDispatch(scope: Scope, x: Tensor, routing: Routing, prefix: string): Tensor {
   const { g, config } = scope;
+  const { experts, weights } = routing;
   const tables = dispatchTables(g, experts, config.num_experts);
-  scope.report(`${prefix}.gate.expert_bias`, g.cast(tables.load, 'f32'));
+  report(scope, prefix, g.cast(tables.load, 'f32'), routing);
   const y = expertMlp(
     scope,
     dispatchRows(g, x, tables), // (rows·K, hidden)

@@ -23,6 +23,14 @@ export interface Carry {
   write(name: string, tensor: Tensor): void;
 }
 
+/** Sums over the tokens of a batch; no gradient passes. */
+export interface RoutingReport {
+  /** (experts) f32: assignments to each. */
+  readonly load: Tensor;
+  /** (experts): the normalised scores. */
+  readonly shares: Tensor;
+}
+
 export interface Scope {
   readonly g: GraphBuilder;
   readonly config: QuasarLongConfig;
@@ -41,8 +49,8 @@ export interface Scope {
   readonly carry: Carry | null;
   /** A tensor of the checkpoint: params are differentiable, the other kinds are plain inputs. */
   readonly param: (name: string) => Tensor;
-  /** Names a result of interest, such as an expert's load. */
-  readonly report: (name: string, tensor: Tensor) => void;
+  /** What a router did with one batch, under the name of its selection bias. */
+  readonly report: (name: string, routing: RoutingReport) => void;
 }
 
 /** Declares every tensor of the contract, so that one set of feeds serves all graphs of a config. */
