@@ -50,10 +50,16 @@ function emitGroups(w: OnnxWriter, x: string, sizes: string, count: number): str
   return parts;
 }
 
+/** Where groupedMatmul looks for the names of a stack's matrices, (1, k, n) each. */
+export const matricesOf = (W: string): string => `matrices of ${W}`;
+
+/** Where groupedOuter looks for the names under which to write its products one by one; none: it joins them. */
+export const partsInto = (output: string): string => `parts into ${output}`;
+
 const groupedMatmul: EmitRule<'groupedMatmul'> = ({ w, inputs, outputs }, { attrs: { transB }, inputs: tensors }) => {
   const [x, W, sizes] = inputs as [string, string, string];
   const count = Number(tensors[1]!.shape[0]);
-  const matrices = w.once(`matrices of ${W}`, () => {
+  const matrices = w.once(matricesOf(W), () => {
     if (count === 1) return [W];
     const parts = Array.from({ length: count }, () => w.freshName());
     w.opInto('Split', [W], { axis: 0, num_outputs: count }, parts);
@@ -70,7 +76,9 @@ const groupedOuter: EmitRule<'groupedOuter'> = ({ w, inputs, outputs }, { output
   const [xs, ys] = inputs
     .slice(0, 2)
     .map((x) => w.once(`groups of ${x} by ${sizes}`, () => emitGroups(w, x, sizes, count))) as [string[], string[]];
-  const products = xs.map((part, e) => w.matmul(part, ys[e]!, { transA: true })); // (k, n) each
+  const into = w.once(partsInto(outputs[0]!), () => []);
+  const products = xs.map((part, e) => w.matmul(part, ys[e]!, { transA: true }, into[e])); // (k, n) each
+  if (into.length > 0) return;
   w.op('Reshape', [w.op('Concat', products, { axis: 0 }), w.ints(out!.shape.map(Number))], {}, outputs[0]);
 };
 

@@ -29,14 +29,16 @@ export interface OnnxTensor {
   readonly rawData: Uint8Array;
 }
 
+export interface OnnxTensorType {
+  readonly tensorType: {
+    readonly elemType: number;
+    readonly shape: { readonly dim: readonly ({ readonly dimValue: number } | { readonly dimParam: string })[] };
+  };
+}
+
 export interface OnnxValue {
   readonly name: string;
-  readonly type: {
-    readonly tensorType: {
-      readonly elemType: number;
-      readonly shape: { readonly dim: readonly ({ readonly dimValue: number } | { readonly dimParam: string })[] };
-    };
-  };
+  readonly type: OnnxTensorType | { readonly sequenceType: { readonly elemType: OnnxTensorType } };
 }
 
 export interface OnnxGraph {
@@ -105,7 +107,8 @@ const root = protobuf.Root.fromJSON({
       },
     },
     ValueInfoProto: { fields: { name: field(1, 'string'), type: field(2, 'TypeProto') } },
-    TypeProto: { fields: { tensorType: field(1, 'TensorTypeProto') } },
+    TypeProto: { fields: { tensorType: field(1, 'TensorTypeProto'), sequenceType: field(4, 'SequenceTypeProto') } },
+    SequenceTypeProto: { fields: { elemType: field(1, 'TypeProto') } },
     TensorTypeProto: { fields: { elemType: field(1, 'int32'), shape: field(2, 'TensorShapeProto') } },
     TensorShapeProto: { fields: { dim: list(1, 'DimensionProto') } },
     DimensionProto: { fields: { dimValue: field(1, 'int64'), dimParam: field(2, 'string') } },

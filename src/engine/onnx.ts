@@ -2,17 +2,25 @@
 import { isStatic } from '../tensor/shape.ts';
 import { assert } from '../util/errors.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
-import { type EmitRule, emitRules } from './onnx-rules.ts';
-import { encodeOnnxModel, type OnnxNode, type OnnxValue, onnxDataType } from './onnx-schema.ts';
+import { type EmitRule, emitRules, matricesOf, partsInto } from './onnx-rules.ts';
+import { encodeOnnxModel, type OnnxNode, type OnnxTensorType, type OnnxValue, onnxDataType } from './onnx-schema.ts';
 import { OnnxWriter } from './onnx-writer.ts';
+import { type Parts, partName, partsOf } from './parts.ts';
 import type { Primitive, PrimitiveAttrs } from './primitives.ts';
 
 export const onnxInputName = (name: string): string => `in:${name}`;
 export const onnxOutputName = (name: string): string => `out:${name}`;
+/**
+ * The first output of every model: an empty sequence, which the runtime's binding cannot hand over. A run that fetches
+ * it computes and writes everything, and fails before any result is copied (`session.ts`).
+ */
+export const stopOutputName = 'stop';
 
 /** The bytes of the model. Equal graphs give equal bytes. */
 export function emitOnnx(graph: Graph): Uint8Array {
   const w = new OnnxWriter();
+  const parts = partsOf(graph);
+  nameParts(w, graph, parts);
   const names = new Map<Tensor, string>();
   const used = new Set<Tensor>(graph.nodes.flatMap((node) => node.inputs));
   // The node writes straight under the output's name: no copy at the end of a run.
@@ -27,12 +35,20 @@ export function emitOnnx(graph: Graph): Uint8Array {
   for (const node of graph.nodes) emitNode(w, node, names, used, nameOf);
   for (const [name, tensor] of graph.outputs)
     if (nameOf(tensor) !== onnxOutputName(name)) w.op('Identity', [nameOf(tensor)], {}, onnxOutputName(name));
+  w.op('SequenceEmpty', [], { dtype: onnxDataType.f32 }, stopOutputName);
   return encodeOnnxModel({
     name: 'accrete',
     node: leavesLast(w.nodes),
     initializer: w.initializers,
-    input: [...graph.inputs].map(([name, tensor]) => valueInfo(onnxInputName(name), tensor)),
-    output: [...graph.outputs].map(([name, tensor]) => valueInfo(onnxOutputName(name), tensor)),
+    input: [...graph.inputs].flatMap(([name, tensor]) =>
+      parts.inputs.has(name) ? partInfos(onnxInputName(name), tensor, 1) : [valueInfo(onnxInputName(name), tensor)],
+    ),
+    output: [
+      { name: stopOutputName, type: { sequenceType: { elemType: tensorType({ shape: [], dtype: 'f32' }) } } },
+      ...[...graph.outputs].flatMap(([name, tensor]) =>
+        parts.outputs.has(name) ? partInfos(onnxOutputName(name), tensor) : [valueInfo(onnxOutputName(name), tensor)],
+      ),
+    ],
   });
 }
 
@@ -69,7 +85,27 @@ function emitNode(
   }
 }
 
-function valueInfo(name: string, { shape, dtype }: Tensor): OnnxValue {
+/** Tells the rules of grouped products the names of parts, under the keys at which they look for them. */
+function nameParts(w: OnnxWriter, graph: Graph, parts: Parts): void {
+  const namesOf = (name: string, tensor: Tensor): string[] =>
+    Array.from({ length: Number(tensor.shape[0]) }, (_, i) => partName(name, i));
+  for (const name of parts.inputs)
+    w.once(matricesOf(onnxInputName(name)), () => namesOf(onnxInputName(name), graph.inputs.get(name)!));
+  for (const name of parts.outputs)
+    w.once(partsInto(onnxOutputName(name)), () => namesOf(onnxOutputName(name), graph.outputs.get(name)!));
+}
+
+function partInfos(name: string, { shape, dtype }: Tensor, ...leading: readonly number[]): OnnxValue[] {
+  const part = { shape: [...leading, ...shape.slice(1)], dtype };
+  return Array.from({ length: Number(shape[0]) }, (_, i) => valueInfo(partName(name, i), part));
+}
+
+const valueInfo = (name: string, tensor: Pick<Tensor, 'shape' | 'dtype'>): OnnxValue => ({
+  name,
+  type: tensorType(tensor),
+});
+
+function tensorType({ shape, dtype }: Pick<Tensor, 'shape' | 'dtype'>): OnnxTensorType {
   const dim = shape.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: size }));
-  return { name, type: { tensorType: { elemType: onnxDataType[dtype], shape: { dim } } } };
+  return { tensorType: { elemType: onnxDataType[dtype], shape: { dim } } };
 }

@@ -112,3 +112,30 @@ test('two threads give the same bits twice, with repeated rows in the embedding'
     });
   }
 });
+
+/** Experts' matrices cross in parts: a feed that only grouped products read, and its gradient. */
+function experts() {
+  const b = new GraphBuilder();
+  const W = b.param('W', [3, 4, 2]);
+  const y = b.groupedMatmul(b.param('x', [5, 4]), W, b.input('sizes', [3], 'i64'));
+  const loss = b.output('loss', b.reduceSum(b.square(y)));
+  b.output('dW', gradients(b, loss, [W])[0]!);
+  return b.build();
+}
+
+test('what `into` names is written there, without a copy and part by part; the rest is as ever', async () => {
+  const sizes = viewOf(BigInt64Array.of(2n, 0n, 3n), [3]);
+  const feeds = { x: floats([5, 4], 'x'), W: floats([3, 4, 2], 'W'), sizes };
+  const target = viewOf(new Float32Array(new WebAssembly.Memory({ initial: 1 }).buffer, 64, 24).fill(7), [3, 4, 2]);
+  const session = await openSession(experts());
+  const copied = await session.run(feeds);
+  const inPlace = await session.run(feeds, ['dW', 'loss'], { dW: target });
+  const refused = session.run(feeds, ['dW'], { dW: viewOf(new Float32Array(12), [3, 2, 2]) });
+  expect(await rejectedCode(refused)).toBe('SESSION_FAILED');
+  await session.release();
+  expect(inPlace.dW!.data).toBe(target.data);
+  expect(target.data).toEqual(copied.dW!.data);
+  expect(inPlace.loss).toEqual(copied.loss);
+  const exact = runReference(experts(), feeds, { precision: 'f32' }).dW!.data as Float32Array;
+  exact.forEach((value, i) => void expect(copied.dW!.data[i]).toBeCloseTo(value, 5));
+});
