@@ -6,7 +6,7 @@ import { type Sequence, stackSequences } from '../data/shards.ts';
 import { openSession, type Session } from '../engine/session.ts';
 import { buildLossGraph, type LossGraph } from '../model/quasar-long/graphs.ts';
 import { loadImbalance, updateSelectionBias } from '../model/quasar-long/selection-bias.ts';
-import { viewOf } from '../tensor/view.ts';
+import { type TensorView, viewOf } from '../tensor/view.ts';
 import { TrainingError } from './errors.ts';
 import type { ModelState } from './model-state.ts';
 
@@ -46,6 +46,8 @@ export class InnerLoop {
   readonly #graph: LossGraph;
   readonly #session: Session;
   readonly #fetch: readonly string[];
+  /** Gradients are written straight into their buffer. */
+  readonly #targets: Readonly<Record<string, TensorView>>;
   #skippedInARow = 0;
 
   private constructor(parts: {
@@ -62,6 +64,10 @@ export class InnerLoop {
     this.#session = parts.session;
     const { gradientNames, loadNames } = parts.graph;
     this.#fetch = ['loss', ...loadNames.map((name) => `load:${name}`), ...gradientNames.map((name) => `grad:${name}`)];
+    const { gradients } = parts.model;
+    this.#targets = Object.fromEntries(
+      gradientNames.map((name) => [`grad:${name}`, viewOf(gradients.view(name), gradients.entry(name).shape)]),
+    );
   }
 
   static async open(model: ModelState, optimizer: InnerOptimizer, options: InnerLoopOptions): Promise<InnerLoop> {
@@ -89,9 +95,9 @@ export class InnerLoop {
         labels: viewOf(labels, shape),
       },
       this.#fetch,
+      this.#targets,
     );
     const f32 = (name: string): Float32Array => outputs[name]!.data as Float32Array;
-    for (const name of this.#graph.gradientNames) this.#model.gradients.view(name).set(f32(`grad:${name}`));
     const loss = f32('loss')[0]!;
     const gradNorm = Number.isFinite(loss) ? this.#optimizer.step(learningRate) : Number.NaN;
     const isSkipped = !Number.isFinite(gradNorm);
