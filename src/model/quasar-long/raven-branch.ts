@@ -106,21 +106,22 @@ function slotAttention(scope: Scope, { q, keyValue, logDecay: f }: SlotInputs, p
   const grow = g.exp(relative);
   const write = g.mul(writeStrength(scope, f), g.exp(g.neg(relative)));
 
+  // Factors of a slot go to the tokens' side of a product: a chunk has fewer tokens than a state has rows.
   const { states, final } = g.diagonalStateScan(
     masked(g, g.mul(toMiddle, toEnd), masks?.keepsState),
-    g.mul(g.matmul(keyValue, masked(g, write, masks?.reachesState), { transA: true }), toEnd),
+    g.matmul(keyValue, masked(g, g.mul(write, toEnd), masks?.reachesState), { transA: true }),
     { initial: carry?.read(`${prefix}.state`, [batch * H, 2 * d, M]) },
   );
   carry?.write(`${prefix}.state`, final);
   const [keys, values] = g.split(keyValue, 3, 2);
-  const [slotKeys, slotValues] = g.split(g.mul(states, toMiddle), 2, 2); // each (batch·heads, chunks, d, M)
+  const [slotKeys, slotValues] = g.split(states, 2, 2); // each (batch·heads, chunks, d, M)
 
-  const fromState = masked(g, g.matmul(q, slotKeys!), masks?.seesState);
+  const fromState = masked(g, g.mul(g.matmul(q, slotKeys!), toMiddle), masks?.seesState);
   const pairs = g.where(visible, g.matmul(q, keys!, { transB: true }), 0);
   const shares = g.mul(g.softmax(g.mul(grow, g.add(fromState, g.matmul(pairs, write)))), grow);
   // Where, not a product with 0: above the diagonal the factored exponentials may overflow, and inf·0 is NaN.
   const read = g.where(visible, g.matmul(shares, write, { transB: true }), 0);
-  const old = masked(g, g.matmul(shares, slotValues!, { transB: true }), masks?.seesState);
+  const old = masked(g, g.matmul(g.mul(shares, toMiddle), slotValues!, { transB: true }), masks?.seesState);
   return g.add(old, g.matmul(read, values!));
 }
 
