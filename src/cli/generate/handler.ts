@@ -1,20 +1,15 @@
 /** @file Does `accrete generate`: the prompt and its continuation on standard output, as it comes. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Tokenizer } from '../../data/tokenizer.ts';
 import { loadCheckpoint } from '../../model/checkpoint.ts';
 import { generate, openDecoder } from '../../model/quasar-long/generate.ts';
-import { BaseError } from '../../util/errors.ts';
+import { openTokenizer } from '../checkpoint-tokenizer.ts';
 import type { Handler } from '../command.ts';
 import { parseGenerateOptions } from './options.ts';
-
-export class GenerateError extends BaseError<'NO_TOKENIZER' | 'WRONG_TOKENIZER'> {}
 
 export const handle: Handler = async (settings, io) => {
   const options = parseGenerateOptions(settings);
   const isJson = settings.switch('json');
   const { config, params } = await loadCheckpoint(options.checkpoint);
-  const tokenizer = await loadTokenizer(options.checkpoint, config.vocab_size);
+  const tokenizer = await openTokenizer(options.checkpoint, config.vocab_size);
   const decoder = await openDecoder(config, params, { threads: options.threads });
   try {
     const prompt = tokenizer.encode(options.prompt);
@@ -43,19 +38,3 @@ export const handle: Handler = async (settings, io) => {
     await decoder.release();
   }
 };
-
-async function loadTokenizer(folder: string, vocabSize: number): Promise<Tokenizer> {
-  const read = async (name: string): Promise<string> =>
-    await readFile(join(folder, name), 'utf8').catch((cause) => {
-      const sentence = `${join(folder, name)} cannot be read; a checkpoint of accrete holds tokenizer.json and tokenizer_config.json`;
-      throw new GenerateError('NO_TOKENIZER', sentence, { cause });
-    });
-  const tokenizer = new Tokenizer(await read('tokenizer.json'), await read('tokenizer_config.json'));
-  if (tokenizer.vocabSize > vocabSize) {
-    throw new GenerateError(
-      'WRONG_TOKENIZER',
-      `${folder}: tokenizer.json has ${tokenizer.vocabSize} tokens, the model only ${vocabSize}; they do not belong together`,
-    );
-  }
-  return tokenizer;
-}

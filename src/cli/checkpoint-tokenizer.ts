@@ -1,0 +1,22 @@
+/** @file The tokenizer beside a checkpoint's weights, refused where the model lacks rows for its tokens. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Tokenizer } from '../data/tokenizer.ts';
+import { BaseError } from '../util/errors.ts';
+
+export class CheckpointTokenizerError extends BaseError<'NO_TOKENIZER' | 'WRONG_TOKENIZER'> {}
+
+/** Reads tokenizer.json and tokenizer_config.json of `folder`. `vocabSize`: the model's. @throws CheckpointTokenizerError */
+export async function openTokenizer(folder: string, vocabSize: number): Promise<Tokenizer> {
+  const read = async (name: string): Promise<string> =>
+    await readFile(join(folder, name), 'utf8').catch((cause) => {
+      const sentence = `${join(folder, name)} cannot be read; a checkpoint of accrete holds tokenizer.json and tokenizer_config.json`;
+      throw new CheckpointTokenizerError('NO_TOKENIZER', sentence, { cause });
+    });
+  const tokenizer = new Tokenizer(await read('tokenizer.json'), await read('tokenizer_config.json'));
+  if (tokenizer.vocabSize <= vocabSize) return tokenizer;
+  throw new CheckpointTokenizerError(
+    'WRONG_TOKENIZER',
+    `${folder}: tokenizer.json has ${tokenizer.vocabSize} tokens, but vocab_size is ${vocabSize}; they do not belong together`,
+  );
+}
