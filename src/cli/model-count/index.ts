@@ -3,7 +3,7 @@ import type { CommandDeclaration } from '../command.ts';
 
 export const modelCount: CommandDeclaration = {
   name: 'model count',
-  description: 'Print the total and the active parameters of a model, without allocating them.',
+  description: 'Print the parameters of a model, and its memory at a context length, without allocating them.',
   options: [
     { name: 'config', value: 'FILE', description: 'a config.json of a quasar_long model' },
     {
@@ -12,7 +12,8 @@ export const modelCount: CommandDeclaration = {
       description: 'a preset instead of a file',
       choices: ['tiny', 'nano', 'small', 'quasar-preview'],
     },
+    { name: 'context', value: 'T', description: 'tokens of context: prints the memory of one sequence' },
   ],
-  example: './bin/accrete model count --preset quasar-preview',
+  example: './bin/accrete model count --preset quasar-preview --context 131072',
   load: () => import('./handler.ts'),
 };

@@ -9,16 +9,24 @@ import { logits } from './embedding.ts';
 import { forward } from './forward.ts';
 
 export interface DecodeGraph {
-  /** Output `logits` (batch, time, vocab); feeds as for a forward graph, and the states. */
+  /** Output `logits` (batch, time or 1, vocab); feeds as for a forward graph, and the states. */
   readonly graph: Graph;
   /** The size 'past' is the number of tokens before; all states start as zeros, with past = 0. */
   readonly states: readonly { readonly name: string; readonly shape: Shape }[];
 }
 
-export function buildDecodeGraph(
-  config: QuasarLongConfig,
-  { batch, time }: { readonly batch: number; readonly time: number },
-): DecodeGraph {
+/** Tokens of a chunk of the recurrent branches where several make up a run. */
+const prefillChunk = 32;
+
+export interface DecodeGraphOptions {
+  readonly batch: number;
+  readonly time: number;
+  /** Logits of the last token alone: the head costs more than a small model's layers. */
+  readonly lastOnly?: boolean;
+}
+
+export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphOptions): DecodeGraph {
+  const { batch, time, lastOnly = false } = options;
   const g = new GraphBuilder();
   const states: { name: string; shape: Shape }[] = [];
   const carry = {
@@ -28,8 +36,12 @@ export function buildDecodeGraph(
     },
     write: (name: string, tensor: Parameters<typeof g.output>[1]) => void g.output(`next:${name}`, tensor),
   };
-  // One chunk: no filling, which would decay the states.
-  const run = forward(g, config, { batch, time, packed: false, chunk: time, carry });
-  g.output('logits', g.reshape(logits(run.scope, run.hidden), [batch, time, config.vocab_size]));
+  // Chunks without filling, which would decay the states.
+  const chunk = time % prefillChunk === 0 ? prefillChunk : time;
+  const run = forward(g, config, { batch, time, packed: false, chunk, carry });
+  const rows = lastOnly ? 1 : time;
+  const hidden = g.slice(g.reshape(run.hidden, [batch, time, config.hidden_size]), 1, time - rows);
+  const table = logits(run.scope, g.reshape(hidden, [batch * rows, config.hidden_size]));
+  g.output('logits', g.reshape(table, [batch, rows, config.vocab_size]));
   return { graph: g.build(), states };
 }

@@ -1,4 +1,4 @@
-/** @file Draws the next token from logits: temperature and top-k, from a seeded stream. */
+/** @file Draws the next token from logits: repetition penalty, temperature, top-k and top-p, from a seeded stream. */
 import type { Rng } from '../../util/rng.ts';
 
 export interface SamplingOptions {
@@ -6,21 +6,50 @@ export interface SamplingOptions {
   readonly temperature: number;
   /** Only the k most likely tokens are drawn; 0 leaves all. */
   readonly topK: number;
+  /** Of these, only the fewest whose probabilities reach this sum; 1 leaves all. */
+  readonly topP?: number;
+  /**
+   * Divides the positive logits of tokens that came before, and multiplies the negative ones (CTRL, arXiv:1909.05858,
+   * section 4.1); 1 does nothing.
+   */
+  readonly repetitionPenalty?: number;
 }
 
-/** Ties go to the lower id. */
-export function sampleToken(logits: Float32Array, { temperature, topK }: SamplingOptions, rng: Rng): number {
+/** `before`: tokens of the prompt and those drawn so far. Ties go to the lower id. */
+export function sampleToken(
+  given: Float32Array,
+  { temperature, topK, topP = 1, repetitionPenalty = 1 }: SamplingOptions,
+  rng: Rng,
+  before: Iterable<number> = [],
+): number {
+  const logits = repetitionPenalty === 1 ? given : penalised(given, before, repetitionPenalty);
   const count = temperature === 0 ? 1 : topK === 0 ? logits.length : Math.min(topK, logits.length);
   const best = largest(logits, count);
   if (temperature === 0) return best[0]!;
   const top = logits[best[0]!]!;
   const weights = best.map((id) => Math.exp((logits[id]! - top) / temperature));
-  let rest = rng.uniform() * weights.reduce((sum, weight) => sum + weight, 0);
-  for (const [i, weight] of weights.entries()) {
+  const kept = weights.slice(0, nucleusSize(weights, topP));
+  let rest = rng.uniform() * kept.reduce((sum, weight) => sum + weight, 0);
+  for (const [i, weight] of kept.entries()) {
     rest -= weight;
     if (rest < 0) return best[i]!;
   }
-  return best.at(-1)!;
+  return best[kept.length - 1]!;
+}
+
+function penalised(logits: Float32Array, before: Iterable<number>, penalty: number): Float32Array {
+  const out = Float32Array.from(logits);
+  for (const id of new Set(before)) out[id] = out[id]! > 0 ? out[id]! / penalty : out[id]! * penalty;
+  return out;
+}
+
+/** How many of the descending weights it takes to reach the share; at least one (arXiv:1904.09751). */
+function nucleusSize(weights: readonly number[], share: number): number {
+  if (share >= 1) return weights.length;
+  const wanted = share * weights.reduce((sum, weight) => sum + weight, 0);
+  let sum = 0;
+  const last = weights.findIndex((weight) => (sum += weight) >= wanted);
+  return last < 0 ? weights.length : last + 1;
 }
 
 /** Indices of the `count` largest values, largest first. */
