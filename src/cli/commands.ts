@@ -1,6 +1,7 @@
 /** @file The commands, in the order of the help. */
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
+import { evalNeedle } from './eval-needle/index.ts';
 import { generate } from './generate/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
@@ -18,6 +19,7 @@ export const commands: readonly CommandDeclaration[] = [
   validate,
   train,
   generate,
+  evalNeedle,
   status,
   doctor,
   modelCheck,

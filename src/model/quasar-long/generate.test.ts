@@ -103,4 +103,28 @@ describe('sampleToken', () => {
       10,
     );
   });
+
+  it('keeps the fewest tokens that reach top-p', () => {
+    const logits = Float32Array.from([0.5, 0.3, 0.15, 0.05].map(Math.log));
+    const drawn = (topP: number) => {
+      const rng = new Rng(3);
+      return [
+        ...new Set(Array.from({ length: 400 }, () => sampleToken(logits, { temperature: 1, topK: 0, topP }, rng))),
+      ];
+    };
+    expect(drawn(0.4)).toEqual([0]);
+    expect(drawn(0.79).sort()).toEqual([0, 1]);
+    expect(drawn(0.9).sort()).toEqual([0, 1, 2]);
+    expect(drawn(0)).toEqual([0]);
+  });
+
+  it('makes what came before less likely', () => {
+    const logits = Float32Array.of(2, 1.5, -1);
+    const greedy = (before: number[], repetitionPenalty: number) =>
+      sampleToken(logits, { temperature: 0, topK: 0, repetitionPenalty }, new Rng(1), before);
+    expect([greedy([], 2), greedy([0], 1), greedy([0], 2)]).toEqual([0, 0, 1]);
+    expect(
+      sampleToken(Float32Array.of(-1, -1.5), { temperature: 0, topK: 0, repetitionPenalty: 2 }, new Rng(1), [0]),
+    ).toBe(1);
+  });
 });
