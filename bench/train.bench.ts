@@ -55,9 +55,14 @@ const torchVariants = [
   { attention_blocks: 4 },
 ] as const;
 
-/** Relative; float32 on both sides. Later steps start from parameters that rounding has moved apart. */
+/**
+ * Relative; float32 on both sides. In the first turn agreement is a matter of rounding. Later rounding has moved the
+ * parameters apart and sends single tokens to other experts (and the gla norm's gradient at a document's first token is
+ * as large as q·k is small): 0.35 % measured in 80 steps of nano; two variants of PyTorch's side drift apart too.
+ */
 const firstLossTolerance = 1e-5;
-const lossTolerance = 3e-3;
+const firstTurnTolerance = 2e-4;
+const lossTolerance = 1e-2;
 const normTolerance = 1e-3;
 
 export const train: Bench = {
@@ -159,7 +164,7 @@ async function fastestVariant(folder: string, threads: number, torch: Torch): Pr
 function checkAgreement(round: { readonly ours: BlockResult; readonly theirs: BlockResult }, from: number): void {
   round.ours.losses.forEach((loss, i) => {
     const other = round.theirs.losses[i]!;
-    const allowed = from + i === 0 ? firstLossTolerance : lossTolerance;
+    const allowed = from > 0 ? lossTolerance : i > 0 ? firstTurnTolerance : firstLossTolerance;
     if (!(Math.abs(loss - other) <= allowed * Math.abs(other)))
       throw new Error(`step ${from + i}: loss ${loss}, PyTorch's ${other}; they may differ by ${allowed} of it`);
   });
@@ -192,7 +197,7 @@ function report(subject: Subject, threads: number, { rounds, torch, variant }: C
   };
   const ratios = rounds.map(({ ours, theirs }) => percentile(theirs.ms, 0.5) / percentile(ours.ms, 0.5));
   const at = (share: number): string => percentile(ratios, share).toFixed(2);
-  const losses = `losses agree in ${rounds.length + 1} × ${subject.turn} steps`;
+  const losses = `losses agree in ${(rounds.length + 1) * subject.turn} steps`;
   return [
     describe(({ ours }) => ours, 'ours'),
     describe(({ theirs }) => theirs, `PyTorch ${torch.version}`),
