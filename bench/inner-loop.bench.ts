@@ -21,6 +21,9 @@ async function measure(threads: number): Promise<BenchRow> {
     steps: null,
     minutes: null,
     batchFactor: 1,
+    optimizer: 'adamw',
+    accumulate: 1,
+    zLoss: 0,
     json: false,
   } as const;
   const trainer = await openTrainer({ ...options, threads });

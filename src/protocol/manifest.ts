@@ -38,6 +38,45 @@ export const phaseSchema = z.strictObject({
 });
 export type Phase = z.infer<typeof phaseSchema>;
 
+/** Of every inner optimiser. Fields that may be absent came later: a recipe without them keeps its bytes. */
+const recipeFields = {
+  beta1: decimalSchema,
+  beta2: decimalSchema,
+  epsilon: decimalSchema,
+  weightDecay: decimalSchema,
+  /** Global-norm clip of the inner gradient; 0 turns it off. */
+  clipNorm: decimalSchema,
+  /** u of b_e += u·sign(mean load − load_e). */
+  selectionBiasRate: decimalSchema,
+  /** Sequences of one inner step. */
+  batchSequences: positive.max(65_536),
+  /** Parts in which a step's sequences are read, their gradients averaged by counted tokens; absent: 1. */
+  microBatches: positive.max(65_536).optional(),
+  /** Coefficient of the mean of logsumexp(logits)² in the loss; absent: 0. */
+  zLoss: decimalSchema.optional(),
+  /** A joiner's own inner steps over which its learning rate rises from 0. */
+  joinWarmupSteps: countSchema,
+  precision: z.literal('f32'),
+};
+
+export const recipeSchema = z
+  .discriminatedUnion('optimizer', [
+    z.strictObject({ optimizer: z.literal('adamw'), ...recipeFields }),
+    /** Matrices by Muon; embedding, head, router and all that is no matrix by AdamW with the fields above. */
+    z.strictObject({
+      optimizer: z.literal('muon'),
+      ...recipeFields,
+      /** Nesterov momentum of the matrices. */
+      momentum: decimalSchema,
+      newtonSchulzSteps: positive.max(16),
+    }),
+  ])
+  .refine(({ batchSequences, microBatches = 1 }) => batchSequences % microBatches === 0, {
+    path: ['microBatches'],
+    message: 'must divide batchSequences',
+  });
+export type Recipe = z.infer<typeof recipeSchema>;
+
 export const manifestSchema = z.strictObject({
   version: z.literal(1),
   name: z.string().min(1).max(64),
@@ -62,22 +101,7 @@ export const manifestSchema = z.strictObject({
   tokenizer: z.strictObject({ artifact: artifactRefSchema, configArtifact: artifactRefSchema, vocabSize: positive }),
   data: z.strictObject({ shards: z.array(shardSchema).min(1).max(100_000) }),
   phases: z.array(phaseSchema).min(1).max(64),
-  recipe: z.strictObject({
-    optimizer: z.literal('adamw'),
-    beta1: decimalSchema,
-    beta2: decimalSchema,
-    epsilon: decimalSchema,
-    weightDecay: decimalSchema,
-    /** Global-norm clip of the inner gradient; 0 turns it off. */
-    clipNorm: decimalSchema,
-    /** u of b_e += u·sign(mean load − load_e). */
-    selectionBiasRate: decimalSchema,
-    /** Sequences of one inner step. */
-    batchSequences: positive.max(65_536),
-    /** A joiner's own inner steps over which its learning rate rises from 0. */
-    joinWarmupSteps: countSchema,
-    precision: z.literal('f32'),
-  }),
+  recipe: recipeSchema,
   fragments: z.strictObject({ count: positive.max(4096) }),
   sync: z.strictObject({
     /** Inner steps that a learner does between two of its claims, at least. */

@@ -44,8 +44,7 @@ async function openLoop(): Promise<{ model: ModelState; loop: InnerLoop; optimiz
 const batchOf = (step: number): Sequence[] => Array.from({ length: batch }, (_, row) => sequenceOf(step * batch + row));
 
 const rootOf = (model: ModelState, optimizer: AdamW): string => {
-  const { first, second } = optimizer.moments();
-  return stateRootOf([model.params.flat(), model.biases.flat(), first, second], sha256);
+  return stateRootOf([model.params.flat(), model.biases.flat(), ...optimizer.state()], sha256);
 };
 
 describe('InnerLoop', () => {

@@ -1,23 +1,25 @@
 /**
- * @file One inner step: batch → loss and gradients → clipped AdamW → selection biases. Does no I/O and reads no clock;
+ * @file One inner step: batch → loss and gradients → inner optimiser → selection biases. Does no I/O and reads no clock;
  * sequences and the learning rate come in with the call. The same calls give the same bits on one kind of machine.
  */
 import { type Sequence, stackSequences } from '../data/shards.ts';
 import { openSession, type Session } from '../engine/session.ts';
 import { buildLossGraph, type LossGraph } from '../model/quasar-long/graphs.ts';
-import { loadImbalance, updateSelectionBias } from '../model/quasar-long/selection-bias.ts';
+import { updateSelectionBias } from '../model/quasar-long/selection-bias.ts';
 import { type TensorView, viewOf } from '../tensor/view.ts';
+import { assert } from '../util/errors.ts';
 import { TrainingError } from './errors.ts';
 import type { ModelState } from './model-state.ts';
-
-/** What changes the parameters: clips `gradients` to a global norm and descends them. */
-export interface InnerOptimizer {
-  /** Returns the gradient's norm before clipping; a norm that is not finite changes nothing. */
-  step(learningRate: number): number;
-}
+import type { InnerOptimizer } from './optimizer.ts';
+import { type RouterHealth, RouterWatch } from './router-health.ts';
 
 export interface InnerLoopOptions {
+  /** Sequences of one micro-batch. */
   readonly batch: number;
+  /** Micro-batches of one step; 1 by default. More need a model that `accumulates`. */
+  readonly microBatches?: number;
+  /** Coefficient of the z-loss; 0 by default. */
+  readonly zLoss?: number;
   readonly seqLen: number;
   readonly threads: number;
   /** u of the balancing rule. */
@@ -28,12 +30,22 @@ export interface InnerStepResult {
   /** Mean over the labels that count, in nats a token, before the update. */
   readonly loss: number;
   readonly gradNorm: number;
-  /** Tokens read: batch × sequence length. */
+  /** Tokens read: batch × micro-batches × sequence length. */
   readonly tokens: number;
   /** Greatest expert load over the mean load, worst layer: 1 is balance. */
   readonly imbalance: number;
+  /** Of each layer with experts. */
+  readonly routers: readonly RouterHealth[];
   /** Loss or gradient was not finite: nothing was changed. */
   readonly isSkipped: boolean;
+}
+
+interface MicroBatch {
+  readonly loss: number;
+  /** Labels that count. */
+  readonly counted: number;
+  /** Assignments to each expert, by router. */
+  readonly loads: readonly Float32Array[];
 }
 
 /** Steps in a row that may be skipped before the loop gives up. */
@@ -48,7 +60,9 @@ export class InnerLoop {
   readonly #fetch: readonly string[];
   /** Gradients are written straight into their buffer. */
   readonly #targets: Readonly<Record<string, TensorView>>;
-  #skippedInARow = 0;
+  readonly #watches: readonly RouterWatch[];
+  /** Steps in a row that changed nothing; part of a learner's state. */
+  skippedInARow = 0;
 
   private constructor(parts: {
     model: ModelState;
@@ -63,7 +77,13 @@ export class InnerLoop {
     this.#graph = parts.graph;
     this.#session = parts.session;
     const { gradientNames, loadNames } = parts.graph;
-    this.#fetch = ['loss', ...loadNames.map((name) => `load:${name}`), ...gradientNames.map((name) => `grad:${name}`)];
+    this.#watches = loadNames.map((name) => new RouterWatch(name));
+    this.#fetch = [
+      'loss',
+      'sequence_tokens',
+      ...loadNames.map((name) => `load:${name}`),
+      ...gradientNames.map((name) => `grad:${name}`),
+    ];
     const { gradients } = parts.model;
     this.#targets = Object.fromEntries(
       gradientNames.map((name) => [`grad:${name}`, viewOf(gradients.view(name), gradients.entry(name).shape)]),
@@ -71,22 +91,39 @@ export class InnerLoop {
   }
 
   static async open(model: ModelState, optimizer: InnerOptimizer, options: InnerLoopOptions): Promise<InnerLoop> {
-    const { batch, seqLen, threads } = options;
-    const graph = buildLossGraph(model.config, { batch, seqLen, packed: true, gradients: true });
+    const { batch, seqLen, threads, microBatches = 1, zLoss = 0 } = options;
+    assert(microBatches === 1 || model.accumulator !== null, 'micro-batches need a model that accumulates');
+    const graph = buildLossGraph(model.config, { batch, seqLen, packed: true, gradients: true, zLoss });
     const session = await openSession(graph.graph, { threads });
     return new InnerLoop({ model, optimizer, options, graph, session });
   }
 
-  /** `sequences`: one row of the batch each. @throws TrainingError BAD_BATCH, DIVERGED */
+  /** `sequences`: the rows of all micro-batches. @throws TrainingError BAD_BATCH, DIVERGED */
   async step(sequences: readonly Sequence[], learningRate: number): Promise<InnerStepResult> {
-    const { batch, seqLen } = this.#options;
-    if (sequences.length !== batch || sequences.some(({ inputIds }) => inputIds.length !== seqLen))
+    const { batch, seqLen, microBatches = 1 } = this.#options;
+    const rows = batch * microBatches;
+    if (sequences.length !== rows || sequences.some(({ inputIds }) => inputIds.length !== seqLen))
       throw new TrainingError(
         'BAD_BATCH',
-        `expected ${batch} sequences of ${seqLen} tokens, got ${sequences.length} of ${sequences[0]?.inputIds.length}`,
+        `expected ${rows} sequences of ${seqLen} tokens, got ${sequences.length} of ${sequences[0]?.inputIds.length}`,
       );
+    const { loss, loads } = microBatches === 1 ? await this.#run(sequences) : await this.#accumulate(sequences);
+    const gradNorm = Number.isFinite(loss) ? await this.#optimizer.step(learningRate) : Number.NaN;
+    const isSkipped = !Number.isFinite(gradNorm);
+    this.#countSkipped(isSkipped);
+    if (!isSkipped)
+      this.#graph.loadNames.forEach((name, i) => {
+        updateSelectionBias(this.#model.biases.view(name), loads[i]!, this.#options.selectionBiasRate);
+      });
+    const routers = this.#watches.map((watch, i) => watch.add(loads[i]!));
+    const imbalance = Math.max(1, ...routers.map((router) => router.imbalance));
+    return { loss, gradNorm, tokens: rows * seqLen, imbalance, routers, isSkipped };
+  }
+
+  /** One micro-batch; its gradients are in their buffer afterwards. */
+  async #run(sequences: readonly Sequence[]): Promise<MicroBatch> {
     const { inputIds, positionIds, labels } = stackSequences(sequences);
-    const shape = [batch, seqLen];
+    const shape = [this.#options.batch, this.#options.seqLen];
     const outputs = await this.#session.run(
       {
         ...this.#model.feeds,
@@ -98,16 +135,29 @@ export class InnerLoop {
       this.#targets,
     );
     const f32 = (name: string): Float32Array => outputs[name]!.data as Float32Array;
-    const loss = f32('loss')[0]!;
-    const gradNorm = Number.isFinite(loss) ? this.#optimizer.step(learningRate) : Number.NaN;
-    const isSkipped = !Number.isFinite(gradNorm);
-    this.#countSkipped(isSkipped);
-    const loads = this.#graph.loadNames.map((name) => [name, f32(`load:${name}`)] as const);
-    if (!isSkipped)
-      for (const [name, load] of loads)
-        updateSelectionBias(this.#model.biases.view(name), load, this.#options.selectionBiasRate);
-    const imbalance = Math.max(1, ...loads.map(([, load]) => loadImbalance(load)));
-    return { loss, gradNorm, tokens: batch * seqLen, imbalance, isSkipped };
+    const counted = f32('sequence_tokens').reduce((sum, count) => sum + count, 0);
+    return { loss: f32('loss')[0]!, counted, loads: this.#graph.loadNames.map((name) => f32(`load:${name}`)) };
+  }
+
+  /** Means weighted by the labels that count, so that they are those of one large batch up to rounding. */
+  async #accumulate(sequences: readonly Sequence[]): Promise<MicroBatch> {
+    const { batch } = this.#options;
+    const { memory, gradients } = this.#model;
+    const accumulator = this.#model.accumulator!;
+    const [from, sum, n] = [gradients.region.byteOffset, accumulator.region.byteOffset, gradients.length];
+    accumulator.flat().fill(0);
+    let [loss, counted] = [0, 0];
+    const loads = this.#graph.loadNames.map((name) => new Float32Array(this.#model.biases.entry(name).length));
+    for (let first = 0; first < sequences.length; first += batch) {
+      const part = await this.#run(sequences.slice(first, first + batch));
+      memory.kernels.axpy(part.counted, from, sum, n);
+      loss += part.loss * part.counted;
+      counted += part.counted;
+      for (const [i, load] of part.loads.entries()) load.forEach((count, e) => void (loads[i]![e]! += count));
+    }
+    gradients.flat().set(accumulator.flat());
+    memory.kernels.scale(1 / Math.max(1, counted), from, n);
+    return { loss: loss / Math.max(1, counted), counted, loads };
   }
 
   async close(): Promise<void> {
@@ -115,8 +165,8 @@ export class InnerLoop {
   }
 
   #countSkipped(isSkipped: boolean): void {
-    this.#skippedInARow = isSkipped ? this.#skippedInARow + 1 : 0;
-    if (this.#skippedInARow > maxSkipped)
-      throw new TrainingError('DIVERGED', `loss or gradient not finite in ${this.#skippedInARow} steps in a row`);
+    this.skippedInARow = isSkipped ? this.skippedInARow + 1 : 0;
+    if (this.skippedInARow > maxSkipped)
+      throw new TrainingError('DIVERGED', `loss or gradient not finite in ${this.skippedInARow} steps in a row`);
   }
 }

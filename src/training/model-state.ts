@@ -17,6 +17,8 @@ export interface ModelState {
   readonly params: FlatParams;
   /** Same layout as `params`. */
   readonly gradients: FlatParams;
+  /** Sums gradients over micro-batches; same layout. Null where none was asked for. */
+  readonly accumulator: FlatParams | null;
   readonly biases: FlatParams;
   /** Live views of every tensor of the contract by name. */
   readonly tensors: Params;
@@ -28,6 +30,8 @@ export interface ModelStateOptions {
   /** Buffers of the layout of `params` that others will allocate in the same memory (moments, anchors, residues). */
   readonly extraParamBuffers: number;
   readonly extraBytes?: number;
+  /** Allocates `accumulator`. */
+  readonly accumulates?: boolean;
 }
 
 /** Zeroed, but for the constants that the config or `seed` determine; `loadParams` or `initialise` fills the rest. */
@@ -37,10 +41,14 @@ export function allocateModel(config: QuasarLongConfig, seed: string, options: M
   const biasBytes = FlatParams.footprint(contract, ['selection-bias']);
   const scratchBytes = 1 << 16;
   const memory = new KernelMemory(
-    (2 + options.extraParamBuffers) * paramBytes + biasBytes + (options.extraBytes ?? 0) + scratchBytes,
+    (2 + options.extraParamBuffers + (options.accumulates ? 1 : 0)) * paramBytes +
+      biasBytes +
+      (options.extraBytes ?? 0) +
+      scratchBytes,
   );
   const params = new FlatParams(memory, contract);
   const gradients = new FlatParams(memory, contract);
+  const accumulator = options.accumulates ? new FlatParams(memory, contract) : null;
   const biases = new FlatParams(memory, contract, ['selection-bias']);
   const tensors = new Map<string, TensorValues>();
   const feeds: Record<string, TensorView> = {};
@@ -50,7 +58,7 @@ export function allocateModel(config: QuasarLongConfig, seed: string, options: M
     tensors.set(spec.name, data);
     feeds[spec.name] = viewOf(data, spec.shape);
   }
-  return { config, contract, memory, params, gradients, biases, tensors, feeds };
+  return { config, contract, memory, params, gradients, accumulator, biases, tensors, feeds };
 }
 
 /** Initial values of a model trained from scratch; the same seed gives the same bits. */

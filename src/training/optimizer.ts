@@ -9,6 +9,20 @@ import { KernelMemory, type Region } from '../tensor/kernels/memory.ts';
 import { sumSquaresOf } from '../tensor/kernels/sum-squares.ts';
 import { assert } from '../util/errors.ts';
 
+/** What changes the parameters: clips the gradients to a global norm and descends them. */
+export interface InnerOptimizer {
+  /** Returns the gradient's norm before clipping; a norm that is not finite changes nothing. */
+  step(learningRate: number): number | Promise<number>;
+  /** Steps taken since the state was zero. */
+  readonly stepCount: number;
+  /** Live views of all that the optimiser remembers beside the count: the same buffers in the same order always. */
+  state(): readonly Float32Array[];
+  /** Puts a saved count and state back; the next steps give the bits that they would have given without the stop. */
+  restore(stepCount: number, state: readonly Float32Array[]): void;
+  /** Gives back what is not kernel memory. */
+  close(): Promise<void>;
+}
+
 export interface AdamWOptions {
   readonly beta1: number;
   readonly beta2: number;
@@ -16,8 +30,8 @@ export interface AdamWOptions {
   readonly weightDecay: number;
   /** Greatest global norm of a gradient; 0 turns clipping off. */
   readonly clipNorm: number;
-  /** Factors on decay and learning rate of one tensor. Default: matrices decay, all learn at the same rate. */
-  readonly traitsOf?: (entry: FlatEntry) => TensorTraits;
+  /** Factors on decay and learning rate of one tensor; null: left alone. Default: matrices decay, all learn at one rate. */
+  readonly traitsOf?: (entry: FlatEntry) => TensorTraits | null;
 }
 
 export interface TensorTraits {
@@ -30,13 +44,21 @@ export const defaultTraits = ({ shape }: FlatEntry): TensorTraits => ({
   learningRate: 1,
 });
 
-/** Traits from a model's contract, whose specs say which tensors decay. */
+/** Traits from a model's contract, whose specs say which tensors decay; Engram's tables have a rate of their own. */
 export function traitsFromContract(
   contract: readonly { readonly name: string; readonly decay: boolean }[],
+  engramRate = 1,
 ): (entry: FlatEntry) => TensorTraits {
   const decays = new Map(contract.map(({ name, decay }) => [name, decay]));
-  return ({ name }) => ({ decay: decays.get(name) === true ? 1 : 0, learningRate: 1 });
+  return ({ name }) => ({
+    decay: decays.get(name) === true ? 1 : 0,
+    learningRate: name.endsWith('.engram.embed_tables') ? engramRate : 1,
+  });
 }
+
+/** What a gradient of norm `gradNorm` is multiplied by; a `clipNorm` of 0 never clips. */
+export const clipScale = (gradNorm: number, clipNorm: number): number =>
+  clipNorm > 0 && gradNorm > clipNorm ? clipNorm / gradNorm : 1;
 
 interface Run extends TensorTraits {
   readonly offset: number;
@@ -45,7 +67,7 @@ interface Run extends TensorTraits {
 
 const lanesBytes = 128;
 
-export class AdamW {
+export class AdamW implements InnerOptimizer {
   readonly #memory: KernelMemory;
   readonly #params: Region;
   readonly #gradients: Region;
@@ -74,7 +96,7 @@ export class AdamW {
   }
 
   /** Kernel memory that an optimiser of `params` allocates. */
-  static footprint(params: FlatParams): number {
+  static footprint(params: Pick<FlatParams, 'length'>): number {
     return 2 * KernelMemory.footprint(4 * params.length) + lanesBytes;
   }
 
@@ -83,20 +105,25 @@ export class AdamW {
     return this.#stepCount;
   }
 
-  /** Live views of the first and second moments, in the layout of the parameters. */
-  moments(): { readonly first: Float32Array; readonly second: Float32Array } {
-    return { first: this.#memory.f32(this.#first), second: this.#memory.f32(this.#second) };
+  /** Where the first moments lie, in the layout of the parameters. */
+  get firstMoments(): Region {
+    return this.#first;
   }
 
-  /** Puts a saved state back: fill `moments()` and say how many steps they have seen. */
-  restore(stepCount: number, moments: { readonly first: Float32Array; readonly second: Float32Array }): void {
-    const live = this.moments();
+  /** First and second moments, in the layout of the parameters. */
+  state(): readonly [Float32Array, Float32Array] {
+    return [this.#memory.f32(this.#first), this.#memory.f32(this.#second)];
+  }
+
+  restore(stepCount: number, state: readonly Float32Array[]): void {
+    const live = this.state();
     assert(
-      moments.first.length === live.first.length && moments.second.length === live.second.length,
-      'moments differ in length',
+      state.length === live.length && live.every(({ length }, i) => state[i]!.length === length),
+      'saved moments differ in length',
     );
-    live.first.set(moments.first);
-    live.second.set(moments.second);
+    live.forEach((buffer, i) => {
+      buffer.set(state[i]!);
+    });
     this.#stepCount = 0;
     this.#beta1Power = 1;
     this.#beta2Power = 1;
@@ -110,7 +137,7 @@ export class AdamW {
     const gradNorm = Math.sqrt(sumSquaresOf(this.#memory, this.#gradients, this.#lanes));
     if (!Number.isFinite(gradNorm)) return gradNorm;
     this.#count();
-    const scale = clipNorm > 0 && gradNorm > clipNorm ? clipNorm / gradNorm : 1;
+    const scale = clipScale(gradNorm, clipNorm);
     const correction1 = 1 / (1 - this.#beta1Power);
     const inv2 = 1 / (1 - this.#beta2Power);
     for (const { offset, length, decay, learningRate: factor } of this.#runs) {
@@ -136,6 +163,8 @@ export class AdamW {
     return gradNorm;
   }
 
+  async close(): Promise<void> {}
+
   #count(): void {
     this.#stepCount += 1;
     this.#beta1Power *= this.#options.beta1;
@@ -143,12 +172,15 @@ export class AdamW {
   }
 }
 
-function joinRuns(entries: readonly FlatEntry[], traitsOf: (entry: FlatEntry) => TensorTraits): readonly Run[] {
+function joinRuns(entries: readonly FlatEntry[], traitsOf: (entry: FlatEntry) => TensorTraits | null): readonly Run[] {
   const runs: Run[] = [];
   for (const entry of entries) {
-    const { decay, learningRate } = traitsOf(entry);
+    const traits = traitsOf(entry);
+    if (traits === null) continue;
+    const { decay, learningRate } = traits;
     const last = runs.at(-1);
-    if (last && last.decay === decay && last.learningRate === learningRate)
+    const isNext = last !== undefined && last.offset + last.length === entry.offset;
+    if (isNext && last.decay === decay && last.learningRate === learningRate)
       runs[runs.length - 1] = { ...last, length: last.length + entry.length };
     else runs.push({ offset: entry.offset, length: entry.length, decay, learningRate });
   }

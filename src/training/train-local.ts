@@ -4,7 +4,8 @@
  */
 import type { Sequence } from '../data/shards.ts';
 import type { Clock } from '../util/clock.ts';
-import type { InnerLoop } from './inner-loop.ts';
+import type { InnerLoop, InnerStepResult } from './inner-loop.ts';
+import type { RouterHealth } from './router-health.ts';
 import { learningRateAt, type Schedule } from './schedule.ts';
 
 export interface TrainLocalOptions {
@@ -42,6 +43,8 @@ export type TrainLocalEvent =
       readonly gradNorm: number;
       readonly learningRate: number;
       readonly imbalance: number;
+      /** At the last step, by layer. */
+      readonly routers: readonly RouterHealth[];
       readonly tokensPerSecond: number;
       readonly elapsedMs: number;
     };
@@ -115,23 +118,20 @@ class Meter {
   #loss = 0;
   #gradNorm = 0;
   #imbalance = 1;
+  #routers: readonly RouterHealth[] = [];
 
   constructor(nowMs: number) {
     this.#startMs = nowMs;
     this.#sinceMs = nowMs;
   }
 
-  add(result: {
-    readonly loss: number;
-    readonly gradNorm: number;
-    readonly tokens: number;
-    readonly imbalance: number;
-  }) {
+  add(result: InnerStepResult): void {
     this.#steps++;
     this.#tokens += result.tokens;
     this.#loss += result.loss;
     this.#gradNorm += result.gradNorm;
     this.#imbalance = result.imbalance;
+    this.#routers = result.routers;
   }
 
   elapsedMs(nowMs: number): number {
@@ -144,6 +144,7 @@ class Meter {
       loss: this.#loss / this.#steps,
       gradNorm: this.#gradNorm / this.#steps,
       imbalance: this.#imbalance,
+      routers: this.#routers,
       tokensPerSecond: (this.#tokens / spanMs) * 1000,
       elapsedMs: nowMs - this.#startMs,
     };

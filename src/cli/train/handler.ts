@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readCatalogFile } from '../../data/prepared.ts';
 import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
+import type { RouterHealth } from '../../training/router-health.ts';
 import { type TrainLocalEvent, type TrainLocalSummary, trainLocal } from '../../training/train-local.ts';
 import type { Handler } from '../command.ts';
 import { ensureCorpus } from '../corpus.ts';
@@ -51,7 +52,15 @@ function formatTrainEvent(event: TrainLocalEvent): string {
     const { losses } = event;
     return `held-out loss at the ${event.when}: ${formatLoss(losses['held-out'])}, another source ${formatLoss(losses['held-out-other'])}`;
   }
-  return `step ${event.step}: ${formatCount(event.tokens)} tokens, loss ${formatLoss(event.loss)}, ${formatCount(event.tokensPerSecond)} tokens/s, gradient norm ${event.gradNorm.toFixed(2)}, expert imbalance ${event.imbalance.toFixed(2)}`;
+  return `step ${event.step}: ${formatCount(event.tokens)} tokens, loss ${formatLoss(event.loss)}, ${formatCount(event.tokensPerSecond)} tokens/s, gradient norm ${event.gradNorm.toFixed(2)}, expert imbalance ${event.imbalance.toFixed(2)}${formatRouters(event.routers)}`;
+}
+
+/** The worst of all layers; `--json` has each. */
+function formatRouters(routers: readonly RouterHealth[]): string {
+  if (routers.length === 0) return '';
+  const entropy = Math.min(...routers.map((router) => router.entropy));
+  const dead = routers.reduce((sum, { deadExperts }) => sum + deadExperts, 0);
+  return `, entropy ${entropy.toFixed(3)}, dead experts ${dead}`;
 }
 
 function formatTrainSummary(summary: TrainLocalSummary, checkpoint: string): string[] {

@@ -10,6 +10,11 @@ export interface TrainOptions {
   readonly steps: number | null;
   readonly minutes: number | null;
   readonly batchFactor: number;
+  readonly optimizer: 'adamw' | 'muon';
+  /** Micro-batches of one step. */
+  readonly accumulate: number;
+  /** Coefficient of the z-loss. */
+  readonly zLoss: number;
   readonly threads: number;
   readonly json: boolean;
 }
@@ -25,6 +30,9 @@ export function parseTrainOptions(settings: Settings): TrainOptions {
     // A number of steps alone is a whole answer; the default of minutes is for who gives none.
     minutes: minutes === 0 || (steps > 0 && !settings.isGiven('minutes')) ? null : minutes,
     batchFactor: settings.count('batch-factor', { min: 1, max: 1024 }),
+    optimizer: settings.choice('optimizer', ['adamw', 'muon']),
+    accumulate: settings.count('accumulate', { min: 1, max: 1024 }),
+    zLoss: settings.number('z-loss', { min: 0, max: 1 }),
     threads: parseThreads(settings),
     json: settings.switch('json'),
   };

@@ -7,13 +7,15 @@ import { readSequence, sequenceCounts } from '../../data/shards.ts';
 import { openEvaluator } from '../../evaluation/evaluator.ts';
 import { heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
 import type { QuasarLongConfig } from '../../model/quasar-long/config.ts';
-import { fromDecimal } from '../../protocol/names.ts';
+import type { Recipe } from '../../protocol/manifest.ts';
+import { toDecimal } from '../../protocol/names.ts';
 import { runConfig } from '../../roles/orchestrator/run-init.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { InnerLoop } from '../../training/inner-loop.ts';
-import { allocateModel, initialise, type ModelState } from '../../training/model-state.ts';
-import { AdamW, traitsFromContract } from '../../training/optimizer.ts';
+import { initialise, type ModelState } from '../../training/model-state.ts';
+import type { InnerOptimizer } from '../../training/optimizer.ts';
+import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import type { TrainLocalParts } from '../../training/train-local.ts';
 import { corpusDir } from '../paths.ts';
 import type { TrainOptions } from './options.ts';
@@ -21,6 +23,7 @@ import type { TrainOptions } from './options.ts';
 export interface Trainer {
   readonly parts: Pick<TrainLocalParts, 'loop' | 'readSequence' | 'heldOut'>;
   readonly model: ModelState;
+  readonly optimizer: InnerOptimizer;
   readonly corpus: Corpus;
   readonly settings: RunSettings;
   /** Sequences of one inner step. */
@@ -32,7 +35,11 @@ export interface Trainer {
 export async function openTrainer(options: TrainOptions): Promise<Trainer> {
   const settings = runSettings[options.preset];
   const corpus = loadCorpus(corpusDir, options.preset);
-  const { model, loop, batch } = await openLoop(options, settings, runConfig(options.preset, corpus.catalog));
+  const { model, optimizer, loop, batch } = await openLoop(
+    options,
+    settings,
+    runConfig(options.preset, corpus.catalog),
+  );
   const { threads } = options;
   const seqLen = settings.sequenceLength;
   const evaluator = await openEvaluator(model.config, { batch: settings.recipe.batchSequences, seqLen, threads });
@@ -57,33 +64,33 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
       },
       heldOut: () => heldOutLosses(evaluator, model.tensors, stages),
     },
-    ...{ model, corpus, settings, batch },
+    ...{ model, optimizer, corpus, settings, batch },
     async close() {
       await loop.close();
+      await optimizer.close();
       await evaluator.close();
     },
   };
 }
 
+/** The preset's recipe with what the options change of it; a whole step has `accumulate` micro-batches. */
+export function recipeOf(options: TrainOptions, { recipe }: RunSettings): Recipe {
+  const { optimizer, accumulate, zLoss, batchFactor } = options;
+  const changed = {
+    batchSequences: recipe.batchSequences * batchFactor * accumulate,
+    ...(accumulate === 1 ? {} : { microBatches: accumulate }),
+    ...(zLoss === 0 ? {} : { zLoss: toDecimal(zLoss) }),
+  };
+  const muon = { optimizer: 'muon', momentum: toDecimal(0.95), newtonSchulzSteps: 5 } as const;
+  return { ...recipe, ...changed, ...(optimizer === 'muon' ? muon : {}) } as Recipe;
+}
+
 async function openLoop(options: TrainOptions, settings: RunSettings, config: QuasarLongConfig) {
-  const { recipe } = settings;
+  const recipe = recipeOf(options, settings);
   const seed = runSeedOf(options.seed);
-  const model = allocateModel(config, seed, { extraParamBuffers: 2 });
+  const model = allocateForRecipe(config, seed, recipe);
   initialise(model, seed);
-  const optimizer = new AdamW(model.params, model.gradients, {
-    beta1: fromDecimal(recipe.beta1),
-    beta2: fromDecimal(recipe.beta2),
-    epsilon: fromDecimal(recipe.epsilon),
-    weightDecay: fromDecimal(recipe.weightDecay),
-    clipNorm: fromDecimal(recipe.clipNorm),
-    traitsOf: traitsFromContract(model.contract),
-  });
-  const batch = recipe.batchSequences * options.batchFactor;
-  const loop = await InnerLoop.open(model, optimizer, {
-    batch,
-    seqLen: settings.sequenceLength,
-    threads: options.threads,
-    selectionBiasRate: fromDecimal(recipe.selectionBiasRate),
-  });
-  return { model, loop, batch };
+  const optimizer = createOptimizer(model, recipe, options.threads);
+  const loop = await InnerLoop.open(model, optimizer, loopOptions(recipe, settings.sequenceLength, options.threads));
+  return { model, optimizer, loop, batch: recipe.batchSequences };
 }

@@ -9,10 +9,11 @@ import { unpackFragment } from '../../merge/fragment-values.ts';
 import { floatsOf } from '../../model/quasar-long/init.ts';
 import type { Sha256 } from '../../protocol/hash.ts';
 import type { Phase, RunManifest } from '../../protocol/manifest.ts';
-import { fromDecimal, type Hash } from '../../protocol/names.ts';
+import type { Hash } from '../../protocol/names.ts';
 import { InnerLoop, type InnerStepResult } from '../../training/inner-loop.ts';
-import { allocateModel, type ModelState } from '../../training/model-state.ts';
-import { AdamW, traitsFromContract } from '../../training/optimizer.ts';
+import type { ModelState } from '../../training/model-state.ts';
+import type { InnerOptimizer } from '../../training/optimizer.ts';
+import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import { learningRateAt } from '../../training/schedule.ts';
 import { stateRootOf } from '../../training/state-root.ts';
 import { eachInRanges } from '../../util/ranges.ts';
@@ -40,7 +41,7 @@ export class Learner {
   readonly #options: LearnerOptions;
   readonly #plan: FragmentPlan;
   readonly #model: ModelState;
-  readonly #optimizer: AdamW;
+  readonly #optimizer: InnerOptimizer;
   readonly #fragments: LearnerFragments;
   readonly #data: RunData;
   /** By sequence length. */
@@ -54,18 +55,11 @@ export class Learner {
     this.#options = options;
     this.#plan = plan;
     this.#data = runDataOf(manifest, options.loaded, config.eos_token_id);
-    this.#model = allocateModel(config, manifest.seed, { extraParamBuffers: 2 });
+    this.#model = allocateForRecipe(config, manifest.seed, recipe);
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
     });
-    this.#optimizer = new AdamW(this.#model.params, this.#model.gradients, {
-      beta1: fromDecimal(recipe.beta1),
-      beta2: fromDecimal(recipe.beta2),
-      epsilon: fromDecimal(recipe.epsilon),
-      weightDecay: fromDecimal(recipe.weightDecay),
-      clipNorm: fromDecimal(recipe.clipNorm),
-      traitsOf: traitsFromContract(this.#model.contract),
-    });
+    this.#optimizer = createOptimizer(this.#model, recipe, options.threads);
     this.#fragments = new LearnerFragments(plan, this.#tensor, manifest.codec);
   }
 
@@ -95,6 +89,7 @@ export class Learner {
   async close(): Promise<void> {
     for (const loop of this.#loops.values()) await loop.close();
     this.#loops.clear();
+    await this.#optimizer.close();
   }
 
   readonly #tensor = (name: string): Float32Array => floatsOf(this.#model.tensors, name);
@@ -110,22 +105,17 @@ export class Learner {
   async #loopOf({ sequenceLength: seqLen }: Phase): Promise<InnerLoop> {
     const known = this.#loops.get(seqLen);
     if (known !== undefined) return known;
-    const { recipe } = this.#options.manifest;
-    const loop = await InnerLoop.open(this.#model, this.#optimizer, {
-      batch: recipe.batchSequences,
-      seqLen,
-      threads: this.#options.threads,
-      selectionBiasRate: fromDecimal(recipe.selectionBiasRate),
-    });
+    const { manifest, threads } = this.#options;
+    const options = loopOptions(manifest.recipe, seqLen, threads);
+    const loop = await InnerLoop.open(this.#model, this.#optimizer, options);
     this.#loops.set(seqLen, loop);
     return loop;
   }
 
   /** Parameters, both moments, selection biases, then anchors and residues by fragment. */
   #stateRoot(): Hash {
-    const { first, second } = this.#optimizer.moments();
     const { params, biases } = this.#model;
-    const buffers = [params.flat(), first, second, biases.flat(), ...this.#fragments.state()];
+    const buffers = [params.flat(), ...this.#optimizer.state(), biases.flat(), ...this.#fragments.state()];
     return stateRootOf(buffers, this.#options.hash);
   }
 }
