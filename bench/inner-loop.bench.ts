@@ -24,6 +24,10 @@ async function measure(threads: number): Promise<BenchRow> {
     optimizer: 'adamw',
     accumulate: 1,
     zLoss: 0,
+    save: null,
+    saveEvery: 0,
+    resume: null,
+    dtype: 'f32',
     json: false,
   } as const;
   const trainer = await openTrainer({ ...options, threads });

@@ -16,6 +16,10 @@ export interface TrainLocalOptions {
   readonly steps: number | null;
   readonly tokens: number | null;
   readonly minutes: number | null;
+  /** Where a resumed run goes on; `steps`, `tokens` above count from the very start. */
+  readonly start?: { readonly steps: number; readonly tokens: number };
+  /** Steps between two saves; 0: only at the end. */
+  readonly saveEverySteps?: number;
   /** Steps between two progress events. */
   readonly reportEverySteps: number;
 }
@@ -26,6 +30,8 @@ export interface TrainLocalParts {
   readonly readSequence: (position: number) => Sequence;
   /** Loss by stage of text that is never trained on. */
   readonly heldOut: () => Promise<Readonly<Record<string, number>>>;
+  /** Keeps the learner's state after this many steps and tokens; called at the end too, aborted or not. */
+  readonly save?: (done: { readonly steps: number; readonly tokens: number }) => Promise<void>;
   readonly clock: Clock;
   /** An abort ends training after the running step; the summary is returned as ever. */
   readonly signal: AbortSignal;
@@ -67,7 +73,9 @@ export async function trainLocal(options: TrainLocalOptions, parts: TrainLocalPa
   const heldOutBefore = await parts.heldOut();
   onEvent({ kind: 'held-out', when: 'start', losses: heldOutBefore });
   const meter = new Meter(clock.nowMs());
-  let [steps, tokens, lastLoss] = [0, 0, Number.NaN];
+  const start = options.start ?? { steps: 0, tokens: 0 };
+  let [steps, tokens, lastLoss] = [start.steps, start.tokens, Number.NaN];
+  let savedSteps = -1;
   while (!signal.aborted && !isDone(options, { steps, tokens, elapsedMs: meter.elapsedMs(clock.nowMs()) })) {
     const first = steps * options.batch;
     const sequences = Array.from({ length: options.batch }, (_, i) => parts.readSequence(first + i));
@@ -79,13 +87,18 @@ export async function trainLocal(options: TrainLocalOptions, parts: TrainLocalPa
     meter.add(result);
     if (steps % options.reportEverySteps === 0)
       onEvent({ kind: 'progress', step: steps, tokens, learningRate, ...meter.take(clock.nowMs()) });
+    if (parts.save && options.saveEverySteps && steps % options.saveEverySteps === 0) {
+      await parts.save({ steps, tokens });
+      savedSteps = steps;
+    }
     // A run of the session holds the thread; signals and timers get their turn here.
     await new Promise((resume) => setImmediate(resume));
   }
   const trainingMs = meter.elapsedMs(clock.nowMs());
-  const heldOutAfter = steps === 0 ? heldOutBefore : await parts.heldOut();
+  if (savedSteps !== steps) await parts.save?.({ steps, tokens });
+  const heldOutAfter = steps === start.steps ? heldOutBefore : await parts.heldOut();
   onEvent({ kind: 'held-out', when: 'end', losses: heldOutAfter });
-  const tokensPerSecond = trainingMs === 0 ? 0 : (tokens / trainingMs) * 1000;
+  const tokensPerSecond = trainingMs === 0 ? 0 : ((tokens - start.tokens) / trainingMs) * 1000;
   return {
     steps,
     tokens,

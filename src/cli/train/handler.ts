@@ -4,14 +4,25 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readCatalogFile } from '../../data/prepared.ts';
 import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
+import { toConfigJson } from '../../model/quasar-long/config.ts';
+import {
+  encodeLearner,
+  type LearnerIdentity,
+  type LearnerParts,
+  type LearnerProgress,
+  learnerCheckpointBytes,
+  restoreLearner,
+} from '../../training/learner-checkpoint.ts';
 import type { RouterHealth } from '../../training/router-health.ts';
 import { type TrainLocalEvent, type TrainLocalSummary, trainLocal } from '../../training/train-local.ts';
+import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { Handler } from '../command.ts';
 import { ensureCorpus } from '../corpus.ts';
 import { formatCount, formatDuration, formatLoss } from '../output.ts';
 import { corpusDir, typedPath } from '../paths.ts';
+import { readLearnerFile, writeLearnerFile } from './learner-file.ts';
 import { parseTrainOptions, type TrainOptions } from './options.ts';
-import { openTrainer, type Trainer } from './trainer.ts';
+import { openTrainer, recipeOf, type Trainer } from './trainer.ts';
 
 const reportEverySteps = 20;
 
@@ -22,6 +33,8 @@ export const handle: Handler = async (settings, io) => {
   const say = options.json ? io.out : io.err;
   try {
     const { schedule } = trainer.settings;
+    const learner = { ...trainer, identity: identityOf(trainer, options), hash: nodeSha256 };
+    const start = options.resume === null ? { steps: 0, tokens: 0 } : resumeLearner(options.resume, learner, trainer);
     const summary = await trainLocal(
       {
         batch: trainer.batch,
@@ -30,9 +43,16 @@ export const handle: Handler = async (settings, io) => {
         minutes: options.minutes,
         tokens: null,
         reportEverySteps,
+        start,
+        saveEverySteps: options.saveEvery,
       },
       {
         ...trainer.parts,
+        save: async (done) => {
+          if (options.save === null) return;
+          const { skippedInARow } = trainer.parts.loop;
+          writeLearnerFile(options.save, encodeLearner(learner, { ...done, skippedInARow }));
+        },
         clock: { nowMs: () => Date.now(), sleep: (ms, signal) => sleep(ms, undefined, signal ? { signal } : {}) },
         signal: io.stop,
         onEvent: (event) => say(options.json ? JSON.stringify(event) : formatTrainEvent(event)),
@@ -46,6 +66,23 @@ export const handle: Handler = async (settings, io) => {
     await trainer.close();
   }
 };
+
+/** Whatever the next step depends on. Threads and machine, which may change its last bits, are the operator's to choose. */
+function identityOf({ model, batch, settings }: Trainer, options: TrainOptions): LearnerIdentity {
+  return {
+    seed: String(options.seed),
+    config: JSON.stringify(toConfigJson(model.config)),
+    recipe: JSON.stringify(recipeOf(options, settings)),
+    schedule: JSON.stringify(settings.schedule),
+    sequences: `${batch} of ${settings.sequenceLength}`,
+  };
+}
+
+function resumeLearner(folder: string, learner: LearnerParts, { parts }: Trainer): LearnerProgress {
+  const progress = restoreLearner(learner, readLearnerFile(folder, learnerCheckpointBytes(learner)));
+  parts.loop.skippedInARow = progress.skippedInARow;
+  return progress;
+}
 
 function formatTrainEvent(event: TrainLocalEvent): string {
   if (event.kind === 'held-out') {
@@ -90,6 +127,7 @@ async function writeCheckpoint(trainer: Trainer, options: TrainOptions, summary:
   await writeHuggingFaceFolder(folder, {
     config: model.config,
     params: model.tensors,
+    dtype: options.dtype === 'bf16' ? 'BF16' : 'F32',
     files: new Map([
       ['tokenizer.json', copy(corpus.catalog.tokenizer)],
       ['tokenizer_config.json', copy(corpus.catalog.tokenizerConfig)],

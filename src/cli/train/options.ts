@@ -15,6 +15,14 @@ export interface TrainOptions {
   readonly accumulate: number;
   /** Coefficient of the z-loss. */
   readonly zLoss: number;
+  /** Folder for the learner's state; null: not kept. */
+  readonly save: string | null;
+  /** Steps between two saves; 0: only at the end. */
+  readonly saveEvery: number;
+  /** Folder of a saved state to go on from; null: start anew. */
+  readonly resume: string | null;
+  /** Of the checkpoint folder's floats. */
+  readonly dtype: 'f32' | 'bf16';
   readonly threads: number;
   readonly json: boolean;
 }
@@ -33,6 +41,10 @@ export function parseTrainOptions(settings: Settings): TrainOptions {
     optimizer: settings.choice('optimizer', ['adamw', 'muon']),
     accumulate: settings.count('accumulate', { min: 1, max: 1024 }),
     zLoss: settings.number('z-loss', { min: 0, max: 1 }),
+    save: settings.isGiven('save') ? settings.path('save') : null,
+    saveEvery: settings.count('save-every', { min: 0, max: Number.MAX_SAFE_INTEGER }),
+    resume: settings.isGiven('resume') ? settings.path('resume') : null,
+    dtype: settings.choice('dtype', ['f32', 'bf16']),
     threads: parseThreads(settings),
     json: settings.switch('json'),
   };
