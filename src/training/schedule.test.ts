@@ -28,6 +28,19 @@ describe('learningRateAt', () => {
       });
   });
 
+  it('holds wsd to its last fifth, and is whole where the warm-up is the whole length or longer', () => {
+    const wsd = [899, 900, 1000, 1099].map((tokens) => learningRateAt(schedule('wsd'), tokens));
+    [0.01, 0.01, 0.0055, 0.001045].forEach((rate, i) => {
+      expect(wsd[i], `${i}`).toBeCloseTo(rate, 8);
+    });
+    for (const kind of ['constant', 'linear', 'cosine', 'wsd'] as const)
+      for (const totalTokens of [50, 100]) {
+        const short = { ...schedule(kind), totalTokens };
+        expect(learningRateAt(short, 99), kind).toBeCloseTo(0.0099, 12);
+        expect(learningRateAt(short, 100), kind).toBeCloseTo(kind === 'constant' ? 0.01 : 0.001, 12);
+      }
+  });
+
   it('starts at the peak without a warm-up', () => {
     expect(learningRateAt({ ...schedule('cosine'), warmupTokens: 0 }, 0)).toBeCloseTo(0.01, 12);
   });
