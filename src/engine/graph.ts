@@ -36,6 +36,8 @@ export interface Node<P extends Primitive = Primitive> {
   readonly attrs: PrimitiveAttrs[P];
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
+  /** The recomputed part of the graph that the node was made in; null outside of such parts. */
+  readonly segment: number | null;
 }
 
 export interface Graph {
@@ -81,6 +83,28 @@ export class GraphBuilder {
   readonly #outputs = new Map<string, Tensor>();
   readonly #symbols = new Map<string, SymbolSource>();
   readonly #symbolCounts = new Map<string, number>();
+
+  #segment: number | null = null;
+  #segmentCount = 0;
+
+  /**
+   * What `build` makes is computed a second time in the backward pass instead of being kept for it (gradient
+   * checkpointing, arXiv:1604.06174): only what comes into this part from outside stays. Parts do not nest.
+   */
+  recomputed<T>(build: () => T): T {
+    assert(this.#segment === null, 'recomputed parts do not nest');
+    this.#segment = this.#segmentCount++;
+    try {
+      return build();
+    } finally {
+      this.#segment = null;
+    }
+  }
+
+  /** The node once more, with other inputs of the same types. */
+  copyNode(node: Node, inputs: readonly Tensor[]): readonly Tensor[] {
+    return this.#node(node.op, node.attrs, inputs, node.outputs);
+  }
 
   // ---- leaves -------------------------------------------------------------------------------------------------------
 
@@ -607,6 +631,7 @@ export class GraphBuilder {
       attrs: Object.freeze(attrs),
       inputs: Object.freeze([...inputs]),
       outputs,
+      segment: this.#segment,
     });
     types.forEach(({ shape, dtype }, output) => {
       outputs.push(Object.freeze({ node, output, shape: Object.freeze([...shape]), dtype }));

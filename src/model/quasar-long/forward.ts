@@ -19,6 +19,8 @@ export interface ForwardOptions {
   /** Tokens of one chunk of the recurrent branches; 32 is the fastest measured that is also safe. */
   readonly chunk?: number;
   readonly carry?: Carry;
+  /** Computes each layer again in the backward pass: only its input is kept. */
+  readonly recomputeLayers?: boolean;
 }
 
 export interface Forward {
@@ -31,7 +33,7 @@ export interface Forward {
 
 /** Declares inputs `input_ids` and `position_ids` ((batch, time), i64) and the params that the config needs. */
 export function forward(g: GraphBuilder, config: QuasarLongConfig, options: ForwardOptions): Forward {
-  const { batch, time, packed, chunk = 32, carry = null } = options;
+  const { batch, time, packed, chunk = 32, carry = null, recomputeLayers = false } = options;
   const inputIds = g.input('input_ids', [batch, time], 'i64');
   const fed = g.input('position_ids', [batch, time], 'i64');
   const positions = packed || carry ? fed : g.expand(g.range(time), [batch, time]);
@@ -57,7 +59,11 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
   let x = anchor;
   for (let loop = 0; loop < config.num_loops; loop++) {
     const ofLoop = { ...scope, carry: carryOfLoop(carry, loop) };
-    for (let layer = 0; layer < config.num_hidden_layers; layer++) x = decoderLayer(ofLoop, x, anchor, layer);
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      const input = x;
+      const build = () => decoderLayer(ofLoop, input, anchor, layer);
+      x = recomputeLayers ? g.recomputed(build) : build();
+    }
   }
   const hidden = g.rmsNorm(x, scope.param('model.norm.weight'), config.rms_norm_eps);
   return { scope, hidden, routing };
