@@ -22,6 +22,8 @@ export interface InnerLoopOptions {
   readonly zLoss?: number;
   readonly seqLen: number;
   readonly threads: number;
+  /** Gradient checkpointing: less memory, more work, the same bits. */
+  readonly recomputeLayers?: boolean;
   /** u of the balancing rule. */
   readonly selectionBiasRate: number;
 }
@@ -91,9 +93,16 @@ export class InnerLoop {
   }
 
   static async open(model: ModelState, optimizer: InnerOptimizer, options: InnerLoopOptions): Promise<InnerLoop> {
-    const { batch, seqLen, threads, microBatches = 1, zLoss = 0 } = options;
+    const { batch, seqLen, threads, microBatches = 1, zLoss = 0, recomputeLayers = false } = options;
     assert(microBatches === 1 || model.accumulator !== null, 'micro-batches need a model that accumulates');
-    const graph = buildLossGraph(model.config, { batch, seqLen, packed: true, gradients: true, zLoss });
+    const graph = buildLossGraph(model.config, {
+      batch,
+      seqLen,
+      packed: true,
+      gradients: true,
+      zLoss,
+      recomputeLayers,
+    });
     const session = await openSession(graph.graph, { threads });
     return new InnerLoop({ model, optimizer, options, graph, session });
   }

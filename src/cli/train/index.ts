@@ -21,6 +21,12 @@ export const train: CommandDeclaration = {
       description: "batch as a multiple of the preset's (3: the baseline of 3 miners)",
       default: '1',
     },
+    { name: 'batch', value: 'N', description: "sequences of a micro-batch, instead of the preset's" },
+    { name: 'sequence-length', value: 'T', description: "tokens of a sequence, instead of the preset's" },
+    {
+      name: 'gradient-checkpointing',
+      description: 'compute each layer again in the backward pass: the same bits, less memory, more time',
+    },
     {
       name: 'optimizer',
       value: 'NAME',

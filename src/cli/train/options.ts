@@ -10,6 +10,10 @@ export interface TrainOptions {
   readonly steps: number | null;
   readonly minutes: number | null;
   readonly batchFactor: number;
+  /** Sequences of a micro-batch and tokens of a sequence; null: the preset's. */
+  readonly batch: number | null;
+  readonly sequenceLength: number | null;
+  readonly recomputeLayers: boolean;
   readonly optimizer: 'adamw' | 'muon';
   /** Micro-batches of one step. */
   readonly accumulate: number;
@@ -38,6 +42,11 @@ export function parseTrainOptions(settings: Settings): TrainOptions {
     // A number of steps alone is a whole answer; the default of minutes is for who gives none.
     minutes: minutes === 0 || (steps > 0 && !settings.isGiven('minutes')) ? null : minutes,
     batchFactor: settings.count('batch-factor', { min: 1, max: 1024 }),
+    batch: settings.isGiven('batch') ? settings.count('batch', { min: 1, max: 65536 }) : null,
+    sequenceLength: settings.isGiven('sequence-length')
+      ? settings.count('sequence-length', { min: 2, max: 1 << 20 })
+      : null,
+    recomputeLayers: settings.switch('gradient-checkpointing'),
     optimizer: settings.choice('optimizer', ['adamw', 'muon']),
     accumulate: settings.count('accumulate', { min: 1, max: 1024 }),
     zLoss: settings.number('z-loss', { min: 0, max: 1 }),

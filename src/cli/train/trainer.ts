@@ -33,7 +33,7 @@ export interface Trainer {
 
 /** The same seed gives the start, and the order of the text, that a network with this seed has. */
 export async function openTrainer(options: TrainOptions): Promise<Trainer> {
-  const settings = runSettings[options.preset];
+  const settings = settingsOf(options);
   const corpus = loadCorpus(corpusDir, options.preset);
   const { model, optimizer, loop, batch } = await openLoop(
     options,
@@ -73,6 +73,12 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
   };
 }
 
+function settingsOf({ preset, batch, sequenceLength }: TrainOptions): RunSettings {
+  const settings = runSettings[preset];
+  const recipe = { ...settings.recipe, batchSequences: batch ?? settings.recipe.batchSequences };
+  return { ...settings, recipe, sequenceLength: sequenceLength ?? settings.sequenceLength };
+}
+
 /** The preset's recipe with what the options change of it; a whole step has `accumulate` micro-batches. */
 export function recipeOf(options: TrainOptions, { recipe }: RunSettings): Recipe {
   const { optimizer, accumulate, zLoss, batchFactor } = options;
@@ -91,6 +97,9 @@ async function openLoop(options: TrainOptions, settings: RunSettings, config: Qu
   const model = allocateForRecipe(config, seed, recipe);
   initialise(model, seed);
   const optimizer = createOptimizer(model, recipe, options.threads);
-  const loop = await InnerLoop.open(model, optimizer, loopOptions(recipe, settings.sequenceLength, options.threads));
+  const loop = await InnerLoop.open(model, optimizer, {
+    ...loopOptions(recipe, settings.sequenceLength, options.threads),
+    recomputeLayers: options.recomputeLayers,
+  });
   return { model, optimizer, loop, batch: recipe.batchSequences };
 }
