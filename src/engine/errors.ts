@@ -10,6 +10,7 @@ export type EngineErrorCode =
   | 'UNKNOWN_FEED'
   | 'FEED_MISMATCH'
   | 'UNKNOWN_OUTPUT'
+  | 'NO_DEVICE'
   | 'SESSION_CLOSED'
   | 'SESSION_FAILED';
 

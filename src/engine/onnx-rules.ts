@@ -126,7 +126,15 @@ const ngramSlots: EmitRule<'ngramSlots'> = ({ w, inputs, outputs }, { attrs: { o
 const rmsNorm: EmitRule<'rmsNorm'> = ({ w, inputs, outputs }, { attrs: { epsilon }, inputs: [x] }) => {
   const width = Number(x!.shape.at(-1));
   const scale = inputs[1] ?? w.floats(new Float32Array(width).fill(1), [width]);
-  const used = outputs[1] === '' ? [outputs[0] || w.freshName()] : [outputs[0] || w.freshName(), outputs[1]!];
+  // On WebGPU the operator's second output, 1 / √(mean(x²) + ε), is wrong (ONNX Runtime 1.30): up to 1.6 off.
+  const isComputedApart = w.device === 'webgpu' && outputs[1] !== '';
+  if (isComputedApart) {
+    const mean = w.op('ReduceMean', [w.op('Mul', [inputs[0]!, inputs[0]!]), w.ints([-1])], { keepdims: 1 });
+    const deviation = w.op('Sqrt', [w.op('Add', [mean, w.scalar(epsilon, 'f32')])]);
+    w.op('Reciprocal', [deviation], {}, outputs[1]);
+  }
+  const y = outputs[0] || w.freshName();
+  const used = isComputedApart || outputs[1] === '' ? [y] : [y, outputs[1]!];
   w.opInto(
     'SimplifiedLayerNormalization',
     [inputs[0]!, scale],

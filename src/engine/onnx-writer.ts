@@ -2,6 +2,7 @@
 import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { utf8 } from '../util/bytes.ts';
 import { constantData } from './constants.ts';
+import type { Device } from './device.ts';
 import { type OnnxAttribute, type OnnxNode, type OnnxTensor, onnxAttributeType, onnxDataType } from './onnx-schema.ts';
 
 /** An attribute's value; a number is an integer attribute unless wrapped by `float`. */
@@ -17,6 +18,13 @@ export class OnnxWriter {
   readonly #constants = new Map<string, string>();
   readonly #once = new Map<string, readonly string[]>();
   #names = 0;
+
+  /** Rules look at it where an operator of that device is wrong. */
+  readonly device: Device;
+
+  constructor(device: Device) {
+    this.device = device;
+  }
 
   freshName(): string {
     return `v${this.#names++}`;

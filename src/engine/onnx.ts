@@ -1,6 +1,7 @@
 /** @file Writes a graph as an ONNX model. Inputs are named `in:NAME` and outputs `out:NAME`, so that one name may be both. */
 import { isStatic } from '../tensor/shape.ts';
 import { assert } from '../util/errors.ts';
+import { type Device, inexactOn } from './device.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
 import { type EmitRule, emitRules, matricesOf, partsInto } from './onnx-rules.ts';
 import { encodeOnnxModel, type OnnxNode, type OnnxTensorType, type OnnxValue, onnxDataType } from './onnx-schema.ts';
@@ -17,8 +18,17 @@ export const onnxOutputName = (name: string): string => `out:${name}`;
 export const stopOutputName = 'stop';
 
 /** The bytes of the model. Equal graphs give equal bytes. */
-export function emitOnnx(graph: Graph): Uint8Array {
-  const w = new OnnxWriter();
+export const emitOnnx = (graph: Graph): Uint8Array => emitFor(graph, 'cpu').model;
+
+export interface EmittedModel {
+  readonly model: Uint8Array;
+  /** Names of nodes that are to run on the CPU whatever the device has. */
+  readonly cpuNodes: readonly string[];
+}
+
+/** The model for one device. */
+export function emitFor(graph: Graph, device: Device): EmittedModel {
+  const w = new OnnxWriter(device);
   const parts = partsOf(graph);
   nameParts(w, graph, parts);
   const names = new Map<Tensor, string>();
@@ -36,7 +46,7 @@ export function emitOnnx(graph: Graph): Uint8Array {
   for (const [name, tensor] of graph.outputs)
     if (nameOf(tensor) !== onnxOutputName(name)) w.op('Identity', [nameOf(tensor)], {}, onnxOutputName(name));
   w.op('SequenceEmpty', [], { dtype: onnxDataType.f32 }, stopOutputName);
-  return encodeOnnxModel({
+  const model = encodeOnnxModel({
     name: 'accrete',
     node: leavesLast(w.nodes),
     initializer: w.initializers,
@@ -50,6 +60,8 @@ export function emitOnnx(graph: Graph): Uint8Array {
       ),
     ],
   });
+  const isInexact = ({ opType }: OnnxNode): boolean => inexactOn[device].has(opType);
+  return { model, cpuNodes: w.nodes.filter(isInexact).map(({ name }) => name) };
 }
 
 /**

@@ -9,14 +9,17 @@ import { dtypeOfArray } from '../tensor/dtype.ts';
 import { formatShape, isStatic, sizeOfShape } from '../tensor/shape.ts';
 import { type TensorView, zeros } from '../tensor/view.ts';
 import { assert } from '../util/errors.ts';
+import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { checkFeeds } from './feeds.ts';
 import type { Graph } from './graph.ts';
 import { cutView, joinViews, partName, partNames, partsOf } from './parts.ts';
 
 export interface SessionOptions {
-  /** Threads inside one operator; default 1. */
+  /** Threads inside one operator on the CPU; default 1. */
   readonly threads?: number;
+  /** Default `cpu`. */
+  readonly device?: Device;
   /** Writes a profile of every operator to files that begin with this path. */
   readonly profilePrefix?: string;
 }
@@ -41,9 +44,9 @@ const ortType: { readonly [D in DType]: 'float32' | 'float64' | 'int64' | 'int32
   bool: 'bool',
 };
 
-/** @throws EngineError SESSION_FAILED where the runtime is not installed or refuses the graph */
+/** @throws EngineError SESSION_FAILED where the runtime is not installed or refuses the graph; NO_DEVICE */
 export async function openSession(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-  const { emitOnnx, onnxInputName, onnxOutputName, stopOutputName } = await import('./onnx.ts');
+  const { emitFor, onnxInputName, onnxOutputName, stopOutputName } = await import('./onnx.ts');
   const ort = loadRuntime();
   const parts = partsOf(graph);
   const pieces = (name: string, view: TensorView, isCut: boolean, keepAxis: boolean): [string, OrtTensor][] => {
@@ -55,9 +58,10 @@ export async function openSession(graph: Graph, options: SessionOptions = {}): P
   };
   let session: InferenceSession | null;
   try {
-    session = await ort.InferenceSession.create(emitOnnx(graph), runtimeOptions(options));
+    const { model, cpuNodes } = emitFor(graph, options.device ?? 'cpu');
+    session = await ort.InferenceSession.create(model, runtimeOptions(options, cpuNodes));
   } catch (cause) {
-    throw new EngineError('SESSION_FAILED', `ONNX Runtime refuses the graph: ${String(cause)}`, { cause });
+    throw refusal(cause, options.device);
   }
   return {
     async run(feeds, fetch = [...graph.outputs.keys()], into) {
@@ -106,6 +110,17 @@ export async function openSession(graph: Graph, options: SessionOptions = {}): P
   };
 }
 
+function refusal(cause: unknown, device: Device = 'cpu'): EngineError {
+  const text = String(cause);
+  if (device === 'webgpu' && /WebGPU adapter|no available backend|not supported|not available/i.test(text))
+    return new EngineError('NO_DEVICE', noAdapter, { cause });
+  return new EngineError('SESSION_FAILED', `ONNX Runtime refuses the graph: ${text}`, { cause });
+}
+
+const noAdapter =
+  'the device webgpu was asked for, but ONNX Runtime finds no WebGPU adapter here; ' +
+  'use the device cpu, or install a driver (on Linux one for Vulkan) and look with accrete doctor';
+
 /** A fresh array for an output of known shape. */
 function zeroesFor(name: string, graph: Graph): TensorView {
   const { shape, dtype } = graph.outputs.get(name)!;
@@ -144,9 +159,15 @@ function loadRuntime(): Runtime {
 /** Loads the runtime and gives its version. @throws EngineError SESSION_FAILED */
 export const engineVersion = (): string => loadRuntime().env.versions.node ?? 'unknown';
 
-function runtimeOptions({ threads = 1, profilePrefix }: SessionOptions): InferenceSession.SessionOptions {
+function runtimeOptions(
+  { threads = 1, device = 'cpu', profilePrefix }: SessionOptions,
+  cpuNodes: readonly string[],
+): InferenceSession.SessionOptions {
   return {
-    executionProviders: ['cpu'],
+    executionProviders:
+      device === 'cpu'
+        ? ['cpu']
+        : [cpuNodes.length === 0 ? device : { name: device, forceCpuNodeNames: cpuNodes }, 'cpu'],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',

@@ -2,6 +2,7 @@
 import { sizeOfShape } from '../tensor/shape.ts';
 import { type TensorView, viewOf } from '../tensor/view.ts';
 import { Rng } from '../util/rng.ts';
+import type { Device } from './device.ts';
 import { gradients } from './grad.ts';
 import { type Graph, GraphBuilder, type Tensor } from './graph.ts';
 import { runReference } from './reference.ts';
@@ -45,7 +46,7 @@ export function seededFloats(
   );
 }
 
-export async function checkCase(name: string, spec: CheckedCase): Promise<CheckedResult> {
+export async function checkCase(name: string, spec: CheckedCase, device: Device = 'cpu'): Promise<CheckedResult> {
   const feeds: Record<string, TensorView> = { ...spec.inputs };
   const b = new GraphBuilder();
   const tensors: Record<string, Tensor> = {};
@@ -69,7 +70,7 @@ export async function checkCase(name: string, spec: CheckedCase): Promise<Checke
   return {
     ops,
     gradientError: finiteDifferenceError(forward, feeds, exact, names),
-    ...(await runtimeError(graph, feeds, exact)),
+    ...(await runtimeError(graph, feeds, exact, device)),
   };
 }
 
@@ -112,8 +113,9 @@ async function runtimeError(
   graph: Graph,
   feeds: Readonly<Record<string, TensorView>>,
   exact: Readonly<Record<string, TensorView>>,
+  device: Device,
 ): Promise<{ runtimeError: number; worst: string }> {
-  const session = await openSession(graph, { threads: 2 });
+  const session = await openSession(graph, { threads: 2, device });
   const got = await session.run(feeds);
   await session.release();
   let worst = '';

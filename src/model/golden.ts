@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { openSession } from '../engine/session.ts';
+import { openSession, type SessionOptions } from '../engine/session.ts';
 import { asFloat32, asInt32, readSafetensors, type TensorBytes } from '../tensor/safetensors.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
@@ -52,7 +52,7 @@ type Expected = Readonly<z.output<typeof expectedSchema>>;
  */
 export async function checkGoldenCase(
   folder: string,
-  options: { readonly threads?: number } = {},
+  options: Pick<SessionOptions, 'threads' | 'device'> = {},
 ): Promise<GoldenReport> {
   const { config, params } = await loadCheckpoint(folder);
   const expected = parseExpected(await readText(join(folder, 'expected.json')));
@@ -68,7 +68,7 @@ export async function checkGoldenCase(
     gradients: true,
     logits: true,
   });
-  const session = await openSession(graph, { threads: options.threads ?? 1 });
+  const session = await openSession(graph, options);
   try {
     const tables = logitNames(config);
     const names = ['loss', ...tables, ...gradientNames.map((name) => `grad:${name}`)];

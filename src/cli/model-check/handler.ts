@@ -1,11 +1,12 @@
 /** @file Does `accrete model check`. */
 import type { GoldenReport } from '../../model/golden.ts';
 import type { Handler } from '../command.ts';
+import { parseDevice } from '../device.ts';
 import { formatTable } from '../table.ts';
 
 export const handle: Handler = async (settings, io) => {
   const { checkGoldenCase } = await import('../../model/golden.ts');
-  const report = await checkGoldenCase(settings.argumentPath());
+  const report = await checkGoldenCase(settings.argumentPath(), { device: parseDevice(settings) });
   if (settings.switch('json')) io.out(JSON.stringify(report));
   else for (const line of formatReport(report)) io.out(line);
   return report.ok ? 0 : 1;

@@ -1,0 +1,14 @@
+/** @file The option `--device`: where the tensor engine's operators run. */
+import { type Device, devices } from '../engine/device.ts';
+import type { OptionDeclaration } from './command.ts';
+import type { Settings } from './settings.ts';
+
+export const deviceOption: OptionDeclaration = {
+  name: 'device',
+  value: 'NAME',
+  description: 'where operators run; webgpu: on a GPU, what it lacks on the CPU (accrete doctor lists that)',
+  default: 'cpu',
+  choices: devices,
+};
+
+export const parseDevice = (settings: Settings): Device => settings.choice('device', devices);
