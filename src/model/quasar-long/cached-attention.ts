@@ -1,9 +1,13 @@
-/** @file Attention of cached decoding: the tokens of one run see those of earlier runs, whose keys and values are carried. */
-import type { Tensor } from '../../engine/graph.ts';
-import { type AttentionInputs, attend } from './blocked-attention.ts';
+/**
+ * @file Attention of cached decoding: the tokens of one run see each other and those of earlier runs, whose keys and
+ * values are read where they lie. Earlier keys come in segments, taken in one after the other with a running maximum,
+ * sum and weighted sum (online softmax, arXiv:1805.02867), so that no run holds scores against a whole long past.
+ */
+import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
+import type { AttentionInputs } from './blocked-attention.ts';
 import type { Carry, Scope } from './scope.ts';
 
-/** The result has the shape of the queries. */
+/** The result has the shape of the queries. One row (batch 1). */
 export function cachedAttention(
   scope: Scope,
   carry: Carry,
@@ -11,22 +15,88 @@ export function cachedAttention(
   stateName: string,
   lastKeys: number,
 ): Tensor {
-  const withPast = (fresh: Tensor, name: string): Tensor => {
-    const past = carry.read(name, fresh.shape.with(2, 'past'));
-    const all = scope.g.concat([past, fresh], 2);
-    carry.write(name, all);
-    return all;
-  };
-  const [allKeys, allValues] = [withPast(keys, `${stateName}.keys`), withPast(values, `${stateName}.values`)];
-  return attend(scope.g, queries, allKeys, allValues, pastBias(scope, allKeys, lastKeys));
+  const { g, time } = scope;
+  const [, KV, G, , D] = queries.shape as [number, number, number, number, number];
+  const rows = (x: Tensor, width: number) => g.split(g.reshape(x, [KV * width, D]), 0, KV);
+  // A product by one row of queries is fastest without a factor of its own.
+  const scaled = rows(g.mul(queries, 1 / Math.sqrt(D)), G * time);
+  const [freshKeys, freshValues] = [rows(keys, time), rows(values, time)];
+  const fresh = g.reshape(g.concat([...freshKeys, ...freshValues], 0), [2 * KV, time, D]);
+  const past = carry.cache(stateName, { fresh, keep: lastKeys - 1 });
+  const heads = scaled.map((q, head) => {
+    const freshScores = maskFresh(g, g.matmul(q, freshKeys[head]!, { transB: true }), { G, time, lastKeys });
+    let sum: Partial | null = null;
+    for (const [at, segment] of past.entries()) {
+      const scores = g.matmul(q, segment[head]!, { transB: true });
+      const old = { scores: maskPast(g, scores, { G, time, lastKeys }), values: segment[KV + head]! };
+      // The run's own keys go with the first segment, which may be empty: every query sees itself.
+      sum = extend(g, sum, at === 0 ? [{ scores: freshScores, values: freshValues[head]! }, old] : [old]);
+    }
+    return g.div(sum!.weighted, sum!.total);
+  });
+  return g.reshape(g.concat(heads, 0), queries.shape);
 }
 
-/** (batch, 1, 1, time, past + time): a query at position p sees the first p + 1 keys, or the last of them. */
-function pastBias({ g, batch, time, positions }: Scope, keys: Tensor, lastKeys: number): Tensor {
-  const keyCount = keys.shape[2]!;
-  const index = g.range(g.sizeOf(keyCount), String(keyCount));
-  const position = g.reshape(positions, [batch, 1, 1, time, 1]);
-  const isPast = g.lessEqual(index, position);
-  const isSeen = Number.isFinite(lastKeys) ? g.and(isPast, g.greater(index, g.sub(position, lastKeys))) : isPast;
-  return g.where(isSeen, 0, g.constant(-1e30));
+/** Softmax over some of the keys: Σ e^{s − top} v and Σ e^{s − top} for each query. */
+interface Partial {
+  /** (queries, 1). */
+  readonly top: Tensor;
+  /** (queries, 1). */
+  readonly total: Tensor;
+  /** (queries, headDim). */
+  readonly weighted: Tensor;
+}
+
+interface Part {
+  /** (queries, keys). */
+  readonly scores: Tensor;
+  /** (keys, headDim). */
+  readonly values: Tensor;
+}
+
+function extend(g: GraphBuilder, sum: Partial | null, parts: readonly Part[]): Partial {
+  const tops = [...(sum === null ? [] : [sum.top]), ...parts.map(({ scores }) => g.reduceMax(scores, 1, true))];
+  const top = tops.reduce((a, b) => g.maximum(a, b));
+  const scaled = (x: Tensor) => g.exp(g.sub(x, top));
+  const weights = parts.map(({ scores }) => scaled(scores));
+  const totals = weights.map((weight) => g.reduceSum(weight, 1, true));
+  const products = weights.map((weight, i) => g.matmul(weight, parts[i]!.values));
+  if (sum !== null) {
+    const shrink = scaled(sum.top);
+    totals.push(g.mul(sum.total, shrink));
+    products.push(g.mul(sum.weighted, shrink));
+  }
+  const add = (terms: readonly Tensor[]) => terms.reduce((a, b) => g.add(a, b));
+  return { top, total: add(totals), weighted: add(products) };
+}
+
+interface Reach {
+  readonly G: number;
+  readonly time: number;
+  readonly lastKeys: number;
+}
+
+const hidden = -1e30;
+
+/** scores (G·time, time): token t sees tokens j ≤ t of its run, the last of them only if so told. */
+function maskFresh(g: GraphBuilder, scores: Tensor, { G, time, lastKeys }: Reach): Tensor {
+  if (time === 1) return scores;
+  const bias = Float32Array.from({ length: time * time }, (_, i) => {
+    const [t, j] = [Math.floor(i / time), i % time];
+    return j <= t && j > t - lastKeys ? 0 : hidden;
+  });
+  const byGroup = g.reshape(scores, [G, time, time]);
+  return g.reshape(g.add(byGroup, g.constant(bias, [time, time])), [G * time, time]);
+}
+
+/** scores (G·time, p) against the p tokens before the run: all are seen, or those near enough. */
+function maskPast(g: GraphBuilder, scores: Tensor, { G, time, lastKeys }: Reach): Tensor {
+  if (lastKeys === Infinity) return scores;
+  const past = scores.shape[1]!;
+  const size = g.sizeOf(past);
+  const index = g.range(size, String(past));
+  const first = g.add(g.sub(g.range(time), lastKeys - 1), size); // of the keys that token t sees
+  const isSeen = g.greaterEqual(index, g.reshape(first, [time, 1])); // (time, p)
+  const byGroup = g.reshape(scores, [G, time, past]);
+  return g.reshape(g.where(isSeen, byGroup, hidden), [G * time, past]);
 }

@@ -1,47 +1,68 @@
 /**
- * @file The graph of cached decoding: `time` tokens of each row after any number of earlier ones. Keys, values and the
- * branches' states come in as `state:NAME` and go out as `next:NAME`; with time = 1 the chunk forms are the recurrences.
+ * @file The graph of cached decoding: `time` tokens of one sequence after any number of earlier ones. States of the
+ * branches come in as `state:NAME` and go out as `next:NAME`. Keys and values of earlier tokens come in as they lie in
+ * their caches, `cache:NAME#SEGMENT.PART` (rows, width); out goes only what the run adds, `fresh:NAME` (parts, time, width).
  */
-import { type Graph, GraphBuilder } from '../../engine/graph.ts';
+import { type Graph, GraphBuilder, type Tensor } from '../../engine/graph.ts';
 import type { Shape } from '../../tensor/shape.ts';
+import type { TensorView } from '../../tensor/view.ts';
 import type { QuasarLongConfig } from './config.ts';
 import { logits } from './embedding.ts';
 import { forward } from './forward.ts';
+import type { RowCacheOptions } from './row-cache.ts';
+import type { CachedRows, CacheSegment } from './scope.ts';
 
 export interface DecodeGraph {
-  /** Output `logits` (batch, time or 1, vocab); feeds as for a forward graph, and the states. */
+  /** Output `logits` (1, time or 1, vocab); feeds as for a forward graph, the states, and the caches' views. */
   readonly graph: Graph;
-  /** The size 'past' is the number of tokens before; all states start as zeros, with past = 0. */
-  readonly states: readonly { readonly name: string; readonly shape: Shape }[];
+  /** All start as zeros. */
+  readonly states: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  readonly caches: readonly ({ readonly name: string; readonly segments: number } & RowCacheOptions)[];
 }
 
 /** Tokens of a chunk of the recurrent branches where several make up a run. */
 const prefillChunk = 32;
 
 export interface DecodeGraphOptions {
-  readonly batch: number;
   readonly time: number;
   /** Logits of the last token alone: the head costs more than a small model's layers. */
   readonly lastOnly?: boolean;
+  /** So many views make up the rows of a cache (one where it keeps only the last rows); 1 by default. */
+  readonly segments?: number;
+  /** These tensors become part of the graph instead of its inputs. */
+  readonly params?: Readonly<Record<string, TensorView>>;
 }
 
+export const cacheInput = (name: string, segment: number, part: number): string => `cache:${name}#${segment}.${part}`;
+
 export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphOptions): DecodeGraph {
-  const { batch, time, lastOnly = false } = options;
+  const { time, lastOnly = false, params } = options;
   const g = new GraphBuilder();
-  const states: { name: string; shape: Shape }[] = [];
+  const states: DecodeGraph['states'][number][] = [];
+  const caches: DecodeGraph['caches'][number][] = [];
   const carry = {
-    read(name: string, shape: Shape) {
-      states.push({ name, shape });
+    read(name: string, shape: Shape): Tensor {
+      states.push({ name, shape: shape.map(Number) });
       return g.input(`state:${name}`, shape);
     },
-    write: (name: string, tensor: Parameters<typeof g.output>[1]) => void g.output(`next:${name}`, tensor),
+    write: (name: string, tensor: Tensor): void => void g.output(`next:${name}`, tensor),
+    cache(name: string, { fresh, keep }: CachedRows): CacheSegment[] {
+      const [parts, , width] = fresh.shape as [number, number, number];
+      const segments = Number.isFinite(keep) ? 1 : (options.segments ?? 1);
+      caches.push({ name, segments, parts, width, keep });
+      g.output(`fresh:${name}`, fresh);
+      return Array.from({ length: segments }, (_, segment) => {
+        const rows = Number.isFinite(keep) ? `last${keep}` : `past${segment}`;
+        return Array.from({ length: parts }, (_, part) => g.input(cacheInput(name, segment, part), [rows, width]));
+      });
+    },
   };
   // Chunks without filling, which would decay the states.
   const chunk = time % prefillChunk === 0 ? prefillChunk : time;
-  const run = forward(g, config, { batch, time, packed: false, chunk, carry });
+  const param = params && ((name: string) => g.constant(params[name]!.data, params[name]!.shape));
+  const run = forward(g, config, { batch: 1, time, packed: false, chunk, carry, ...(param ? { param } : {}) });
   const rows = lastOnly ? 1 : time;
-  const hidden = g.slice(g.reshape(run.hidden, [batch, time, config.hidden_size]), 1, time - rows);
-  const table = logits(run.scope, g.reshape(hidden, [batch * rows, config.hidden_size]));
-  g.output('logits', g.reshape(table, [batch, rows, config.vocab_size]));
-  return { graph: g.build(), states };
+  const hidden = g.slice(run.hidden, 0, time - rows);
+  g.output('logits', g.reshape(logits(run.scope, hidden), [1, rows, config.vocab_size]));
+  return { graph: g.build(), states, caches };
 }

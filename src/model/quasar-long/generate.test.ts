@@ -2,10 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { openSession } from '../../engine/session.ts';
 import { Rng } from '../../util/rng.ts';
+import type { QuasarLongConfig } from './config.ts';
 import { feedParams, feedTokens } from './feeds.ts';
 import { generate, openDecoder } from './generate.ts';
 import { buildLogitsGraph } from './graphs.ts';
-import { floatsOf, initParams } from './init.ts';
+import { floatsOf, initParams, type Params } from './init.ts';
 import { presetConfig } from './presets.ts';
 import { sampleToken } from './sampling.ts';
 
@@ -13,13 +14,49 @@ import { sampleToken } from './sampling.ts';
 const config = presetConfig('tiny', { nope_after_position: 40 });
 
 /** Initial values, scaled up until tokens and branches matter to the logits. */
-function livelyParams(seed: number) {
-  const params = initParams(config, seed);
+function livelyParams(seed: number, of = config) {
+  const params = initParams(of, seed);
   for (const name of params.keys())
     if (/weight$|experts/.test(name) && !name.includes('norm'))
       floatsOf(params, name).forEach((value, i, all) => void (all[i] = value * 3));
   return params;
 }
+
+/** Of the whole row at once; with positions, of packed documents. */
+async function fullLogits(of: QuasarLongConfig, params: Params, ids: readonly number[], positions?: readonly number[]) {
+  const options = { batch: 1, seqLen: ids.length, packed: positions !== undefined };
+  const session = await openSession(buildLogitsGraph(of, options));
+  const shape = [1, ids.length] as const;
+  const tokens = { input_ids: feedTokens(ids, shape), position_ids: feedTokens(positions ?? ids, shape) };
+  const { logits } = await session.run({ ...feedParams(of, params), ...tokens });
+  await session.release();
+  return logits!.data as Float32Array;
+}
+
+function differenceOf(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  return Array.from(a).reduce((max, value, i) => Math.max(max, Math.abs(value - b[i]!)), 0);
+}
+
+const documentConfigs: [string, Record<string, unknown>][] = [
+  ['layerwise', {}],
+  ['mixed, two loops', { hybrid_branch_layout: 'mixed', num_loops: 2, use_looped_injection: true }],
+  [
+    'engram, convolution, local window, decaying quasar branch, loops',
+    {
+      num_loops: 2,
+      engram_layers: [0, 2],
+      engram_dim: 24,
+      engram_slots: 300,
+      engram_num_heads: 2,
+      hybrid_use_short_conv: true,
+      hybrid_quasar_mode: 'fused_recurrent',
+      hybrid_local_window_size: 7,
+      hybrid_local_window_layers: [1, 2, 3],
+      hybrid_local_window_max_fraction: 1,
+    },
+  ],
+];
 
 describe('cached decoding', () => {
   it('gives the logits of the full forward pass', async () => {
@@ -49,6 +86,39 @@ describe('cached decoding', () => {
     } finally {
       await decoder.release();
     }
+  });
+
+  it('reads a long past in segments, across blocks and the end of rotation', async () => {
+    const params = livelyParams(6);
+    const rng = new Rng(2);
+    const ids = Array.from({ length: 330 }, () => rng.below(config.vocab_size));
+    const decoders = [await openDecoder(config, params), await openDecoder(config, params, { pairsAtOnce: 600 })];
+    try {
+      const [whole, cut] = await Promise.all(
+        decoders.map(async (decoder) => [...(await decoder.feed(ids)), ...(await decoder.feedLast([3]))]),
+      );
+      expect(differenceOf(cut!, whole!)).toBeLessThan(1e-4);
+      expect(differenceOf(whole!, await fullLogits(config, params, [...ids, 3]))).toBeLessThan(1e-4);
+    } finally {
+      for (const decoder of decoders) await decoder.release();
+    }
+  });
+
+  it.each(documentConfigs)('begins documents as a packed row has them: %s', async (_name, overrides) => {
+    const config = presetConfig('tiny', { nope_after_position: 20, vocab_size: 96, ...overrides });
+    const params = livelyParams(7, config);
+    const rng = new Rng(3);
+    const documents = [45, 1, 33, 10].map((length) => Array.from({ length }, () => 1 + rng.below(95)));
+    const positions = documents.flatMap((ids) => ids.map((_, i) => i));
+    const decoder = await openDecoder(config, params, { pairsAtOnce: 64 });
+    const cached: number[] = [];
+    for (const ids of documents) {
+      decoder.startDocument();
+      cached.push(...(await decoder.feed(ids)));
+      expect(decoder.length).toBe(ids.length);
+    }
+    await decoder.release();
+    expect(differenceOf(cached, await fullLogits(config, params, documents.flat(), positions))).toBeLessThan(1e-4);
   });
 
   it('continues a prompt, the same for the same seed', async () => {

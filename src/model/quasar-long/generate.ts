@@ -3,26 +3,29 @@
  * the full forward pass, as keys, values and the branches' states are all carried.
  */
 import { openSession, type Session } from '../../engine/session.ts';
-import type { TensorView } from '../../tensor/view.ts';
+import { type TensorView, zeros } from '../../tensor/view.ts';
 import { Rng } from '../../util/rng.ts';
 import { ModelError } from '../errors.ts';
 import type { QuasarLongConfig } from './config.ts';
-import { buildDecodeGraph } from './decode.ts';
+import { buildDecodeGraph, cacheInput, type DecodeGraph } from './decode.ts';
 import { feedParams, feedTokens } from './feeds.ts';
 import type { Params } from './init.ts';
+import { RowCache } from './row-cache.ts';
 import { type SamplingOptions, sampleToken } from './sampling.ts';
 
 /** Tokens of a run, the largest that fits: few sizes, as each has a graph of its own. */
 const blockSizes = [256, 32, 8, 1];
-/** Scores that one run may hold for each layer: a long past is read in smaller blocks. */
-const maxScores = 2 ** 26;
+/** Token pairs for which a run holds scores of a key-value head's queries at once: a long past is read in segments. */
+const defaultPairs = 2 ** 21;
+/** Segments of one graph; beyond, they are longer. */
+const maxSegments = 64;
 /** Positions are exact in float32 up to here, and a cache of this length fills any machine. */
 const maxTokens = 2 ** 24;
 
 /** One sequence being decoded. Not for use by two callers at once. */
 export interface Decoder {
   readonly config: QuasarLongConfig;
-  /** Tokens taken in so far. */
+  /** Tokens of the document taken in so far. */
   readonly length: number;
   /**
    * Takes tokens in after those before; logits after each of them, (ids, vocab) row-major.
@@ -31,50 +34,79 @@ export interface Decoder {
   feed(ids: readonly number[]): Promise<Float32Array>;
   /** The same, with the logits after the last token alone, (vocab). `ids` must not be empty. */
   feedLast(ids: readonly number[]): Promise<Float32Array>;
+  /**
+   * The next token begins a document, as in a packed row: at position 0, and nothing of what came before is seen (but by
+   * Engram, which does not look at boundaries).
+   */
+  startDocument(): void;
   /** Forgets the sequence. */
   reset(): void;
   release(): Promise<void>;
 }
 
+export interface DecoderOptions {
+  /** Default 1. */
+  readonly threads?: number;
+  /** Attention reads the past in segments of at most so many keys times tokens of the run (2^21 by default). */
+  readonly pairsAtOnce?: number;
+}
+
 export async function openDecoder(
   config: QuasarLongConfig,
   params: Params,
-  options: { readonly threads?: number } = {},
+  options: DecoderOptions = {},
 ): Promise<Decoder> {
   const fixed = feedParams(config, params);
-  const sessions = new Map<string, Session>();
-  const stateShapes = buildDecodeGraph(config, { batch: 1, time: 1 }).states;
-  let states = zeroStates(stateShapes);
+  const sessions = new Map<string, { readonly session: Session; readonly segments: number }>();
+  const { states: stateList, caches: cacheList } = buildDecodeGraph(config, { time: 1 });
+  const caches = new Map(cacheList.map((options) => [options.name, new RowCache(options)]));
+  let states = zeroStates(stateList);
   let length = 0;
 
-  const sessionFor = async (time: number, lastOnly: boolean): Promise<Session> => {
+  /** A session that has at least so many segments; those that it has more are fed empty. */
+  const sessionFor = async (time: number, lastOnly: boolean, segments: number) => {
     const key = `${time} ${lastOnly}`;
     const known = sessions.get(key);
-    if (known) return known;
-    const { graph } = buildDecodeGraph(config, { batch: 1, time, lastOnly });
-    const session = await openSession(graph, { threads: options.threads ?? 1 });
-    sessions.set(key, session);
-    return session;
+    if (known && known.segments >= segments) return known;
+    const { graph } = buildDecodeGraph(config, { time, lastOnly, segments });
+    await known?.session.release();
+    sessions.delete(key);
+    const opened = { session: await openSession(graph, { threads: options.threads ?? 1 }), segments };
+    sessions.set(key, opened);
+    return opened;
   };
   const step = async (ids: readonly number[], lastOnly: boolean): Promise<Float32Array> => {
-    const session = await sessionFor(ids.length, lastOnly || ids.length === 1);
+    const time = ids.length;
+    const wanted = segmentsFor(length, time, options.pairsAtOnce ?? defaultPairs);
+    const { session, segments } = await sessionFor(time, lastOnly || time === 1, wanted.segments);
     const positions = ids.map((_, i) => length + i);
-    const tokens = {
-      input_ids: feedTokens(ids, [1, ids.length]),
-      position_ids: feedTokens(positions, [1, ids.length]),
-    };
-    const results = await session.run({ ...fixed, ...states, ...tokens });
-    states = Object.fromEntries(stateShapes.map(({ name }) => [`state:${name}`, results[`next:${name}`]!]));
-    length += ids.length;
+    const tokens = { input_ids: feedTokens(ids, [1, time]), position_ids: feedTokens(positions, [1, time]) };
+    const results = await session.run({ ...fixed, ...states, ...cacheViews(segments, wanted.segmentRows), ...tokens });
+    states = Object.fromEntries(stateList.map(({ name }) => [`state:${name}`, results[`next:${name}`]!]));
+    for (const [name, cache] of caches) cache.append(results[`fresh:${name}`]!.data as Float32Array, time);
+    length += time;
     return results.logits!.data as Float32Array;
+  };
+  const cacheViews = (segments: number, segmentRows: number): Record<string, TensorView> => {
+    const feeds: Record<string, TensorView> = {};
+    for (const { name, keep } of cacheList) {
+      const cache = caches.get(name)!;
+      const views = Number.isFinite(keep) ? cache.views(1, keep) : cache.views(segments, segmentRows);
+      for (const [segment, parts] of views.entries())
+        for (const [part, view] of parts.entries()) feeds[cacheInput(name, segment, part)] = view;
+    }
+    return feeds;
+  };
+  const forget = (isForgotten: (name: string) => boolean): void => {
+    states = { ...states, ...zeroStates(stateList.filter(({ name }) => isForgotten(name))) };
+    for (const cache of caches.values()) cache.clear();
+    length = 0;
   };
   /** The ids in blocks, and their logits as they come. */
   const read = async (ids: readonly number[], lastOnly: boolean, take: (logits: Float32Array) => void) => {
     checkIds(config, ids, length);
     for (let at = 0; at < ids.length; ) {
-      const fits = (size: number) =>
-        size <= ids.length - at && size * (length + size) * config.num_attention_heads <= maxScores;
-      const size = blockSizes.find(fits) ?? 1;
+      const size = blockSizes.find((size) => size <= ids.length - at)!;
       take(await step(ids.slice(at, at + size), lastOnly));
       at += size;
     }
@@ -99,12 +131,10 @@ export async function openDecoder(
       await read(ids, true, (logits) => void (last = logits as Float32Array<ArrayBuffer>));
       return last;
     },
-    reset() {
-      states = zeroStates(stateShapes);
-      length = 0;
-    },
+    startDocument: () => forget((name) => !name.includes('.engram.')),
+    reset: () => forget(() => true),
     async release() {
-      for (const session of sessions.values()) await session.release();
+      for (const { session } of sessions.values()) await session.release();
       sessions.clear();
     },
   };
@@ -150,10 +180,14 @@ function checkIds({ vocab_size }: QuasarLongConfig, ids: readonly number[], befo
     throw new ModelError('BAD_INPUT', `${before + ids.length} tokens; a sequence has at most ${maxTokens}`);
 }
 
-function zeroStates(shapes: ReturnType<typeof buildDecodeGraph>['states']): Record<string, TensorView> {
-  const zero = (dims: readonly (number | string)[]): TensorView => {
-    const shape = dims.map((dim) => (dim === 'past' ? 0 : Number(dim)));
-    return { dtype: 'f32', shape, data: new Float32Array(shape.reduce((product, dim) => product * dim, 1)) };
-  };
-  return Object.fromEntries(shapes.map(({ name, shape }) => [`state:${name}`, zero(shape)]));
+function zeroStates(list: DecodeGraph['states']): Record<string, TensorView> {
+  return Object.fromEntries(list.map(({ name, shape }) => [`state:${name}`, zeros('f32', shape)]));
+}
+
+/** How a past is read by a run of `time` tokens: a power of two of segments, so that few graphs serve all lengths. */
+function segmentsFor(past: number, time: number, pairsAtOnce: number): { segments: number; segmentRows: number } {
+  const rows = Math.max(1, Math.floor(pairsAtOnce / time));
+  const wanted = Math.max(1, Math.ceil(past / rows));
+  const segments = Math.min(maxSegments, 2 ** Math.ceil(Math.log2(wanted)));
+  return { segments, segmentRows: Math.max(rows, Math.ceil(past / segments)) };
 }

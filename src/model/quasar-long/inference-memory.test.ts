@@ -1,5 +1,6 @@
 /** @file Memory at a context length, against the figures of the specification's section 15. */
 import { describe, expect, it } from 'vitest';
+import { sizeOfShape } from '../../tensor/shape.ts';
 import { buildDecodeGraph } from './decode.ts';
 import { inferenceMemory } from './inference-memory.ts';
 import { presetConfig } from './presets.ts';
@@ -26,16 +27,12 @@ describe('inferenceMemory', () => {
     ];
     for (const variant of variants) {
       const config = presetConfig('tiny', variant);
-      const { states } = buildDecodeGraph(config, { batch: 1, time: 1 });
-      const numbersOf = (past: number) =>
-        states.reduce(
-          (sum, { shape }) => sum + shape.reduce<number>((n, dim) => n * (dim === 'past' ? past : Number(dim)), 1),
-          0,
-        );
+      const { states, caches } = buildDecodeGraph(config, { time: 1 });
+      const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
       const memory = inferenceMemory(config, 100);
       const name = JSON.stringify(variant);
-      expect(2 * (numbersOf(100) - numbersOf(0)), name).toBe(memory.cacheBytes);
-      expect(4 * numbersOf(0), name).toBe(memory.totalBytes - memory.cacheBytes);
+      expect(2 * 100 * sum(caches.map(({ parts, width }) => parts * width)), name).toBe(memory.cacheBytes);
+      expect(4 * sum(states.map(({ shape }) => sizeOfShape(shape))), name).toBe(memory.totalBytes - memory.cacheBytes);
     }
   });
 });

@@ -21,7 +21,19 @@ export interface Carry {
   /** The state as the previous run left it. */
   read(name: string, shape: Shape): Tensor;
   write(name: string, tensor: Tensor): void;
+  /** Rows that earlier runs left under this name, and place for those of this run. */
+  cache(name: string, rows: CachedRows): readonly CacheSegment[];
 }
+
+export interface CachedRows {
+  /** (parts, time, width): what this run adds to each part. */
+  readonly fresh: Tensor;
+  /** Later runs read only so many rows of before; Infinity: all. */
+  readonly keep: number;
+}
+
+/** Consecutive rows, oldest first: one tensor (rows, width) for each part, the number of rows known at run time. */
+export type CacheSegment = readonly Tensor[];
 
 /** Sums over the tokens of a batch; no gradient passes. */
 export interface RoutingReport {
