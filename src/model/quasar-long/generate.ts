@@ -2,6 +2,7 @@
  * @file Continues token ids with cached decoding. The prompt is read in blocks, the large ones first; the result equals
  * the full forward pass, as keys, values and the branches' states are all carried.
  */
+import type { Device } from '../../engine/device.ts';
 import { openSession, type Session } from '../../engine/session.ts';
 import { type TensorView, zeros } from '../../tensor/view.ts';
 import { Rng } from '../../util/rng.ts';
@@ -47,6 +48,8 @@ export interface Decoder {
 export interface DecoderOptions {
   /** Default 1. */
   readonly threads?: number;
+  /** Default cpu. */
+  readonly device?: Device;
   /** Attention reads the past in segments of at most so many keys times tokens of the run (2^21 by default). */
   readonly pairsAtOnce?: number;
 }
@@ -71,7 +74,8 @@ export async function openDecoder(
     const { graph } = buildDecodeGraph(config, { time, lastOnly, segments });
     await known?.session.release();
     sessions.delete(key);
-    const opened = { session: await openSession(graph, { threads: options.threads ?? 1 }), segments };
+    const { threads = 1, device = 'cpu' } = options;
+    const opened = { session: await openSession(graph, { threads, device }), segments };
     sessions.set(key, opened);
     return opened;
   };
