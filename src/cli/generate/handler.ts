@@ -20,6 +20,7 @@ export const handle: Handler = async (settings, io) => {
     const stream = new TextStream({ decode: (ids) => tokenizer.decode(ids), stops: options.stops });
     const write = (part: string) => (isJson ? undefined : io.write(part));
     write(text);
+    await decoder.prepare(prompt.length);
     const startedAt = performance.now();
     let promptMs = 0;
     let tokens = 0;

@@ -1,6 +1,6 @@
 /**
  * @file Softmax attention over whole rows in blocks of queries, each against the keys that it may see: never a matrix of
- * all queries by all keys. A block of a long row is computed again in the backward pass instead of being kept.
+ * all queries by all keys at once.
  */
 import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
 import type { Scope } from './scope.ts';
@@ -39,7 +39,7 @@ function blockSize(time: number): number {
 }
 
 /** queries (batch, kvHeads, G, t, D), keys and values (batch, kvHeads, n, D), bias broadcast to (batch, 1, 1, t, n). */
-export function attend(g: GraphBuilder, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor): Tensor {
+function attend(g: GraphBuilder, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor): Tensor {
   const [batch, KV, G, t, D] = queries.shape as [number, number, number, number, number];
   const flat = g.reshape(queries, [batch, KV, G * t, D]);
   const scores = g.matmul(flat, keys, { transB: true, alpha: 1 / Math.sqrt(D) });

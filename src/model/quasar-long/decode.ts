@@ -5,7 +5,6 @@
  */
 import { type Graph, GraphBuilder, type Tensor } from '../../engine/graph.ts';
 import type { Shape } from '../../tensor/shape.ts';
-import type { TensorView } from '../../tensor/view.ts';
 import type { QuasarLongConfig } from './config.ts';
 import { logits } from './embedding.ts';
 import { forward } from './forward.ts';
@@ -29,14 +28,12 @@ export interface DecodeGraphOptions {
   readonly lastOnly?: boolean;
   /** So many views make up the rows of a cache (one where it keeps only the last rows); 1 by default. */
   readonly segments?: number;
-  /** These tensors become part of the graph instead of its inputs. */
-  readonly params?: Readonly<Record<string, TensorView>>;
 }
 
 export const cacheInput = (name: string, segment: number, part: number): string => `cache:${name}#${segment}.${part}`;
 
 export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphOptions): DecodeGraph {
-  const { time, lastOnly = false, params } = options;
+  const { time, lastOnly = false } = options;
   const g = new GraphBuilder();
   const states: DecodeGraph['states'][number][] = [];
   const caches: DecodeGraph['caches'][number][] = [];
@@ -59,8 +56,7 @@ export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphO
   };
   // Chunks without filling, which would decay the states.
   const chunk = time % prefillChunk === 0 ? prefillChunk : time;
-  const param = params && ((name: string) => g.constant(params[name]!.data, params[name]!.shape));
-  const run = forward(g, config, { batch: 1, time, packed: false, chunk, carry, ...(param ? { param } : {}) });
+  const run = forward(g, config, { batch: 1, time, packed: false, chunk, carry });
   const rows = lastOnly ? 1 : time;
   const hidden = g.slice(run.hidden, 0, time - rows);
   g.output('logits', g.reshape(logits(run.scope, hidden), [1, rows, config.vocab_size]));

@@ -21,8 +21,6 @@ export interface ForwardOptions {
   readonly carry?: Carry;
   /** Computes each layer again in the backward pass: only its input is kept. */
   readonly recomputeLayers?: boolean;
-  /** Tensors of the checkpoint; inputs by their names by default. */
-  readonly param?: (name: string) => Tensor;
 }
 
 export interface Forward {
@@ -51,7 +49,7 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
     rotation: buildRotation(g, config, positions),
     documents: packed ? findDocuments(g, positions) : null,
     carry,
-    param: options.param ?? paramReader(g, config),
+    param: paramReader(g, config),
     report: (name, { load, shares }) => {
       const sum = routing.get(name);
       routing.set(name, sum ? { load: g.add(sum.load, load), shares: g.add(sum.shares, shares) } : { load, shares });

@@ -35,6 +35,8 @@ export interface Decoder {
   feed(ids: readonly number[]): Promise<Float32Array>;
   /** The same, with the logits after the last token alone, (vocab). `ids` must not be empty. */
   feedLast(ids: readonly number[]): Promise<Float32Array>;
+  /** Opens what reading so many tokens next, and then one by one, will need: the first reading is slower by that. */
+  prepare(tokenCount: number): Promise<void>;
   /**
    * The next token begins a document, as in a packed row: at position 0, and nothing of what came before is seen (but by
    * Engram, which does not look at boundaries).
@@ -109,11 +111,8 @@ export async function openDecoder(
   /** The ids in blocks, and their logits as they come. */
   const read = async (ids: readonly number[], lastOnly: boolean, take: (logits: Float32Array) => void) => {
     checkIds(config, ids, length);
-    for (let at = 0; at < ids.length; ) {
-      const size = blockSizes.find((size) => size <= ids.length - at)!;
-      take(await step(ids.slice(at, at + size), lastOnly));
-      at += size;
-    }
+    let at = 0;
+    for (const size of blocksOf(ids.length)) take(await step(ids.slice(at, (at += size)), lastOnly));
   };
   return {
     config,
@@ -134,6 +133,13 @@ export async function openDecoder(
       let last = new Float32Array(0);
       await read(ids, true, (logits) => void (last = logits as Float32Array<ArrayBuffer>));
       return last;
+    },
+    async prepare(tokenCount) {
+      let past = length;
+      for (const size of [...blocksOf(tokenCount), 1]) {
+        await sessionFor(size, true, segmentsFor(past, size, options.pairsAtOnce ?? defaultPairs).segments);
+        past += size;
+      }
     },
     startDocument: () => forget((name) => !name.includes('.engram.')),
     reset: () => forget(() => true),
@@ -182,6 +188,13 @@ function checkIds({ vocab_size }: QuasarLongConfig, ids: readonly number[], befo
       throw new ModelError('BAD_INPUT', `token id ${id}: expected an integer from 0 to ${vocab_size - 1}`);
   if (before + ids.length > maxTokens)
     throw new ModelError('BAD_INPUT', `${before + ids.length} tokens; a sequence has at most ${maxTokens}`);
+}
+
+/** So many tokens in blocks, the large ones first. */
+function blocksOf(count: number): number[] {
+  const blocks: number[] = [];
+  for (let rest = count; rest > 0; rest -= blocks.at(-1)!) blocks.push(blockSizes.find((size) => size <= rest)!);
+  return blocks;
 }
 
 function zeroStates(list: DecodeGraph['states']): Record<string, TensorView> {
