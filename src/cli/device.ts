@@ -6,7 +6,7 @@ import type { Settings } from './settings.ts';
 export const deviceOption: OptionDeclaration = {
   name: 'device',
   value: 'NAME',
-  description: 'where operators run; webgpu: on a GPU, what it lacks on the CPU (accrete doctor lists that)',
+  description: 'where operators run; webgpu: on a GPU, and on the CPU what it lacks (accrete doctor lists that)',
   default: 'cpu',
   choices: devices,
 };

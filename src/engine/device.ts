@@ -1,14 +1,23 @@
-/** @file Where a session's operators run, and what the devices do differently. Measured: docs/decisions/0008. */
+/** @file Where a session's operators run, and what the devices do differently. Measured: docs/decisions/0009. */
 
 /** On `webgpu`, operators that it lacks run on the CPU. */
 export const devices = ['cpu', 'webgpu'] as const;
 export type Device = (typeof devices)[number];
 
 /**
- * ONNX operators that are there but not exact enough: Vulkan and WebGPU allow an error of 2^-11 in sine and cosine, and
- * none is promised for angles beyond π; rotary tables need every position's.
+ * Vulkan and WebGPU allow an error of 2^-11 in sine and cosine, and none is promised for angles beyond π; rotary tables
+ * need every position's.
  */
-export const inexactOn: { readonly [D in Device]: ReadonlySet<string> } = {
-  cpu: new Set(),
-  webgpu: new Set(['Sin', 'Cos']),
-};
+const inexactOnWebgpu: ReadonlySet<string> = new Set(['Sin', 'Cos']);
+
+/** WebGPU promises a shader no more than 8 buffers; a Split takes one for its input and one for each output. */
+const maxSplitOutputs = 7;
+
+/** Must a node run on the CPU although the device has its operator? */
+export function isForCpu(
+  device: Device,
+  node: { readonly opType: string; readonly output: readonly string[] },
+): boolean {
+  if (device === 'cpu') return false;
+  return inexactOnWebgpu.has(node.opType) || (node.opType === 'Split' && node.output.length > maxSplitOutputs);
+}

@@ -66,18 +66,26 @@ const groupedMatmul: EmitRule<'groupedMatmul'> = ({ w, inputs, outputs }, { attr
     return parts; // (1, k, n) each
   });
   const rows = w.once(`groups of ${x} by ${sizes}`, () => emitGroups(w, x, sizes, count));
-  const products = rows.map((part, e) => w.matmul(part, matrices[e]!, { transB })); // (1, rows, n) each
+  const products = rows.map((part, e) => w.matmul(part, matrices[e]!, [2, 3], { transB })); // (1, rows, n) each
   w.op('Squeeze', [w.op('Concat', products, { axis: 1 }), w.ints([0])], {}, outputs[0]);
 };
+
+/** A product over no rows ends the process on WebGPU (ONNX Runtime 1.30): a row of zeros changes no product. */
+function neverEmpty(w: OnnxWriter, parts: readonly string[], width: number): readonly string[] {
+  if (w.device !== 'webgpu') return parts;
+  const zeros = w.floats(new Float32Array(width), [1, width]);
+  return w.once(`padded ${parts.join()}`, () => parts.map((part) => w.op('Concat', [part, zeros], { axis: 0 })));
+}
 
 const groupedOuter: EmitRule<'groupedOuter'> = ({ w, inputs, outputs }, { outputs: [out], inputs: tensors }) => {
   const sizes = inputs[2]!;
   const count = Number(tensors[2]!.shape[0]);
   const [xs, ys] = inputs
     .slice(0, 2)
-    .map((x) => w.once(`groups of ${x} by ${sizes}`, () => emitGroups(w, x, sizes, count))) as [string[], string[]];
+    .map((x) => w.once(`groups of ${x} by ${sizes}`, () => emitGroups(w, x, sizes, count)))
+    .map((parts, i) => neverEmpty(w, parts, Number(tensors[i]!.shape[1]))) as [string[], string[]];
   const into = w.once(partsInto(outputs[0]!), () => []);
-  const products = xs.map((part, e) => w.matmul(part, ys[e]!, { transA: true }, into[e])); // (k, n) each
+  const products = xs.map((part, e) => w.matmul(part, ys[e]!, [2, 2], { transA: true }, into[e])); // (k, n) each
   if (into.length > 0) return;
   w.op('Reshape', [w.op('Concat', products, { axis: 0 }), w.ints(out!.shape.map(Number))], {}, outputs[0]);
 };
@@ -150,10 +158,11 @@ const unitLowerTriangularInverse: EmitRule<'unitLowerTriangularInverse'> = (
   const size = Number(L!.shape.at(-1));
   const { identity, masks } = doublingMasks(size);
   const dims = [size, size];
+  const ranks = [L!.shape.length, L!.shape.length] as const;
   let T = w.floats(identity, dims);
   masks.forEach((mask, level) => {
     const block = w.op('Mul', [inputs[0]!, w.floats(mask, dims)]);
-    const correction = level === 0 ? block : w.matmul(w.matmul(T, block), T);
+    const correction = level === 0 ? block : w.matmul(w.matmul(T, block, ranks), T, ranks);
     T = w.op('Sub', [T, correction], {}, level === masks.length - 1 ? outputs[0] : undefined);
   });
   // Size one: nothing lies below the diagonal.
@@ -199,6 +208,7 @@ const scanOrder = (count: number, reverse: boolean): number[] =>
 const deltaStateScan: EmitRule<'deltaStateScan'> = ({ w, inputs, outputs }, { attrs, inputs: tensors }) => {
   const { reverse, alphaW, alphaK, optional } = attrs;
   const count = Number(tensors[0]!.shape[1]);
+  const ranks = [tensors[0]!.shape.length, tensors[0]!.shape.length] as const;
   const [U, W, K] = [0, 1, 2].map((i) => chunksOf(w, inputs[i]!, tensors[i]!, count)) as [string[], string[], string[]];
   const at = (name: (typeof optional)[number]): number => 3 + optional.indexOf(name);
   const has = (name: (typeof optional)[number]): boolean => optional.includes(name);
@@ -209,9 +219,9 @@ const deltaStateScan: EmitRule<'deltaStateScan'> = ({ w, inputs, outputs }, { at
   const residuals = new Array<string>(count);
   for (const n of scanOrder(count, reverse)) {
     states[n] = state;
-    const read = state === null ? null : w.matmul(W[n]!, state, { alpha: alphaW });
+    const read = state === null ? null : w.matmul(W[n]!, state, ranks, { alpha: alphaW });
     residuals[n] = read === null ? U[n]! : w.op('Add', [U[n]!, read]);
-    let next = w.matmul(K[n]!, residuals[n]!, { transA: true, alpha: alphaK });
+    let next = w.matmul(K[n]!, residuals[n]!, ranks, { transA: true, alpha: alphaK });
     if (state !== null) next = w.op('Add', [keep === null ? state : w.op('Mul', [state, keep[n]!]), next]);
     state = addend === null ? next : w.op('Add', [next, addend[n]!]);
   }
@@ -267,7 +277,8 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
   where: direct('Where'),
   cast: ({ w, inputs, outputs }, { attrs: { to } }) => w.opInto('Cast', inputs, { to: onnxDataType[to] }, outputs),
   clamp,
-  matmul: ({ w, inputs: [a, b], outputs: [y] }, { attrs }) => void w.matmul(a!, b!, attrs, y),
+  matmul: ({ w, inputs: [a, b], outputs: [y] }, { attrs, inputs: [left, right] }) =>
+    void w.matmul(a!, b!, [left!.shape.length, right!.shape.length], attrs, y),
   groupedMatmul,
   groupedOuter,
   reduceSum: reduce('ReduceSum'),

@@ -85,17 +85,32 @@ export class OnnxWriter {
     return this.constant(data, dims, 'f32');
   }
 
-  /** alpha · op(a) op(b): plain MatMul where nothing is fused. */
+  /**
+   * alpha · op(a) op(b), `ranks` theirs: plain MatMul where nothing is fused. WebGPU has no FusedMatMul, and every product
+   * would travel to the CPU and back.
+   */
   matmul(
     a: string,
     b: string,
+    ranks: readonly [a: number, b: number],
     options: { transA?: boolean; transB?: boolean; alpha?: number } = {},
     into?: string,
   ): string {
     const { transA = false, transB = false, alpha = 1 } = options;
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b], {}, into);
+    if (this.device === 'webgpu') {
+      const operands = [transA ? this.#swapped(a, ranks[0]) : a, transB ? this.#swapped(b, ranks[1]) : b];
+      if (alpha === 1) return this.op('MatMul', operands, {}, into);
+      return this.op('Mul', [this.op('MatMul', operands), this.scalar(alpha, 'f32')], {}, into);
+    }
     const attributes = { transA: Number(transA), transB: Number(transB), alpha: float(alpha) };
     return this.op('FusedMatMul', [a, b], attributes, into);
+  }
+
+  /** The last two axes exchanged. */
+  #swapped(x: string, rank: number): string {
+    const perm = Array.from({ length: rank }, (_, axis) => axis);
+    return this.op('Transpose', [x], { perm: [...perm.slice(0, -2), rank - 1, rank - 2] });
   }
 }
 

@@ -1,7 +1,7 @@
 /** @file Writes a graph as an ONNX model. Inputs are named `in:NAME` and outputs `out:NAME`, so that one name may be both. */
 import { isStatic } from '../tensor/shape.ts';
 import { assert } from '../util/errors.ts';
-import { type Device, inexactOn } from './device.ts';
+import { type Device, isForCpu } from './device.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
 import { type EmitRule, emitRules, matricesOf, partsInto } from './onnx-rules.ts';
 import { encodeOnnxModel, type OnnxNode, type OnnxTensorType, type OnnxValue, onnxDataType } from './onnx-schema.ts';
@@ -60,8 +60,7 @@ export function emitFor(graph: Graph, device: Device): EmittedModel {
       ),
     ],
   });
-  const isInexact = ({ opType }: OnnxNode): boolean => inexactOn[device].has(opType);
-  return { model, cpuNodes: w.nodes.filter(isInexact).map(({ name }) => name) };
+  return { model, cpuNodes: w.nodes.filter((node) => isForCpu(device, node)).map(({ name }) => name) };
 }
 
 /**
