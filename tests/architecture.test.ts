@@ -62,6 +62,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/node-hash.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
   'engine/onnx-schema.ts': ['protobufjs/light.js'],
+  'engine/placement.ts': ['node:*'],
   'engine/session.ts': ['node:module', 'onnxruntime-node'],
   'data/tokenizer.ts': ['@huggingface/tokenizers'],
   'data/prepare-corpus.ts': ['node:*'],

@@ -1,5 +1,6 @@
 /** @file Per-sequence losses of a model by a forward-only session. Parameters are fed as views, never copied. */
 import { type Sequence, stackSequences } from '../data/shards.ts';
+import type { Device } from '../engine/device.ts';
 import { openSession, type Session } from '../engine/session.ts';
 import type { QuasarLongConfig } from '../model/quasar-long/config.ts';
 import { buildContract } from '../model/quasar-long/contract.ts';
@@ -13,6 +14,8 @@ export interface EvaluatorOptions {
   readonly batch: number;
   readonly seqLen: number;
   readonly threads: number;
+  /** Default cpu. */
+  readonly device?: Device;
 }
 
 export interface SequenceLosses {
@@ -30,9 +33,9 @@ export interface Evaluator {
 }
 
 export async function openEvaluator(config: QuasarLongConfig, options: EvaluatorOptions): Promise<Evaluator> {
-  const { batch, seqLen, threads } = options;
+  const { batch, seqLen, threads, device = 'cpu' } = options;
   const { graph } = buildLossGraph(config, { batch, seqLen, packed: true, gradients: false });
-  const session = await openSession(graph, { threads });
+  const session = await openSession(graph, { threads, device });
   const shapes = buildContract(config).map(({ name, shape }) => [name, shape] as const);
   return {
     options,

@@ -1,5 +1,6 @@
 /** @file Declares `accrete train`: one machine, no network. */
 import type { CommandDeclaration } from '../command.ts';
+import { deviceOption } from '../device.ts';
 
 export const train: CommandDeclaration = {
   name: 'train',
@@ -55,6 +56,7 @@ export const train: CommandDeclaration = {
       choices: ['f32', 'bf16'],
     },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    deviceOption,
   ],
   example: './bin/accrete train --preset tiny --steps 100 --dir .accrete/alone',
   load: () => import('./handler.ts'),

@@ -1,4 +1,6 @@
 /** @file The options of `accrete train`. */
+import type { Device } from '../../engine/device.ts';
+import { parseDevice } from '../device.ts';
 import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
 
@@ -28,6 +30,7 @@ export interface TrainOptions {
   /** Of the checkpoint folder's floats. */
   readonly dtype: 'f32' | 'bf16';
   readonly threads: number;
+  readonly device: Device;
   readonly json: boolean;
 }
 
@@ -55,6 +58,7 @@ export function parseTrainOptions(settings: Settings): TrainOptions {
     resume: settings.isGiven('resume') ? settings.path('resume') : null,
     dtype: settings.choice('dtype', ['f32', 'bf16']),
     threads: parseThreads(settings),
+    device: parseDevice(settings),
     json: settings.switch('json'),
   };
 }

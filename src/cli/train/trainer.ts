@@ -40,9 +40,12 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
     settings,
     runConfig(options.preset, corpus.catalog),
   );
-  const { threads } = options;
+  const { threads, device } = options;
   const seqLen = settings.sequenceLength;
-  const evaluator = await openEvaluator(model.config, { batch: settings.recipe.batchSequences, seqLen, threads });
+  const evaluator = await openEvaluator(model.config, {
+    batch: settings.recipe.batchSequences,
+    ...{ seqLen, threads, device },
+  });
   const shards = manifestShards(corpus.catalog);
   const { loaded, catalog } = corpus;
   const { mixture, endOfText } = catalog;
@@ -96,9 +99,9 @@ async function openLoop(options: TrainOptions, settings: RunSettings, config: Qu
   const seed = runSeedOf(options.seed);
   const model = allocateForRecipe(config, seed, recipe);
   initialise(model, seed);
-  const optimizer = createOptimizer(model, recipe, options.threads);
+  const optimizer = createOptimizer(model, recipe, options.threads, options.device);
   const loop = await InnerLoop.open(model, optimizer, {
-    ...loopOptions(recipe, settings.sequenceLength, options.threads),
+    ...loopOptions(recipe, settings.sequenceLength, options.threads, options.device),
     recomputeLayers: options.recomputeLayers,
   });
   return { model, optimizer, loop, batch: recipe.batchSequences };
