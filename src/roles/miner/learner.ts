@@ -2,7 +2,9 @@
  * @file A learner: the model, its optimiser, its view of the fragments and the text it reads, for one run. Does what it
  * is told in the order it is told; holds the thread while a step runs (`learner-thread.ts` gives it one of its own).
  */
+
 import type { Sequence, TokenIds } from '../../data/shards.ts';
+import type { Device } from '../../engine/device.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { FragmentPlan } from '../../merge/fragment-plan.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
@@ -25,6 +27,8 @@ import { LearnerFragments } from './learner-fragments.ts';
 export interface LearnerOptions {
   readonly manifest: RunManifest;
   readonly threads: number;
+  /** Default cpu. */
+  readonly device?: Device;
   /** Absolute state of every fragment, as published (f32). */
   readonly start: readonly Uint8Array[];
   readonly loaded: ReadonlyMap<string, TokenIds>;
@@ -59,7 +63,7 @@ export class Learner {
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
     });
-    this.#optimizer = createOptimizer(this.#model, recipe, options.threads);
+    this.#optimizer = createOptimizer(this.#model, recipe, options.threads, options.device);
     this.#fragments = new LearnerFragments(plan, this.#tensor, manifest.codec);
   }
 
@@ -105,8 +109,8 @@ export class Learner {
   async #loopOf({ sequenceLength: seqLen }: Phase): Promise<InnerLoop> {
     const known = this.#loops.get(seqLen);
     if (known !== undefined) return known;
-    const { manifest, threads } = this.#options;
-    const options = loopOptions(manifest.recipe, seqLen, threads);
+    const { manifest, threads, device = 'cpu' } = this.#options;
+    const options = loopOptions(manifest.recipe, seqLen, threads, device);
     const loop = await InnerLoop.open(this.#model, this.#optimizer, options);
     this.#loops.set(seqLen, loop);
     return loop;

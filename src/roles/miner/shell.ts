@@ -2,6 +2,7 @@
  * @file The miner's hands: follows the journal, runs the learner's thread, uploads claims, beats its heart, and feeds
  * what happened back to the step. It decides nothing. Training never waits for the network.
  */
+import type { Device } from '../../engine/device.ts';
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
@@ -26,6 +27,8 @@ export interface MinerOptions {
   /** The learner's name under its hotkey. */
   readonly name: string;
   readonly threads: number;
+  /** Default cpu. */
+  readonly device?: Device;
   /** Where the run's shards are kept. */
   readonly stateDir: string;
   readonly capabilities: Omit<EventBody<'join'>, 'atMs'>;
@@ -78,7 +81,8 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
-  const thread = startLearnerThread({ manifest: client.manifest, threads: options.threads, start, shardFiles });
+  const { threads, device = 'cpu' } = options;
+  const thread = startLearnerThread({ manifest: client.manifest, threads, device, start, shardFiles });
   try {
     await thread.prepare(client.state.phase);
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
