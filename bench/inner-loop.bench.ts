@@ -32,7 +32,7 @@ async function measure(threads: number): Promise<BenchRow> {
     resume: null,
     dtype: 'f32',
     json: false,
-  device: 'cpu',
+    device: 'cpu',
   } as const;
   const trainer = await openTrainer({ ...options, threads });
   try {

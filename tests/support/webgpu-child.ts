@@ -62,7 +62,7 @@ async function primitives(): Promise<void> {
 async function decoding(): Promise<void> {
   const vectors = join(import.meta.dirname, '..', 'vectors', 'quasar_long');
   const ids = Array.from({ length: 10 }, (_, i) => (i * 7) % 50);
-  for (const name of ['hybrid_short', 'local_window']) {
+  for (const name of ['bailing_pure', 'local_window']) {
     const { config, params } = await loadCheckpoint(join(vectors, name));
     const logitsOn = async (device: Device): Promise<Float32Array> => {
       const decoder = await openDecoder(config, params, { device });
