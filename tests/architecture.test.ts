@@ -173,6 +173,17 @@ describe('architecture', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('loads next to nothing before a command is chosen', () => {
+    const loaded = new Set(['cli/main.ts']);
+    for (const path of loaded) {
+      const code = sources.find((source) => source.path === path)!.text;
+      const values = code.matchAll(/^import (?!type\b)[^;'"]*?\bfrom '(\.[^']+)'/gm);
+      for (const [, target] of values) loaded.add(posix.normalize(posix.join(dirname(path), target!)));
+    }
+    const heavy = [...loaded].filter((path) => !/^(cli|util)\//.test(path) && path !== 'engine/device.ts');
+    expect(heavy).toEqual([]);
+  });
+
   it('keeps decisions apart from what does them', () => {
     const wrong = shipped
       .filter(({ path }) => isStep(path))
