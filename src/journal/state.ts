@@ -220,7 +220,13 @@ export interface TreeHead {
 
 export interface RunState {
   /** Null only before the first event. */
-  run: { readonly id: Hash; readonly manifest: RunManifest; readonly start: readonly ArtifactRef[] } | null;
+  run: {
+    readonly id: Hash;
+    readonly manifest: RunManifest;
+    readonly start: readonly ArtifactRef[];
+    /** Frozen tensors of the start checkpoint; absent where the recipe freezes none. */
+    readonly frozen?: ArtifactRef;
+  } | null;
   /** Events folded so far, hash of the last entry, and its time. */
   size: number;
   headHash: Hash;

@@ -44,7 +44,12 @@ const measurements = z
 /** Bodies of journaled events. The signer's role is checked by the fold's admission rules. */
 export const eventSchemas = {
   /** seq 0. Signer: the owner's hotkey. */
-  run: z.strictObject({ manifest: manifestSchema, start: z.array(artifactRefSchema).min(1).max(4096) }),
+  run: z.strictObject({
+    manifest: manifestSchema,
+    /** The start checkpoint: one artifact a fragment, and the recipe's frozen tensors where there are any. */
+    start: z.array(artifactRefSchema).min(1).max(4096),
+    frozen: artifactRefSchema.optional(),
+  }),
   /** This session key acts as my `role` under `name`. Signer: the hotkey. A later one replaces an earlier one. */
   delegate: z.strictObject({
     hotkey: hotkeySchema,

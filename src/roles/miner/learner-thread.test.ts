@@ -74,7 +74,7 @@ afterAll(async () => {
 
 function startThread(files: readonly Uint8Array[] = start): LearnerThread {
   const shardFiles = new Map([[root as string, join(dir, 'shard')]]);
-  const thread = startLearnerThread({ manifest: tinyManifest(), threads: 1, start: files, shardFiles });
+  const thread = startLearnerThread({ manifest: tinyManifest(), threads: 1, start: files, frozen: null, shardFiles });
   threads.push(thread);
   return thread;
 }

@@ -13,6 +13,7 @@ export interface ThreadSetup {
   readonly manifest: RunManifest;
   readonly threads: number;
   readonly start: readonly Uint8Array[];
+  readonly frozen: Uint8Array | null;
   /** Checked files of the manifest's training shards by artifact root. */
   readonly shardFiles: ReadonlyMap<string, string>;
 }

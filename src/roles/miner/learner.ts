@@ -27,6 +27,8 @@ export interface LearnerOptions {
   readonly threads: number;
   /** Absolute state of every fragment, as published (f32). */
   readonly start: readonly Uint8Array[];
+  /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
+  readonly frozen: Uint8Array | null;
   readonly loaded: ReadonlyMap<string, TokenIds>;
   readonly hash: Sha256;
 }
@@ -47,7 +49,7 @@ export class Learner {
   /** By sequence length. */
   readonly #loops = new Map<number, InnerLoop>();
 
-  /** Zero moments, parameters as published. @throws CodecError, RoleError WRONG_RUN */
+  /** Zero moments, parameters as published. @throws CodecError, TrainingError BAD_CHECKPOINT, RoleError WRONG_RUN */
   constructor(options: LearnerOptions) {
     const { manifest, start } = options;
     const { recipe } = manifest;
@@ -59,6 +61,7 @@ export class Learner {
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
     });
+    if (options.frozen !== null) this.#model.frozen.load(options.frozen);
     this.#optimizer = createOptimizer(this.#model, recipe, options.threads);
     this.#fragments = new LearnerFragments(plan, this.#tensor, manifest.codec);
   }

@@ -14,6 +14,7 @@ import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { RoleError } from '../errors.ts';
+import { fetchFrozen } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
@@ -78,7 +79,8 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
-  const thread = startLearnerThread({ manifest: client.manifest, threads: options.threads, start, shardFiles });
+  const frozen = await fetchFrozen(client.state, client.store, deps.signal);
+  const thread = startLearnerThread({ manifest: client.manifest, threads: options.threads, start, frozen, shardFiles });
   try {
     await thread.prepare(client.state.phase);
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
