@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readCatalogFile } from '../../data/prepared.ts';
 import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
 import { toConfigJson } from '../../model/quasar-long/config.ts';
+import { storageOf } from '../../roles/orchestrator/release-writer.ts';
 import {
   encodeLearner,
   type LearnerIdentity,
@@ -13,6 +14,7 @@ import {
   learnerCheckpointBytes,
   restoreLearner,
 } from '../../training/learner-checkpoint.ts';
+import { wholeParams } from '../../training/model-state.ts';
 import type { RouterHealth } from '../../training/router-health.ts';
 import { type TrainLocalEvent, type TrainLocalSummary, trainLocal } from '../../training/train-local.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
@@ -22,7 +24,7 @@ import { formatCount, formatDuration, formatLoss } from '../output.ts';
 import { corpusDir, typedPath } from '../paths.ts';
 import { readLearnerFile, writeLearnerFile } from './learner-file.ts';
 import { parseTrainOptions, type TrainOptions } from './options.ts';
-import { openTrainer, recipeOf, type Trainer } from './trainer.ts';
+import { openTrainer, type Trainer } from './trainer.ts';
 
 const reportEverySteps = 20;
 
@@ -72,7 +74,7 @@ function identityOf({ model, batch, settings }: Trainer, options: TrainOptions):
   return {
     seed: String(options.seed),
     config: JSON.stringify(toConfigJson(model.config)),
-    recipe: JSON.stringify(recipeOf(options, settings)),
+    recipe: JSON.stringify(settings.recipe),
     schedule: JSON.stringify(settings.schedule),
     sequences: `${batch} of ${settings.sequenceLength}`,
   };
@@ -116,7 +118,7 @@ function formatTrainSummary(summary: TrainLocalSummary, checkpoint: string): str
 }
 
 async function writeCheckpoint(trainer: Trainer, options: TrainOptions, summary: TrainLocalSummary): Promise<string> {
-  const { model, corpus } = trainer;
+  const { model, corpus, settings } = trainer;
   mkdirSync(options.dir, { recursive: true });
   let number = 1;
   while (existsSync(join(options.dir, `checkpoint-${number}`))) number++;
@@ -126,8 +128,8 @@ async function writeCheckpoint(trainer: Trainer, options: TrainOptions, summary:
   const trained = corpus.catalog.shards.filter((shard) => shard.stage === 'train');
   await writeHuggingFaceFolder(folder, {
     config: model.config,
-    params: model.tensors,
-    dtype: options.dtype === 'bf16' ? 'BF16' : 'F32',
+    params: wholeParams(model),
+    ...storageOf({ recipe: settings.recipe, release: { dtype: options.dtype } }, model.contract),
     files: new Map([
       ['tokenizer.json', copy(corpus.catalog.tokenizer)],
       ['tokenizer_config.json', copy(corpus.catalog.tokenizerConfig)],

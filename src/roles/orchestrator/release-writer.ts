@@ -62,7 +62,7 @@ export async function writeRelease(run: RunState, release: number, options: Rele
 
 /** Dtypes of a run's checkpoints: of all parameters, and of those that are frozen. */
 export function storageOf(
-  { release, recipe }: Pick<RunManifest, 'release' | 'recipe'>,
+  { release, recipe }: Pick<RunManifest, 'recipe'> & { readonly release: Pick<RunManifest['release'], 'dtype'> },
   contract: readonly TensorSpec[],
 ): Pick<HuggingFaceExport, 'dtype' | 'narrow'> {
   const narrow = recipe.frozen?.dtype === 'bf16' ? frozenNames(contract) : new Set<string>();

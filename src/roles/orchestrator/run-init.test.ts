@@ -10,6 +10,7 @@ import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
 import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import { runIdOf } from '../../protocol/hash.ts';
+import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { openEntry, signMessage } from '../../protocol/signing.ts';
@@ -19,7 +20,7 @@ import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { bindingOf } from '../client.ts';
 import { runModelOf } from '../run-model.ts';
 import { runSettings } from '../run-presets.ts';
-import { buildManifest, initRun, runConfig } from './run-init.ts';
+import { buildManifest, initRun, type NewRun, runConfig } from './run-init.ts';
 import { startJournal } from './shell.ts';
 
 describe('buildManifest', () => {
@@ -76,10 +77,11 @@ describe('a run that freezes', () => {
 
   it('is journaled only with its frozen tensors, and no other run has any', async () => {
     const other = { root: '0'.repeat(64) as Hash, sizeBytes: 1 };
-    for (const [changes, artifact] of [
+    const cases: [Partial<NewRun>, { frozen?: ArtifactRef }][] = [
       [{ settings }, {}],
       [{}, { frozen: other }],
-    ]) {
+    ];
+    for (const [changes, artifact] of cases) {
       const { manifest, start } = (await initRun(newTinyRun(changes)))[0].body as EventBody<'run'>;
       const context = { chainId: 'test-chain', netuid: 1, run: runIdOf(manifest), seenHead: null };
       const message = signMessage(networkOwner, 'run', { manifest, start, ...artifact }, context);
