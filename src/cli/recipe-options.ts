@@ -11,7 +11,7 @@ import {
 } from '../protocol/manifest.ts';
 import { type Decimal, fromDecimal, toDecimal } from '../protocol/names.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
-import { UsageError } from '../util/errors.ts';
+import { BaseError, UsageError } from '../util/errors.ts';
 import type { OptionDeclaration } from './command.ts';
 import type { Settings } from './settings.ts';
 
@@ -232,8 +232,8 @@ export function applyNewRun(settings: RunSettings, { recipe: choice, releaseDtyp
   return releaseDtype === 'f32' ? changed : { ...changed, release: { ...changed.release, dtype: releaseDtype } };
 }
 
-/** Says of patterns that name nothing, or everything, which option they came from. */
+/** Says of patterns that name nothing, or leave too little to train, which option they came from. */
 export function asFreezeFault(error: unknown): unknown {
-  const isOurs = error instanceof Error && (error as { code?: unknown }).code === 'BAD_FROZEN';
+  const isOurs = error instanceof BaseError && ['BAD_FROZEN', 'TOO_FEW_ROWS'].includes(error.code);
   return isOurs ? new UsageError(`--freeze: ${error.message}`, { cause: error }) : error;
 }

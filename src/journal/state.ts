@@ -186,6 +186,7 @@ export interface EvaluationRecord {
   readonly hotkey: Hotkey;
   readonly losses: Readonly<Record<string, Decimal>>;
   readonly sequences: number;
+  readonly routers?: NonNullable<EventBody<'evaluation'>['routers']>;
   readonly atMs: number;
 }
 

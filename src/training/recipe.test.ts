@@ -11,7 +11,7 @@ import { Rng } from '../util/rng.ts';
 import { InnerLoop } from './inner-loop.ts';
 import { initialise } from './model-state.ts';
 import { allocateForRecipe, createOptimizer, loopOptions } from './recipe.ts';
-import { deadAfterSteps, loadEntropy, RouterWatch } from './router-health.ts';
+import { deadAfterSteps, loadEntropy, RouterMeter, RouterWatch, worstOf } from './router-health.ts';
 import { stateRootOf } from './state-root.ts';
 
 const config = presetConfig('tiny');
@@ -140,5 +140,24 @@ describe('RouterWatch', () => {
     expect([loadEntropy([4, 0]), loadEntropy([2, 2, 0, 0]), loadEntropy([5]), loadEntropy([0, 0])]).toEqual([
       0, 0.5, 1, 1,
     ]);
+  });
+});
+
+describe('RouterMeter', () => {
+  it('gives means over steps of the worst router, and nothing of a model without experts', () => {
+    const router = (entropy: number, imbalance: number, deadExperts: number) => ({
+      name: 'r',
+      entropy,
+      imbalance,
+      deadExperts,
+    });
+    expect([worstOf([]), new RouterMeter().take()]).toEqual([null, null]);
+    const meter = new RouterMeter();
+    meter.add([]);
+    expect(meter.take()).toBeNull();
+    meter.add([router(1, 1, 0), router(0.5, 3, 1)]);
+    meter.add([router(0.75, 1, 1), router(1, 2, 1)]);
+    expect(meter.take()).toEqual({ entropy: 0.625, imbalance: 2.5, deadExperts: 2 });
+    expect(meter.take()).toBeNull();
   });
 });

@@ -74,11 +74,15 @@ function identityOf({ model, batch, settings }: Trainer, options: TrainOptions):
   return {
     seed: String(options.seed),
     config: JSON.stringify(toConfigJson(model.config)),
-    recipe: JSON.stringify(settings.recipe),
-    schedule: JSON.stringify(settings.schedule),
+    ...fieldsOf('recipe', settings.recipe),
+    ...fieldsOf('schedule', settings.schedule),
     sequences: `${batch} of ${settings.sequenceLength}`,
   };
 }
+
+/** One entry a field, so that a refusal says which one differs. */
+const fieldsOf = (of: string, fields: object): LearnerIdentity =>
+  Object.fromEntries(Object.entries(fields).map(([name, value]) => [`${of}.${name}`, JSON.stringify(value)]));
 
 function resumeLearner(folder: string, learner: LearnerParts, { parts }: Trainer): LearnerProgress {
   const progress = restoreLearner(learner, readLearnerFile(folder, learnerCheckpointBytes(learner)));

@@ -7,7 +7,7 @@ import { ExportError } from '../../export/errors.ts';
 import { type HuggingFaceExport, writeHuggingFaceFolder } from '../../export/hugging-face.ts';
 import type { ModelCard } from '../../export/model-card.ts';
 import { manifestOf } from '../../journal/queries.ts';
-import type { RunState } from '../../journal/state.ts';
+import type { EvaluationRecord, RunState } from '../../journal/state.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
 import { countParameters, type TensorSpec } from '../../model/quasar-long/contract.ts';
@@ -74,7 +74,8 @@ function cardOf(run: RunState, release: number): ModelCard {
   const { config } = runModelOf(manifest);
   const record = run.releases.find(({ body }) => body.release === release)!;
   const counts = countParameters(config);
-  const losses = run.evaluations.filter((evaluation) => evaluation.release === release).at(0)?.losses ?? {};
+  const evaluation = run.evaluations.find((each) => each.release === release);
+  const losses = evaluation?.losses ?? {};
   const hex = run.run!.id;
   return {
     name: `${manifest.name} release ${release}`,
@@ -92,12 +93,20 @@ function cardOf(run: RunState, release: number): ModelCard {
       ...Object.entries(losses).map(
         ([stage, loss]) => [`Loss, ${stage}`, `${fromDecimal(loss).toFixed(4)} nats a token`] as const,
       ),
+      ...routerRows(evaluation?.routers),
     ],
     sources: manifest.data.shards
       .filter((shard) => shard.stage === 'train')
       .map(({ source, tokens, licence }) => ({ name: source, tokens, licence })),
     notes: ['Trained on a small corpus to show that the network works; it is no assistant.'],
   };
+}
+
+function routerRows(routers: EvaluationRecord['routers']): (readonly [string, string])[] {
+  if (routers === undefined) return [];
+  const { entropy, imbalance, deadExperts } = routers;
+  const worst = `entropy ${fromDecimal(entropy).toFixed(3)} of 1, greatest load ${fromDecimal(imbalance).toFixed(2)} times the mean`;
+  return [['Experts on held-out text, worst layer', `${worst}; ${deadExperts} of all layers unused`]];
 }
 
 function storedAs({ release, recipe }: RunManifest): string {

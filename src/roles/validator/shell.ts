@@ -6,7 +6,7 @@
 import type { Sequence } from '../../data/shards.ts';
 import { measureClaimGain } from '../../evaluation/claim-gain.ts';
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
-import { type HeldOutStage, heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
+import { evaluateHeldOut, type HeldOutStage, heldOutSequences } from '../../evaluation/held-out.ts';
 import { phaseOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { Claim } from '../../journal/state.ts';
@@ -18,12 +18,14 @@ import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
 import { checkTraceInterval, maxTraceBytes, parseTrace, type TraceLine } from '../../protocol/trace.ts';
+import { worstOf } from '../../training/router-health.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import { assertNever } from '../../util/errors.ts';
 import type { RunClient } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
 import type { HeadsHistory } from '../heads-history.ts';
+import { routersBody } from '../routers-body.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
 import { fetchFrozen, type RunModel, runModelOf } from '../run-model.ts';
 import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, finite, judgedGain, refused } from './checks.ts';
@@ -312,12 +314,13 @@ class Validator {
     if (artifacts === null) throw new RoleError('WRONG_RUN', `release ${release} is not in the journal`);
     const heads = await this.#heads.at(artifacts, this.#deps.signal);
     const params = publishedParams(this.#model.contract, heads, client.manifest.release.dtype);
-    const losses = await heldOutLosses(this.#evaluator, params, this.#heldOut);
+    const { losses, routers } = await evaluateHeldOut(this.#evaluator, params, this.#heldOut);
+    const health = routersBody(worstOf(routers));
     const decimals = Object.fromEntries(
       Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(finite(loss))]),
     );
     const sequences = client.manifest.evaluation.heldOutSequences;
-    const result = await client.submit('evaluation', { release, losses: decimals, sequences });
+    const result = await client.submit('evaluation', { release, losses: decimals, sequences, ...health });
     log.info('release evaluated', { release, ...losses, outcome: result.code });
   }
 
