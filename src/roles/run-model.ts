@@ -11,6 +11,7 @@ import type { Store } from '../store/port.ts';
 import type { TensorContractEntry } from '../tensor/contract.ts';
 import { maxFrozenFileBytes } from '../training/frozen-tensors.ts';
 import { contractOf } from '../training/recipe.ts';
+import { assert } from '../util/errors.ts';
 import { RoleError } from './errors.ts';
 
 export interface RunModel {
@@ -30,6 +31,10 @@ export async function fetchFrozen(
   signal?: AbortSignal,
 ): Promise<Uint8Array | null> {
   const { manifest, frozen } = runOf(run);
+  assert(
+    (frozen === undefined) === (manifest.recipe.frozen === undefined),
+    'the fold let a run without its frozen tensors in',
+  );
   if (frozen === undefined) return null;
   const limit = maxFrozenFileBytes(runModelOf(manifest).contract);
   if (frozen.sizeBytes > limit)

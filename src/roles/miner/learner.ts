@@ -16,6 +16,7 @@ import type { InnerOptimizer } from '../../training/optimizer.ts';
 import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import { learningRateAt } from '../../training/schedule.ts';
 import { stateRootOf } from '../../training/state-root.ts';
+import { assert } from '../../util/errors.ts';
 import { eachInRanges } from '../../util/ranges.ts';
 import { type RunData, runDataOf } from '../run-data.ts';
 import { runModelOf } from '../run-model.ts';
@@ -61,6 +62,10 @@ export class Learner {
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
     });
+    assert(
+      (options.frozen === null) === (recipe.frozen === undefined),
+      'frozen tensors come with a recipe that freezes',
+    );
     if (options.frozen !== null) this.#model.frozen.load(options.frozen);
     this.#optimizer = createOptimizer(this.#model, recipe, options.threads);
     this.#fragments = new LearnerFragments(plan, this.#tensor, manifest.codec);
