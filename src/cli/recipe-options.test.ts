@@ -2,14 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { recipeSchema } from '../protocol/manifest.ts';
 import { runSettings } from '../roles/run-presets.ts';
-import {
-  applyNewRun,
-  applyRecipe,
-  newRunArguments,
-  newRunOptions,
-  parseNewRun,
-  parseRecipe,
-} from './recipe-options.ts';
+import { newRunOptions } from './recipe-declarations.ts';
+import { applyNewRun, applyRecipe, newRunArguments, parseNewRun, parseRecipe } from './recipe-options.ts';
 import { Settings, type Value } from './settings.ts';
 
 function settingsOf(flags: Readonly<Record<string, string>>): Settings {

@@ -1,6 +1,6 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
 import type { CommandDeclaration } from '../command.ts';
-import { newRunOptions } from '../recipe-options.ts';
+import { newRunOptions } from '../recipe-declarations.ts';
 
 export const orchestrate: CommandDeclaration = {
   name: 'orchestrate',

@@ -1,6 +1,6 @@
 /** @file Declares `accrete train`: one machine, no network. */
 import type { CommandDeclaration } from '../command.ts';
-import { recipeOptions } from '../recipe-options.ts';
+import { recipeOptions } from '../recipe-declarations.ts';
 
 export const train: CommandDeclaration = {
   name: 'train',

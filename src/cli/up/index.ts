@@ -1,6 +1,6 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
 import type { CommandDeclaration } from '../command.ts';
-import { newRunOptions } from '../recipe-options.ts';
+import { newRunOptions } from '../recipe-declarations.ts';
 
 export const up: CommandDeclaration = {
   name: 'up',
