@@ -17,6 +17,7 @@ export interface ThreadSetup {
   /** Default cpu. */
   readonly device?: Device;
   readonly start: readonly Uint8Array[];
+  readonly frozen: Uint8Array | null;
   /** Checked files of the manifest's training shards by artifact root. */
   readonly shardFiles: ReadonlyMap<string, string>;
 }

@@ -18,6 +18,7 @@ import type { InnerOptimizer } from '../../training/optimizer.ts';
 import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import { learningRateAt } from '../../training/schedule.ts';
 import { stateRootOf } from '../../training/state-root.ts';
+import { assert } from '../../util/errors.ts';
 import { eachInRanges } from '../../util/ranges.ts';
 import { type RunData, runDataOf } from '../run-data.ts';
 import { runModelOf } from '../run-model.ts';
@@ -31,6 +32,8 @@ export interface LearnerOptions {
   readonly device?: Device;
   /** Absolute state of every fragment, as published (f32). */
   readonly start: readonly Uint8Array[];
+  /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
+  readonly frozen: Uint8Array | null;
   readonly loaded: ReadonlyMap<string, TokenIds>;
   readonly hash: Sha256;
 }
@@ -51,7 +54,7 @@ export class Learner {
   /** By sequence length. */
   readonly #loops = new Map<number, InnerLoop>();
 
-  /** Zero moments, parameters as published. @throws CodecError, RoleError WRONG_RUN */
+  /** Zero moments, parameters as published. @throws CodecError, TrainingError BAD_CHECKPOINT, RoleError WRONG_RUN */
   constructor(options: LearnerOptions) {
     const { manifest, start } = options;
     const { recipe } = manifest;
@@ -63,6 +66,11 @@ export class Learner {
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
     });
+    assert(
+      (options.frozen === null) === (recipe.frozen === undefined),
+      'frozen tensors come with a recipe that freezes',
+    );
+    if (options.frozen !== null) this.#model.frozen.load(options.frozen);
     this.#optimizer = createOptimizer(this.#model, recipe, options.threads, options.device);
     this.#fragments = new LearnerFragments(plan, this.#tensor, manifest.codec);
   }

@@ -10,11 +10,14 @@ import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody, EventKind, JournalEntry } from '../../protocol/messages.ts';
 import { type Hash, type LearnerId, learnerIdOf, toDecimal } from '../../protocol/names.ts';
+import { RouterMeter } from '../../training/router-health.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { RoleError } from '../errors.ts';
+import { routersBody } from '../routers-body.ts';
+import { fetchFrozen } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
@@ -81,8 +84,9 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
+  const frozen = await fetchFrozen(client.state, client.store, deps.signal);
   const { threads, device = 'cpu' } = options;
-  const thread = startLearnerThread({ manifest: client.manifest, threads, device, start, shardFiles });
+  const thread = startLearnerThread({ manifest: client.manifest, threads, device, start, frozen, shardFiles });
   try {
     await thread.prepare(client.state.phase);
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
@@ -142,6 +146,7 @@ class Miner {
   #failure: unknown = null;
   #wake: () => void = () => {};
   #lastLoss: number | null = null;
+  readonly #routers = new RouterMeter();
   #tokens = 0;
   #rate = { sinceMs: 0, tokens: 0, perSecond: null as number | null };
 
@@ -325,6 +330,7 @@ class Miner {
     this.#tokens += report.tokens;
     this.#rate.tokens += report.tokens;
     this.#lastLoss = report.loss;
+    this.#routers.add(report.routers);
     if (report.isSkipped) this.#deps.log.warn('step skipped: loss or gradient not finite', { step });
     this.#deps.metrics.count('inner_steps_total');
     this.#deps.onStep?.(plan, report);
@@ -405,6 +411,7 @@ class Miner {
   async #beat(ended: AbortSignal): Promise<void> {
     const { client, clock, log, metrics } = this.#deps;
     this.#rate.sinceMs = clock.nowMs();
+    let routers: ReturnType<typeof routersBody> = {};
     while (!ended.aborted) {
       const atMs = clock.nowMs();
       const spanMs = atMs - this.#rate.sinceMs;
@@ -414,6 +421,14 @@ class Miner {
       }
       const { perSecond } = this.#rate;
       const loss = this.#lastLoss;
+      // A beat without a step in between says again what the one before it said.
+      const health = this.#routers.take();
+      if (health !== null) {
+        routers = routersBody(health);
+        metrics.gauge('router_entropy', health.entropy);
+        metrics.gauge('router_imbalance', health.imbalance);
+        metrics.gauge('dead_experts', health.deadExperts);
+      }
       await client
         .heartbeat({
           role: 'miner',
@@ -421,6 +436,7 @@ class Miner {
           loss: loss === null || !Number.isFinite(loss) ? null : toDecimal(loss),
           tokensPerSecond: perSecond === null ? null : toDecimal(perSecond),
           rssBytes: this.#deps.rssBytes(),
+          ...routers,
           atMs: Math.round(atMs),
         })
         .catch((error) => log.debug('heartbeat not sent', { error: String(error) }));
