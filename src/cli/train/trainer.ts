@@ -41,8 +41,7 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
   );
   const { threads, device } = options;
   const seqLen = settings.sequenceLength;
-  const batch = microBatchOf(options);
-  const evaluator = await openEvaluator(model.config, { batch, seqLen, threads, device });
+  const evaluator = await openEvaluator(model.config, { batch: microBatchOf(options), seqLen, threads, device });
   const shards = manifestShards(corpus.catalog);
   const { loaded, catalog } = corpus;
   const { mixture, endOfText } = catalog;
