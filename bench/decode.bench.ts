@@ -23,7 +23,7 @@ const promptTokens = 256;
 const decodedTokens = 128;
 const rounds = 9;
 /** llama.cpp's threads wait for each other busily: on a machine that others use, a round can take minutes. */
-const maxSubjectMs = 180_000;
+const maxSubjectMs = 60_000;
 
 type DecodeSide = Side<DecodeQuestion, DecodeAnswer>;
 

@@ -245,6 +245,22 @@ export class GraphBuilder {
     return this.#one('groupedMatmul', { transB }, [x, W, sizes], [x.shape[0]!, n], x.dtype);
   }
 
+  /**
+   * For each row of x [N, h] its k best experts by `scores` [N, E], their results weighted by the softmax over these k
+   * scores and summed: [N, h]. Expert e is x ↦ (silu(x W_g) ⊙ x W_u) W3[e] with [W_g | W_u] = W12[e]; W12 [E, h, 2 I],
+   * W3 [E, I, h]. For inference on the CPU: it has no gradient, and is fast only where W12 and W3 are a session's constants.
+   */
+  mixtureOfExperts(x: Tensor, scores: Tensor, W12: Tensor, W3: Tensor, k: number): Tensor {
+    const [N, h] = x.shape;
+    const [E, I] = W3.shape;
+    const fits =
+      equalShapes(scores.shape, [N!, E!]) &&
+      equalShapes(W3.shape, [E!, I!, h!]) &&
+      equalShapes(W12.shape, [E!, h!, 2 * Number(I)]);
+    if (!fits) throw this.#mismatch('mixtureOfExperts', x.shape, W12.shape, 'expected [N, h], [N, E], [E, h, 2 I], [E, I, h]');
+    return this.#one('mixtureOfExperts', { k }, [x, scores, W12, W3], x.shape, x.dtype);
+  }
+
   /** x[group]ᵀ y[group] for each of the same groups: x [M, k], y [M, n] → [E, k, n]; zeros for an empty group. */
   groupedOuter(x: Tensor, y: Tensor, sizes: Tensor): Tensor {
     this.#integers('groupedOuter', sizes);

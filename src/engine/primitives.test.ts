@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { viewOf } from '../tensor/view.ts';
 import type { BinaryPrimitive, Primitive, UnaryPrimitive } from './primitives.ts';
-import { type CheckedCase, checkCase } from './test-support.ts';
+import { type CheckedCase, checkCase, seededFloats } from './test-support.ts';
 
 /** Central differences with step 1e-5 in float64. */
 const GRADIENT_TOLERANCE = 1e-6;
@@ -131,6 +131,18 @@ const cases: { readonly [P in Primitive]: Readonly<Record<string, CheckedCase>> 
       params: { x: [6, 3], W: [1, 3, 2] },
       inputs: { sizes: ints([6], [1]) },
       build: (b, t) => b.groupedMatmul(t.x!, t.W!, t.sizes!),
+    },
+  },
+  mixtureOfExperts: {
+    'two of three, as constants': {
+      params: {},
+      inputs: Object.fromEntries(
+        Object.entries({ x: [5, 4], scores: [5, 3], W12: [3, 4, 6], W3: [3, 3, 4] }).map(([name, shape]) => [
+          name,
+          seededFloats(shape, name, [-1.5, 1.5]),
+        ]),
+      ),
+      build: (b, { x, scores, W12, W3 }) => b.mixtureOfExperts(x!, scores!, W12!, W3!, 2),
     },
   },
   groupedOuter: {
