@@ -10,6 +10,7 @@ import {
   divideDims,
   equalShapes,
   formatShape,
+  isStatic,
   multiplyDims,
   normalizeAxis,
   type Shape,
@@ -257,7 +258,8 @@ export class GraphBuilder {
       equalShapes(scores.shape, [N!, E!]) &&
       equalShapes(W3.shape, [E!, I!, h!]) &&
       equalShapes(W12.shape, [E!, h!, 2 * Number(I)]);
-    if (!fits) throw this.#mismatch('mixtureOfExperts', x.shape, W12.shape, 'expected [N, h], [N, E], [E, h, 2 I], [E, I, h]');
+    if (!fits)
+      throw this.#mismatch('mixtureOfExperts', x.shape, W12.shape, 'expected [N, h], [N, E], [E, h, 2 I], [E, I, h]');
     return this.#one('mixtureOfExperts', { k }, [x, scores, W12, W3], x.shape, x.dtype);
   }
 
@@ -326,6 +328,9 @@ export class GraphBuilder {
     if (!valid) throw this.#mismatch('transpose', x.shape, perm, 'not a permutation of the axes');
     if (perm.every((axis, i) => axis === i)) return x;
     const shape = perm.map((axis) => x.shape[axis]!);
+    // Where only axes of size one move, the order of the numbers stays: no copy.
+    const moved = perm.filter((axis) => x.shape[axis] !== 1);
+    if (isStatic(shape) && moved.every((axis, i) => i === 0 || axis > moved[i - 1]!)) return this.reshape(x, shape);
     return this.#one('transpose', { perm }, [x], shape, x.dtype);
   }
 

@@ -57,9 +57,11 @@ export function emitFor(
     name: 'accrete',
     node: leavesLast(w.nodes),
     initializer: w.initializers,
-    input: [...graph.inputs].filter(([name]) => constants[name] === undefined).flatMap(([name, tensor]) =>
-      parts.inputs.has(name) ? partInfos(onnxInputName(name), tensor, 1) : [valueInfo(onnxInputName(name), tensor)],
-    ),
+    input: [...graph.inputs]
+      .filter(([name]) => constants[name] === undefined)
+      .flatMap(([name, tensor]) =>
+        parts.inputs.has(name) ? partInfos(onnxInputName(name), tensor, 1) : [valueInfo(onnxInputName(name), tensor)],
+      ),
     output: [
       { name: stopOutputName, type: { sequenceType: { elemType: tensorType({ shape: [], dtype: 'f32' }) } } },
       ...[...graph.outputs].flatMap(([name, tensor]) =>

@@ -85,7 +85,10 @@ export async function openDecoder(
     const { graph } = buildDecodeGraph(config, { time, lastOnly, segments, fusesExperts: isSpecial });
     await known?.session.release();
     sessions.delete(key);
-    const opened = { session: await openSession(graph, { threads, device, ...(isSpecial ? { constants: fixed } : {}) }), segments };
+    const opened = {
+      session: await openSession(graph, { threads, device, ...(isSpecial ? { constants: fixed } : {}) }),
+      segments,
+    };
     sessions.set(key, opened);
     return opened;
   };

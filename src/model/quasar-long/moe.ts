@@ -38,13 +38,24 @@ function route(scope: Scope, x: Tensor, prefix: string): Routing {
     const grouped = g.reshape(biased, [rows, groups, E / groups]);
     const best = g.topK(grouped, Math.min(2, E / groups), { sorted: false }).values;
     const chosen = g.topK(g.reduceSum(best, 2), kept, { sorted: false }).indices; // (rows, kept)
-    const isKept = g.greater(g.reduceSum(g.oneHot(chosen, groups), 1), 0); // (rows, groups)
-    biased = g.reshape(g.where(g.reshape(isKept, [rows, groups, 1]), grouped, -1e30), [rows, E]);
+    biased = g.reshape(keepGroups(scope, grouped, chosen), [rows, E]);
   }
   const experts = g.topK(biased, K, { sorted: false }).indices;
   const chosen = g.gatherElements(scores, experts, 1);
   const shares = K === 1 ? chosen : g.div(chosen, g.add(g.reduceSum(chosen, 1, true), 1e-20));
   return { experts, weights: g.mul(shares, config.routed_scaling_factor), scores };
+}
+
+/** grouped (rows, groups, E / groups), with −1e30 in the groups that are not `chosen` (rows, kept). */
+function keepGroups({ g, fusesExperts }: Scope, grouped: Tensor, chosen: Tensor): Tensor {
+  const [rows, groups] = grouped.shape as [number, number, number];
+  if (fusesExperts) {
+    // Fewer operators; a scatter is slow on other devices.
+    const [none, kept] = [g.constant(-1e30, [rows, groups]), g.constant(0, chosen.shape)];
+    return g.add(grouped, g.reshape(g.scatterElements(none, chosen, kept, 1), [rows, groups, 1]));
+  }
+  const isKept = g.greater(g.reduceSum(g.oneHot(chosen, groups), 1), 0); // (rows, groups)
+  return g.where(g.reshape(isKept, [rows, groups, 1]), grouped, -1e30);
 }
 
 function report({ g, report }: Scope, prefix: string, load: Tensor, { scores }: Routing): void {
