@@ -15,7 +15,7 @@ export interface Rotation {
   readonly sin: Tensor;
   /** (headDim, headDim), entries 0 and ±1. */
   readonly partner: Tensor;
-  /** (headDim, headDim), where there is one token alone: u ↦ u R is the same in one product. */
+  /** (1, 1, headDim, headDim), where there is one token alone: u ↦ u R is the same in one product. */
   readonly matrix: Tensor | null;
 }
 
@@ -36,9 +36,7 @@ export function buildRotation(g: GraphBuilder, config: QuasarLongConfig, positio
   const [cos, sin] = [double(g.cos(angle), 1), double(g.sin(angle), 0)];
   const partner = partnerMatrix(g, D, half);
   const matrix =
-    batch * time === 1
-      ? g.add(g.mul(identity(g, D), g.reshape(cos, [1, D])), g.mul(partner, g.reshape(sin, [1, D])))
-      : null;
+    batch * time === 1 ? g.add(g.mul(identity(g, D), cos), g.mul(g.reshape(partner, [1, 1, D, D]), sin)) : null;
   return { cos, sin, partner, matrix };
 }
 
