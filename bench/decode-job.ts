@@ -12,6 +12,15 @@ export interface DecodeQuestion {
   readonly count: number;
 }
 
+/** Instead: what follows each token of the prompt. */
+export interface LogitsQuestion {
+  readonly prompt: readonly number[];
+  readonly logits: true;
+}
+
+/** For each token but the last: the likeliest next one, and the log-probability of the one that came. */
+export type LogitsAnswer = readonly { readonly greedy: number; readonly next: number }[];
+
 export interface DecodeAnswer {
   readonly ids: readonly number[];
   /** From token to token; the first holds the reading of the prompt. */

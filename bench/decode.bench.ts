@@ -10,6 +10,8 @@ import { Rng } from '../src/util/rng.ts';
 import {
   type DecodeAnswer,
   type DecodeQuestion,
+  type LogitsAnswer,
+  type LogitsQuestion,
   type SubjectName,
   subjectConfig,
   subjectNames,
@@ -22,10 +24,14 @@ import { Side } from './side.ts';
 const promptTokens = 256;
 const decodedTokens = 128;
 const rounds = 9;
-/** llama.cpp's threads wait for each other busily: on a machine that others use, a round can take minutes. */
-const maxSubjectMs = 60_000;
+/** llama.cpp's threads wait for each other busily: on a machine that others use, one token can take a second. */
+const maxAnswerMs = 30_000;
+const maxSubjectMs = 120_000;
 
-type DecodeSide = Side<DecodeQuestion, DecodeAnswer>;
+/** Of a log-probability, in nats; the sums run in another order. */
+const logProbabilityTolerance = 1e-4;
+
+type DecodeSide = Side<DecodeQuestion | LogitsQuestion, DecodeAnswer | LogitsAnswer>;
 
 export const decode: Bench = {
   name: 'decode',
@@ -60,16 +66,20 @@ async function compare(subject: SubjectName, threads: number, llama: LlamaCpp): 
   ]);
   try {
     await Promise.all([ours.ready, theirs.ready]);
+    const worst = await compareLogits(subject, ours, theirs);
     const done: Round[] = [];
     const startedAt = performance.now();
     for (let round = 0; round <= rounds && performance.now() - startedAt < maxSubjectMs; round++) {
       const question = { prompt: drawPrompt(subject, round), count: decodedTokens };
-      const answers = { ours: await ours.ask(question), theirs: await theirs.ask(question) };
+      const own = (await ours.ask(question)) as DecodeAnswer;
+      const other = (await theirs.askWithin(question, maxAnswerMs)) as DecodeAnswer | null;
+      if (other === null) break;
+      const answers = { ours: own, theirs: other };
       checkAgreement(subject, answers);
       // The first round warms up.
       if (round > 0) done.push(answers);
     }
-    return report(subject, threads, done, llama);
+    return report(subject, threads, done, { llama, worst });
   } finally {
     ours.close();
     theirs.close();
@@ -83,6 +93,21 @@ function drawPrompt(subject: SubjectName, round: number): number[] {
   return Array.from({ length: promptTokens }, () => 1 + rng.below(vocab_size - 1));
 }
 
+/** The worst difference, one prompt read token for token. */
+async function compareLogits(subject: SubjectName, ours: DecodeSide, theirs: DecodeSide): Promise<number> {
+  const question = { prompt: drawPrompt(subject, 0), logits: true } as const;
+  const [own, other] = [await ours.ask(question), await theirs.ask(question)] as [LogitsAnswer, LogitsAnswer];
+  const worst = Math.max(...own.map(({ next }, i) => Math.abs(next - other[i]!.next)));
+  if (worst <= logProbabilityTolerance && own.every(({ greedy }, i) => greedy === other[i]!.greedy)) return worst;
+  throw new Error(`${subject}: log-probabilities differ by ${worst}; at most ${logProbabilityTolerance} is rounding`);
+}
+
+interface Found {
+  readonly llama: LlamaCpp;
+  /** Difference of two log-probabilities. */
+  readonly worst: number;
+}
+
 function checkAgreement(subject: SubjectName, { ours, theirs }: Round): void {
   const at = ours.ids.findIndex((id, i) => id !== theirs.ids[i]);
   if (at >= 0 || ours.ids.length !== theirs.ids.length)
@@ -91,7 +116,15 @@ function checkAgreement(subject: SubjectName, { ours, theirs }: Round): void {
     );
 }
 
-function report(subject: SubjectName, threads: number, done: readonly Round[], llama: LlamaCpp): readonly BenchRow[] {
+function report(
+  subject: SubjectName,
+  threads: number,
+  done: readonly Round[],
+  { llama, worst }: Found,
+): readonly BenchRow[] {
+  const what = `${subject}, ${threads} threads`;
+  const busy = `llama.cpp took more than ${maxAnswerMs / 1000} s for ${decodedTokens} tokens: other programs hold its cores`;
+  if (done.length === 0) return [{ what, value: 'none', detail: busy }];
   const prefix = `${subject}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
   const rates = (pick: (round: Round) => DecodeAnswer) => ({
     prompt: done.map((round) => (promptTokens / pick(round).ms[0]!) * 1000),
@@ -113,7 +146,12 @@ function report(subject: SubjectName, threads: number, done: readonly Round[], l
   return [
     row(`${prefix}: ours`, ours.decoding, best(ours.fastest)),
     row(`  ${llama.version}`, theirs.decoding, best(theirs.fastest)),
-    ratio('  ratio', ours.decoding, theirs.decoding, `; greedy tokens agree in ${done.length + 1} prompts`),
+    ratio(
+      '  ratio',
+      ours.decoding,
+      theirs.decoding,
+      `; greedy tokens agree in ${done.length + 1} prompts, log-probabilities to ${worst.toExponential(0)}`,
+    ),
     row('  prompt, ours', ours.prompt),
     row('  prompt, llama.cpp', theirs.prompt),
     ratio('  ratio', ours.prompt, theirs.prompt),

@@ -17,6 +17,19 @@ export class Side<Question, Answer> {
     this.ready = this.#next().then(() => {});
   }
 
+  /** Null where the answer takes longer than `limitMs`: the process is then ended. */
+  async askWithin(question: Question, limitMs: number): Promise<Answer | null> {
+    const timer = setTimeout(() => this.#child.kill(), limitMs);
+    try {
+      return await this.ask(question);
+    } catch (error) {
+      if (this.#child.killed) return null;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async ask(question: Question): Promise<Answer> {
     this.#child.stdin!.write(`${JSON.stringify(question)}\n`);
     return JSON.parse(await this.#next()) as Answer;
