@@ -61,6 +61,7 @@ export interface DecoderOptions {
   readonly pairsAtOnce?: number;
 }
 
+/** `params` must not change while the decoder is open: a session may hold a copy of them. */
 export async function openDecoder(
   config: QuasarLongConfig,
   params: Params,
