@@ -19,7 +19,7 @@ const blockSizes = [256, 32, 8, 1];
 /** Token pairs for which a run holds scores of a key-value head's queries at once: a long past is read in segments. */
 const defaultPairs = 2 ** 21;
 /**
- * Params up to here are copied into the session that reads single tokens: nano-gguf's step takes half as long so. Of a
+ * Params up to here are copied into the session that reads single tokens: a step of nano takes 1.1 instead of 1.6 ms so. Of a
  * larger model the products take nearly all the time, and the copy would be dear.
  */
 const maxConstantBytes = 2 ** 29;
