@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/table.ts';
 import { codecsBench } from './codecs.bench.ts';
+import { decode } from './decode.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
@@ -9,7 +10,7 @@ import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, merge, codecsBench, journal];
+const benches: readonly Bench[] = [innerLoop, train, layers, decode, merge, codecsBench, journal];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

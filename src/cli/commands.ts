@@ -2,6 +2,7 @@
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
+import { exportModel } from './export/index.ts';
 import { generate } from './generate/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
@@ -20,6 +21,7 @@ export const commands: readonly CommandDeclaration[] = [
   train,
   generate,
   evalNeedle,
+  exportModel,
   status,
   doctor,
   modelCheck,

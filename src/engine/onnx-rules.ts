@@ -1,5 +1,6 @@
 /** @file How each primitive is written in ONNX operators, chosen for speed on ONNX Runtime's CPU provider. */
 import { type Shape, splitDim } from '../tensor/shape.ts';
+import { assert } from '../util/errors.ts';
 import type { Node, Tensor } from './graph.ts';
 import { onnxDataType } from './onnx-schema.ts';
 import { float, type OnnxWriter } from './onnx-writer.ts';
@@ -100,6 +101,22 @@ function neverEmpty(w: OnnxWriter, parts: readonly string[], width: number): rea
   const zeros = w.floats(new Float32Array(width), [1, width]);
   return w.once(`padded ${parts.join()}`, () => parts.map((part) => w.op('Concat', [part, zeros], { axis: 0 })));
 }
+
+/**
+ * One operator, which reads the chosen experts where they lie. It wants matrices output-major, gate and up in turn: the
+ * runtime rearranges a session's constants once.
+ */
+const mixtureOfExperts: EmitRule<'mixtureOfExperts'> = ({ w, inputs, outputs }, { attrs: { k }, inputs: tensors }) => {
+  assert(w.device === 'cpu', 'mixtureOfExperts is written for the CPU');
+  const [x, scores, W12, W3] = inputs as [string, string, string, string];
+  const [E, I, h] = tensors[3]!.shape as [number, number, number];
+  const halves = w.op('Reshape', [W12, w.ints([E, h, 2, I])]);
+  const inTurn = w.op('Transpose', [halves], { perm: [0, 3, 2, 1] }); // (E, I, 2, h)
+  const first = w.op('Reshape', [inTurn, w.ints([E, 2 * I, h])]);
+  const second = w.op('Transpose', [W3], { perm: [0, 2, 1] });
+  const gating = { activation_type: 'swiglu', swiglu_fusion: 1, activation_alpha: float(1), activation_beta: float(0) };
+  w.opInto('MoE', [x, scores, first, '', second, ''], { k, normalize_routing_weights: 1, ...gating }, outputs);
+};
 
 const groupedOuter: EmitRule<'groupedOuter'> = ({ w, inputs, outputs }, { outputs: [out], inputs: tensors }) => {
   const sizes = inputs[2]!;
@@ -304,6 +321,7 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
   matmul,
   groupedMatmul,
   groupedOuter,
+  mixtureOfExperts,
   reduceSum: reduce('ReduceSum'),
   reduceMax: reduce('ReduceMax'),
   reduceMin: reduce('ReduceMin'),

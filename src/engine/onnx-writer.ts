@@ -10,7 +10,7 @@ export type AttributeValue = number | string | readonly number[] | { readonly fl
 
 export const float = (value: number): AttributeValue => ({ float: value });
 
-const contributed = new Set(['FusedMatMul', 'QuickGelu']);
+const contributed = new Set(['FusedMatMul', 'MoE', 'QuickGelu']);
 
 export class OnnxWriter {
   readonly nodes: OnnxNode[] = [];
@@ -70,6 +70,12 @@ export class OnnxWriter {
     this.initializers.push({ name, dims, dataType: onnxDataType[dtype], rawData });
     if (key !== null) this.#constants.set(key, name);
     return name;
+  }
+
+  /** A constant under a name of its own. */
+  named(name: string, data: TypedArray, dims: readonly number[], dtype: DType): void {
+    const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.initializers.push({ name, dims, dataType: onnxDataType[dtype], rawData });
   }
 
   scalar(value: number, dtype: DType): string {

@@ -1,7 +1,7 @@
 /** @file Graphs of every primitive on odd shapes, for tests on each device. */
 import { viewOf } from '../tensor/view.ts';
 import type { BinaryPrimitive, Primitive, UnaryPrimitive } from './primitives.ts';
-import type { CheckedCase } from './test-support.ts';
+import { type CheckedCase, seededFloats } from './test-support.ts';
 
 const ints = (values: readonly number[], shape: readonly number[]) => viewOf(BigInt64Array.from(values, BigInt), shape);
 const bools = (values: readonly number[], shape: readonly number[]) => viewOf(Uint8Array.from(values), shape);
@@ -160,6 +160,18 @@ export const primitiveCases: { readonly [P in Primitive]: Readonly<Record<string
       params: { x: [6, 3], W: [1, 3, 2] },
       inputs: { sizes: ints([6], [1]) },
       build: (b, t) => b.groupedMatmul(t.x!, t.W!, t.sizes!),
+    },
+  },
+  mixtureOfExperts: {
+    'two of three, as constants': {
+      params: {},
+      inputs: Object.fromEntries(
+        Object.entries({ x: [5, 4], scores: [5, 3], W12: [3, 4, 6], W3: [3, 3, 4] }).map(([name, shape]) => [
+          name,
+          seededFloats(shape, name, [-1.5, 1.5]),
+        ]),
+      ),
+      build: (b, { x, scores, W12, W3 }) => b.mixtureOfExperts(x!, scores!, W12!, W3!, 2),
     },
   },
   groupedOuter: {

@@ -5,7 +5,7 @@
  */
 import type { GraphBuilder, Tensor } from '../../engine/graph.ts';
 import type { AttentionInputs } from './blocked-attention.ts';
-import type { Carry, Scope } from './scope.ts';
+import type { CacheSegment, Carry, Scope } from './scope.ts';
 
 /** The result has the shape of the queries. One row (batch 1). */
 export function cachedAttention(
@@ -17,12 +17,14 @@ export function cachedAttention(
 ): Tensor {
   const { g, time } = scope;
   const [, KV, G, , D] = queries.shape as [number, number, number, number, number];
+  const fresh = g.reshape(g.concat([keys, values], 1), [2 * KV, time, D]);
+  const past = carry.cache(stateName, { fresh, keep: lastKeys - 1 });
+  if (time === 1 && past.length === 1 && lastKeys === Infinity)
+    return attendOnce(g, { queries, keys, values }, past[0]!);
   const rows = (x: Tensor, width: number) => g.split(g.reshape(x, [KV * width, D]), 0, KV);
   // A product by one row of queries is fastest without a factor of its own.
   const scaled = rows(g.mul(queries, 1 / Math.sqrt(D)), G * time);
   const [freshKeys, freshValues] = [rows(keys, time), rows(values, time)];
-  const fresh = g.reshape(g.concat([...freshKeys, ...freshValues], 0), [2 * KV, time, D]);
-  const past = carry.cache(stateName, { fresh, keep: lastKeys - 1 });
   const heads = scaled.map((q, head) => {
     const freshScores = maskFresh(g, g.matmul(q, freshKeys[head]!, { transB: true }), { G, time, lastKeys });
     let sum: Partial | null = null;
@@ -35,6 +37,26 @@ export function cachedAttention(
     return g.div(sum!.weighted, sum!.total);
   });
   return g.reshape(g.concat(heads, 0), queries.shape);
+}
+
+/** One token: products by key-value head, all else for the heads together, as each operator has its price. */
+function attendOnce(g: GraphBuilder, { queries, keys, values }: AttentionInputs, past: CacheSegment): Tensor {
+  const [, KV, G, , D] = queries.shape as [number, number, number, number, number];
+  const scaled = g.mul(g.reshape(queries, [KV, G, D]), 1 / Math.sqrt(D));
+  const fresh = g.reshape(g.matmul(scaled, g.reshape(keys, [KV, 1, D]), { transB: true }), [KV * G, 1]);
+  const byHead = g.split(g.reshape(scaled, [KV * G, D]), 0, KV);
+  const scores = g.concat(
+    byHead.map((q, head) => g.matmul(q, past[head]!, { transB: true })),
+    0,
+  ); // (heads, p)
+  const top = g.maximum(g.reduceMax(scores, 1, true), fresh);
+  const weights = g.exp(g.sub(scores, top));
+  const freshWeights = g.exp(g.sub(fresh, top));
+  const total = g.add(g.reduceSum(weights, 1, true), freshWeights);
+  const products = g.split(weights, 0, KV).map((part, head) => g.matmul(part, past[KV + head]!));
+  const freshProducts = g.mul(g.reshape(freshWeights, [KV, G, 1]), g.reshape(values, [KV, 1, D]));
+  const weighted = g.add(g.concat(products, 0), g.reshape(freshProducts, [KV * G, D]));
+  return g.reshape(g.div(weighted, total), [1, KV, G, 1, D]);
 }
 
 /** Softmax over some of the keys: Σ e^{s − top} v and Σ e^{s − top} for each query. */

@@ -28,12 +28,14 @@ export interface DecodeGraphOptions {
   readonly lastOnly?: boolean;
   /** So many views make up the rows of a cache (one where it keeps only the last rows); 1 by default. */
   readonly segments?: number;
+  /** One operator for a layer's routed experts: for a session whose params are constants, on the CPU. */
+  readonly fusesExperts?: boolean;
 }
 
 export const cacheInput = (name: string, segment: number, part: number): string => `cache:${name}#${segment}.${part}`;
 
 export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphOptions): DecodeGraph {
-  const { time, lastOnly = false } = options;
+  const { time, lastOnly = false, fusesExperts = false } = options;
   const g = new GraphBuilder();
   const states: DecodeGraph['states'][number][] = [];
   const caches: DecodeGraph['caches'][number][] = [];
@@ -56,7 +58,7 @@ export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphO
   };
   // Chunks without filling, which would decay the states.
   const chunk = time % prefillChunk === 0 ? prefillChunk : time;
-  const run = forward(g, config, { batch: 1, time, packed: false, chunk, carry });
+  const run = forward(g, config, { batch: 1, time, packed: false, chunk, carry, fusesExperts });
   const rows = lastOnly ? 1 : time;
   const hidden = g.slice(run.hidden, 0, time - rows);
   g.output('logits', g.reshape(logits(run.scope, hidden), [1, rows, config.vocab_size]));

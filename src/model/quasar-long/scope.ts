@@ -59,6 +59,8 @@ export interface Scope {
   /** Null where every row is one document. */
   readonly documents: Documents | null;
   readonly carry: Carry | null;
+  /** Routed experts are one operator, which has no gradient. */
+  readonly fusesExperts: boolean;
   /** A tensor of the checkpoint: params are differentiable, the other kinds are plain inputs. */
   readonly param: (name: string) => Tensor;
   /** What a router did with one batch, under the name of its selection bias. */
