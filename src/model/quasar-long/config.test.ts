@@ -100,6 +100,17 @@ describe('config', () => {
     });
   });
 
+  it('takes gla out of layers that hybrid_gla_layers leaves out', () => {
+    const only = { hybrid_attention_layers: [1, 3], hybrid_layerwise_cycle: ['gla'] };
+    expect(branchesByLayer(presetConfig('tiny', { ...only, hybrid_gla_layers: [2, 3] }))).toEqual([
+      [],
+      [],
+      [],
+      ['gla'],
+    ]);
+    expect(branchesByLayer(presetConfig('tiny', { ...only, hybrid_gla_layers: [0] })).flat()).toEqual([]);
+  });
+
   it('places the branches of the released model', () => {
     const branches = branchesByLayer(presetConfig('quasar-preview'));
     const layersOf = (wanted: string) =>

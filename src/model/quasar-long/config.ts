@@ -261,8 +261,10 @@ function checkRelations(c: QuasarLongConfig): void {
   const layerLists = ['hybrid_attention_layers', 'engram_layers', 'hybrid_gla_layers', 'hybrid_local_window_layers'];
   for (const field of layerLists as readonly ('engram_layers' | 'hybrid_gla_layers')[])
     demand(areLayers(c[field]), field, 'must be different layers below num_hidden_layers');
+  // Of the enabled ones; hybrid_gla_layers may well leave a layer without any.
+  const anywhere = { ...c, hybrid_gla_layers: [] };
   demand(
-    c.hybrid_attention_layers.length === 0 || branches.size > 0,
+    branchesByLayer(anywhere).every((owned, layer) => owned.length > 0 || !c.hybrid_attention_layers.includes(layer)),
     c.hybrid_branch_layout === 'layerwise' ? 'hybrid_layerwise_cycle' : 'hybrid_branch_layout',
     'must leave an enabled branch for the hybrid layers',
   );
