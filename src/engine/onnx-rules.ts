@@ -340,8 +340,14 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
       { axis },
       outputs.map((name) => name || w.freshName()),
     ),
-  pad: ({ w, inputs: [x], outputs }, { attrs: { axis, before, after } }) =>
-    w.opInto('Pad', [x!, w.ints([before, after]), '', w.ints([axis])], {}, outputs),
+  // For every axis: of a Pad that names its axes, ONNX Runtime (1.30) mixes the sizes up where it moves a transposition.
+  pad: ({ w, inputs: [x], outputs }, { attrs: { axis, before, after }, inputs: [tensor] }) => {
+    const rank = tensor!.shape.length;
+    const sizes = new Array<number>(2 * rank).fill(0);
+    sizes[axis] = before;
+    sizes[rank + axis] = after;
+    w.opInto('Pad', [x!, w.ints(sizes)], {}, outputs);
+  },
   gather: ({ w, inputs, outputs }) => w.opInto('Gather', inputs, { axis: 0 }, outputs),
   gatherRows: ({ w, inputs: [x, ids], outputs }) => w.opInto('Gather', [x!, ids!], { axis: 0 }, outputs),
   gatherElements: ({ w, inputs, outputs }, { attrs: { axis } }) =>

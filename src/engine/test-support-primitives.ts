@@ -233,7 +233,18 @@ export const primitiveCases: { readonly [P in Primitive]: Readonly<Record<string
     // The middle part gets no gradient.
     partly: { params: { x: [3, 6] }, build: (b, { x }) => b.split(x!, 1, 3).filter((_, i) => i !== 1) },
   },
-  pad: { both: { params: { x: [3, 2] }, build: (b, { x }) => b.pad(x!, 0, 1, 2) } },
+  pad: {
+    both: { params: { x: [3, 2] }, build: (b, { x }) => b.pad(x!, 0, 1, 2) },
+    // One head: the runtime moves such a transposition through what follows.
+    transposed: {
+      params: { x: [2, 5, 4], w: [4, 4] },
+      build: (b, { x, w }) => {
+        const heads = b.reshape(b.matmul(b.reshape(x!, [10, 4]), w!), [2, 5, 1, 4]);
+        const padded = b.pad(b.transpose(heads, [0, 2, 1, 3]), 2, 0, 3);
+        return b.transpose(b.slice(b.mul(padded, 2), 2, 0, 5), [0, 2, 1, 3]);
+      },
+    },
+  },
   gather: {
     // Repeated ids: their gradients add up.
     repeated: {

@@ -18,6 +18,7 @@ import {
 } from '../tensor/safetensors.ts';
 import { assert } from '../util/errors.ts';
 import { ModelError } from './errors.ts';
+import { expertTensors, stackExpert } from './expert-layout.ts';
 import { parseConfig, type QuasarLongConfig } from './quasar-long/config.ts';
 import { buildContract, type TensorSpec } from './quasar-long/contract.ts';
 import { bufferValues, type Params, type TensorValues } from './quasar-long/init.ts';
@@ -155,32 +156,15 @@ function readIntegers(config: QuasarLongConfig, { name }: TensorSpec, tensor: Te
   return values;
 }
 
-/** Ling's layout, [out, in] for each expert → input-major and stacked, gate before up on the last axis. */
 async function readExperts(config: QuasarLongConfig, spec: TensorSpec, read: Read): Promise<Float32Array> {
-  const { num_experts: E, hidden_size: h, moe_intermediate_size: I } = config;
   const out = new Float32Array(elementCount(spec.shape));
-  const [, rows, columns] = spec.shape as [number, number, number];
-  for (let expert = 0; expert < E; expert++) {
-    for (const [at, part] of expertParts(spec.name).entries()) {
-      const shape = part === 'down' ? [h, I] : [I, h];
-      const name = expertName(spec.name, expert, part);
-      const values = readFloats(name, await read(name, shape));
-      const [outer, inner] = shape as [number, number];
-      const base = expert * rows * columns + at * I;
-      for (let o = 0; o < outer; o++)
-        for (let i = 0; i < inner; i++) out[base + i * columns + o] = values[o * inner + i]!;
-    }
-  }
+  for (const tensor of expertTensors(config, spec.name))
+    stackExpert(out, tensor, readFloats(tensor.name, await read(tensor.name, tensor.shape)));
   return out;
 }
 
 const isDetermined = ({ name, isBuffer, kind }: TensorSpec): boolean =>
   isBuffer && kind === 'constant' && !name.endsWith('.seeds');
-
-const expertParts = (name: string) => (name.endsWith('_w12') ? (['gate', 'up'] as const) : (['down'] as const));
-
-const expertName = (fused: string, expert: number, part: string): string =>
-  fused.replace(/experts_w12$|experts_w3$/, `experts.${expert}.${part}_proj.weight`);
 
 /** Fails on the first tensor that is absent or that nobody asked for. Buffers that the config determines may be absent. */
 function checkNames(
@@ -193,12 +177,9 @@ function checkNames(
     wanted.add(spec.name);
     if (located.has(spec.name) || isDetermined(spec)) continue;
     if (!spec.isRouted) throw mismatch(`${spec.name} is missing; the config asks for [${spec.shape}]`);
-    for (let expert = 0; expert < config.num_experts; expert++) {
-      for (const part of expertParts(spec.name)) {
-        const name = expertName(spec.name, expert, part);
-        if (!located.has(name)) throw mismatch(`neither ${spec.name} nor ${name} is in the checkpoint`);
-        wanted.add(name);
-      }
+    for (const { name } of expertTensors(config, spec.name)) {
+      if (!located.has(name)) throw mismatch(`neither ${spec.name} nor ${name} is in the checkpoint`);
+      wanted.add(name);
     }
   }
   for (const [name, { file }] of located)

@@ -165,7 +165,7 @@ export async function openDecoder(
 export interface GenerateOptions extends SamplingOptions {
   readonly maxTokens: number;
   readonly seed: number | string;
-  /** Ends before such a token; the config's end-of-text token by default. */
+  /** Ends before such a token; the config's end-of-text token by default, where it has one. */
   readonly stopIds?: readonly number[];
   readonly signal?: AbortSignal;
   /** Called when the prompt has been read. */
@@ -179,7 +179,8 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<number, void> {
   if (prompt.length === 0) throw new ModelError('BAD_INPUT', 'the prompt is empty; give at least one token');
-  const stops = new Set(options.stopIds ?? [decoder.config.eos_token_id]);
+  const { eos_token_id: ending } = decoder.config;
+  const stops = new Set(options.stopIds ?? (ending === null ? [] : [ending]));
   const rng = new Rng(options.seed);
   let logits = await decoder.feedLast(prompt);
   options.onPrompt?.();

@@ -12,6 +12,7 @@ import { weightsOf } from '../../journal/scores.ts';
 import type { Claim } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
+import { endOfTextOf } from '../../model/quasar-long/config.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
 import { drawTestSequences } from '../../protocol/draw.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
@@ -147,7 +148,7 @@ class Validator {
     const { manifest, state, store, signal } = deps.client;
     const model = runModelOf(manifest);
     const data = await loadRunData(manifest, store, {
-      endOfText: model.config.eos_token_id,
+      endOfText: endOfTextOf(model.config),
       stages: ['train', 'held-out', 'held-out-other'],
       signal,
     });
