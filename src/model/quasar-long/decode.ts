@@ -28,6 +28,8 @@ export interface DecodeGraphOptions {
   readonly lastOnly?: boolean;
   /** So many views make up the rows of a cache (one where it keeps only the last rows); 1 by default. */
   readonly segments?: number;
+  /** The params keep every attention score small (`score-bound.ts`), so that no maximum is taken; false by default. */
+  readonly hasSmallScores?: boolean;
 }
 
 export const cacheInput = (name: string, segment: number, part: number): string => `cache:${name}#${segment}.${part}`;
@@ -43,6 +45,7 @@ export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphO
       return g.input(`state:${name}`, shape);
     },
     write: (name: string, tensor: Tensor): void => void g.output(`next:${name}`, tensor),
+    hasSmallScores: options.hasSmallScores ?? false,
     cache(name: string, { fresh, keep }: CachedRows): CacheSegment[] {
       const [parts, , width] = fresh.shape as [number, number, number];
       const segments = Number.isFinite(keep) ? 1 : (options.segments ?? 1);

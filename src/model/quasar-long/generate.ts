@@ -13,13 +13,14 @@ import { feedParams, feedTokens } from './feeds.ts';
 import type { Params } from './init.ts';
 import { RowCache } from './row-cache.ts';
 import { type SamplingOptions, sampleToken } from './sampling.ts';
+import { areScoresSmall } from './score-bound.ts';
 
 /** Tokens of a run, the largest that fits: few sizes, as each has a graph of its own. */
 const blockSizes = [256, 32, 8, 1];
 /** Token pairs for which a run holds scores of a key-value head's queries at once: a long past is read in segments. */
-const defaultPairs = 2 ** 21;
+const defaultPairs = 2 ** 18;
 /** Segments of one graph; beyond, they are longer. */
-const maxSegments = 64;
+const maxSegments = 512;
 /** Positions are exact in float32 up to here, and a cache of this length fills any machine. */
 const maxTokens = 2 ** 24;
 
@@ -52,7 +53,7 @@ export interface DecoderOptions {
   readonly threads?: number;
   /** Default cpu. */
   readonly device?: Device;
-  /** Attention reads the past in segments of at most so many keys times tokens of the run (2^21 by default). */
+  /** Attention reads the past in segments of at most so many keys times tokens of the run (2^18 by default). */
   readonly pairsAtOnce?: number;
 }
 
@@ -62,6 +63,7 @@ export async function openDecoder(
   options: DecoderOptions = {},
 ): Promise<Decoder> {
   const fixed = feedParams(config, params);
+  const hasSmallScores = areScoresSmall(config, params);
   const sessions = new Map<string, { readonly session: Session; readonly segments: number }>();
   const { states: stateList, caches: cacheList } = buildDecodeGraph(config, { time: 1 });
   const caches = new Map(cacheList.map((options) => [options.name, new RowCache(options)]));
@@ -73,7 +75,7 @@ export async function openDecoder(
     const key = `${time} ${lastOnly}`;
     const known = sessions.get(key);
     if (known && known.segments >= segments) return known;
-    const { graph } = buildDecodeGraph(config, { time, lastOnly, segments });
+    const { graph } = buildDecodeGraph(config, { time, lastOnly, segments, hasSmallScores });
     await known?.session.release();
     sessions.delete(key);
     const { threads = 1, device = 'cpu' } = options;
