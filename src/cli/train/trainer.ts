@@ -5,7 +5,7 @@ import { buildOrder, sequenceAt } from '../../data/order.ts';
 import { type Corpus, loadCorpus } from '../../data/prepared.ts';
 import { readSequence, sequenceCounts } from '../../data/shards.ts';
 import { openEvaluator } from '../../evaluation/evaluator.ts';
-import { heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
+import { heldOutCount, heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
 import type { QuasarLongConfig } from '../../model/quasar-long/config.ts';
 import type { Recipe } from '../../protocol/manifest.ts';
 import { toDecimal } from '../../protocol/names.ts';
@@ -76,7 +76,10 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
 function settingsOf({ preset, batch, sequenceLength }: TrainOptions): RunSettings {
   const settings = runSettings[preset];
   const recipe = { ...settings.recipe, batchSequences: batch ?? settings.recipe.batchSequences };
-  return { ...settings, recipe, sequenceLength: sequenceLength ?? settings.sequenceLength };
+  const seqLen = sequenceLength ?? settings.sequenceLength;
+  const { heldOutSequences: sequences } = settings.evaluation;
+  const heldOutSequences = heldOutCount({ sequences, seqLen: settings.sequenceLength }, seqLen);
+  return { ...settings, recipe, sequenceLength: seqLen, evaluation: { ...settings.evaluation, heldOutSequences } };
 }
 
 /** The preset's recipe with what the options change of it; a whole step has `accumulate` micro-batches. */
