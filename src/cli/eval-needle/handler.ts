@@ -40,7 +40,7 @@ export const handle: Handler = async (settings, io) => {
     );
     io.out(table.join('\n'));
     io.out(
-      `Share of ${options.samples} prompts whose hidden word, one of ${report.candidates}, scores highest of them at the end; guessing gives ${formatPercent(report.chance)}.`,
+      `Share of ${options.samples} prompts whose hidden word, one of ${report.candidates}${report.byFirstToken ? ' told apart by their first tokens' : ''}, scores highest of them at the end; guessing gives ${formatPercent(report.chance)}.`,
     );
     return 0;
   } finally {
