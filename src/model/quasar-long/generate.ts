@@ -18,9 +18,9 @@ import { areScoresSmall } from './score-bound.ts';
 /** Tokens of a run, the largest that fits: few sizes, as each has a graph of its own. */
 const blockSizes = [256, 32, 8, 1];
 /** Token pairs for which a run holds scores of a key-value head's queries at once: a long past is read in segments. */
-const defaultPairs = 2 ** 18;
+const defaultPairs = 2 ** 20;
 /** Segments of one graph; beyond, they are longer. */
-const maxSegments = 512;
+const maxSegments = 128;
 /** Positions are exact in float32 up to here, and a cache of this length fills any machine. */
 const maxTokens = 2 ** 24;
 
@@ -53,7 +53,7 @@ export interface DecoderOptions {
   readonly threads?: number;
   /** Default cpu. */
   readonly device?: Device;
-  /** Attention reads the past in segments of at most so many keys times tokens of the run (2^18 by default). */
+  /** Attention reads the past in segments of at most so many keys times tokens of the run (2^20 by default). */
   readonly pairsAtOnce?: number;
 }
 
