@@ -6,11 +6,12 @@ import { decode } from './decode.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
+import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, decode, merge, codecsBench, journal];
+const benches: readonly Bench[] = [innerLoop, train, layers, long, decode, merge, codecsBench, journal];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

@@ -1,7 +1,9 @@
 /** @file How each primitive is written in ONNX operators, chosen for speed on ONNX Runtime's CPU provider. */
 import { type Shape, splitDim } from '../tensor/shape.ts';
 import { assert } from '../util/errors.ts';
-import type { Node, Tensor } from './graph.ts';
+import type { EmitRule } from './emit-rule.ts';
+import type { Tensor } from './graph.ts';
+import { deltaStateScan, diagonalStateScan } from './onnx-scan-rules.ts';
 import { onnxDataType } from './onnx-schema.ts';
 import { float, type OnnxWriter } from './onnx-writer.ts';
 import { ngramFactor, type Primitive } from './primitives.ts';
@@ -9,15 +11,6 @@ import { doublingMasks } from './triangular.ts';
 
 /** The greatest finite float32. */
 const maxFloat32 = (2 - 2 ** -23) * 2 ** 127;
-
-/** What a rule is given: names of the inputs, names that it must give its outputs ('' where nobody reads one). */
-export interface EmitContext {
-  readonly w: OnnxWriter;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-}
-
-export type EmitRule<P extends Primitive> = (context: EmitContext, node: Node<P>) => void;
 
 /** One operator, inputs and outputs in order. */
 const direct =
@@ -208,78 +201,6 @@ const unitLowerTriangularInverse: EmitRule<'unitLowerTriangularInverse'> = (
   });
   // Size one: nothing lies below the diagonal.
   if (masks.length === 0) w.op('Exp', [w.op('Mul', [inputs[0]!, w.scalar(0, 'f32')])], {}, outputs[0]);
-};
-
-/** The parts of x along axis 1, each of size 1 there. */
-function chunksOf(w: OnnxWriter, x: string, tensor: Tensor, count: number): string[] {
-  if (tensor.shape[1] !== count || count === 1) return new Array<string>(count).fill(x);
-  const parts = Array.from({ length: count }, () => w.freshName());
-  w.opInto('Split', [x], { axis: 1, num_outputs: count }, parts);
-  return parts;
-}
-
-/** A zero tensor of the run-time shape of `like`. */
-function zerosLike(w: OnnxWriter, like: string): string {
-  return w.op('Expand', [w.scalar(0, 'f32'), w.op('Shape', [like])]);
-}
-
-interface ScanResult {
-  /** State before each chunk, by chunk; null before the first in order: zero. */
-  readonly states: (string | null)[];
-  final: string;
-}
-
-/** Writes the outputs of a scan; `states[n]` has size 1 on axis 1. */
-function emitStack(w: OnnxWriter, { states, final }: ScanResult, stackInto: string, finalInto: string): void {
-  if (stackInto !== '') {
-    const zero = states.includes(null) ? zerosLike(w, final) : '';
-    w.op(
-      'Concat',
-      states.map((state) => state ?? zero),
-      { axis: 1 },
-      stackInto,
-    );
-  }
-  if (finalInto !== '') w.op('Squeeze', [final, w.ints([1])], {}, finalInto);
-}
-
-const scanOrder = (count: number, reverse: boolean): number[] =>
-  Array.from({ length: count }, (_, i) => (reverse ? count - 1 - i : i));
-
-const deltaStateScan: EmitRule<'deltaStateScan'> = ({ w, inputs, outputs }, { attrs, inputs: tensors }) => {
-  const { reverse, alphaW, alphaK, optional } = attrs;
-  const count = Number(tensors[0]!.shape[1]);
-  const ranks = [tensors[0]!.shape.length, tensors[0]!.shape.length] as const;
-  const [U, W, K] = [0, 1, 2].map((i) => chunksOf(w, inputs[i]!, tensors[i]!, count)) as [string[], string[], string[]];
-  const at = (name: (typeof optional)[number]): number => 3 + optional.indexOf(name);
-  const has = (name: (typeof optional)[number]): boolean => optional.includes(name);
-  const addend = has('addend') ? chunksOf(w, inputs[at('addend')]!, tensors[at('addend')]!, count) : null;
-  const keep = has('keep') ? chunksOf(w, inputs[at('keep')]!, tensors[at('keep')]!, count) : null;
-  let state: string | null = has('initial') ? w.op('Unsqueeze', [inputs[at('initial')]!, w.ints([1])]) : null;
-  const states = new Array<string | null>(count).fill(null);
-  const residuals = new Array<string>(count);
-  for (const n of scanOrder(count, reverse)) {
-    states[n] = state;
-    const read = state === null ? null : w.matmul(W[n]!, state, ranks, { alpha: alphaW });
-    residuals[n] = read === null ? U[n]! : w.op('Add', [U[n]!, read]);
-    let next = w.matmul(K[n]!, residuals[n]!, ranks, { transA: true, alpha: alphaK });
-    if (state !== null) next = w.op('Add', [keep === null ? state : w.op('Mul', [state, keep[n]!]), next]);
-    state = addend === null ? next : w.op('Add', [next, addend[n]!]);
-  }
-  emitStack(w, { states, final: state! }, outputs[0]!, outputs[2]!);
-  if (outputs[1] !== '') w.op('Concat', residuals, { axis: 1 }, outputs[1]);
-};
-
-const diagonalStateScan: EmitRule<'diagonalStateScan'> = ({ w, inputs, outputs }, { attrs, inputs: tensors }) => {
-  const count = Number(tensors[1]!.shape[1]);
-  const [decay, update] = [0, 1].map((i) => chunksOf(w, inputs[i]!, tensors[i]!, count)) as [string[], string[]];
-  let state: string | null = attrs.hasInitial ? w.op('Unsqueeze', [inputs[2]!, w.ints([1])]) : null;
-  const states = new Array<string | null>(count).fill(null);
-  for (const n of scanOrder(count, attrs.reverse)) {
-    states[n] = state;
-    state = state === null ? update[n]! : w.op('Add', [w.op('Mul', [state, decay[n]!]), update[n]!]);
-  }
-  emitStack(w, { states, final: state! }, outputs[0]!, outputs[1]!);
 };
 
 export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {

@@ -3,10 +3,11 @@ import { isStatic } from '../tensor/shape.ts';
 import type { TensorView } from '../tensor/view.ts';
 import { assert } from '../util/errors.ts';
 import { type Device, isForCpu } from './device.ts';
+import type { EmitRule } from './emit-rule.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
-import { type EmitRule, emitRules, matricesOf, partsInto } from './onnx-rules.ts';
+import { emitRules, matricesOf, partsInto } from './onnx-rules.ts';
 import { encodeOnnxModel, type OnnxNode, type OnnxTensorType, type OnnxValue, onnxDataType } from './onnx-schema.ts';
-import { OnnxWriter } from './onnx-writer.ts';
+import { OnnxWriter, readsOf } from './onnx-writer.ts';
 import { fedParts, type Parts, partName, partsOf } from './parts.ts';
 import type { Primitive, PrimitiveAttrs } from './primitives.ts';
 
@@ -78,7 +79,7 @@ export function emitFor(
  * freed; in the order of creation the whole backward pass was kept alive to the end.
  */
 function leavesLast(nodes: readonly OnnxNode[]): OnnxNode[] {
-  const read = new Set(nodes.flatMap(({ input }) => input));
+  const read = new Set(nodes.flatMap(readsOf));
   const isLeaf = ({ output }: OnnxNode): boolean => !output.some((name) => read.has(name));
   return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }

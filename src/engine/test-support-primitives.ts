@@ -376,12 +376,35 @@ export const primitiveCases: { readonly [P in Primitive]: Readonly<Record<string
       params: { U: [1, 2, 2, 3], W: [1, 2, 2, 5], K: [1, 2, 2, 5] },
       build: (b, { U, W, K }) => b.deltaStateScan(U!, W!, K!).final,
     },
+    // More than are unrolled: a loop.
+    many: {
+      params: { U: [1, 130, 1, 1], W: [1, 130, 1, 2], K: [1, 130, 1, 2] },
+      range: [-0.7, 0.7],
+      inputs: {
+        keep: viewOf(
+          Float32Array.from({ length: 130 }, (_, n) => Number(n % 40 !== 7)),
+          [1, 130, 1, 1],
+        ),
+      },
+      build: (b, { U, W, K, keep }) => Object.values(b.deltaStateScan(U!, W!, K!, { keep })),
+    },
     reversed: {
       params: { U: [1, 3, 2, 2], W: [1, 3, 2, 3], K: [1, 3, 2, 3] },
       build: (b, { U, W, K }) => Object.values(b.deltaStateScan(U!, W!, K!, { reverse: true, alphaW: 1, alphaK: -1 })),
     },
   },
   diagonalStateScan: {
+    // More than are unrolled: a loop.
+    many: {
+      params: { d: [1, 130, 1, 1], u: [1, 130, 1, 2], s: [1, 1, 2] },
+      range: [-0.7, 0.7],
+      build: (b, { d, u, s }) => Object.values(b.diagonalStateScan(d!, u!, { initial: s! })),
+    },
+    manyReversed: {
+      params: { d: [1, 130, 1], u: [1, 130, 1] },
+      range: [-0.7, 0.7],
+      build: (b, { d, u }) => b.diagonalStateScan(d!, u!, { reverse: true }).states,
+    },
     slots: {
       params: { d: [2, 4, 1, 5], u: [2, 4, 3, 5], s: [2, 3, 5] },
       build: (b, { d, u, s }) => Object.values(b.diagonalStateScan(d!, u!, { initial: s! })),

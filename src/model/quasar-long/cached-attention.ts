@@ -32,7 +32,8 @@ export function cachedAttention(
       const scores = g.matmul(q, segment[head]!, { transB: true });
       const old = { scores: maskPast(g, scores, { G, time, lastKeys }), values: segment[KV + head]! };
       // The run's own keys go with the first segment, which may be empty: every query sees itself.
-      sum = extend(g, sum, at === 0 ? [{ scores: freshScores, values: freshValues[head]! }, old] : [old]);
+      const parts = at === 0 ? [{ scores: freshScores, values: freshValues[head]! }, old] : [old];
+      sum = carry.hasSmallScores ? extendSmall(g, sum, parts) : extend(g, sum, parts);
     }
     return g.div(sum!.weighted, sum!.total);
   });
@@ -61,8 +62,8 @@ function attendOnce(g: GraphBuilder, { queries, keys, values }: AttentionInputs,
 
 /** Softmax over some of the keys: Σ e^{s − top} v and Σ e^{s − top} for each query. */
 interface Partial {
-  /** (queries, 1). */
-  readonly top: Tensor;
+  /** (queries, 1); null: 0 for all. */
+  readonly top: Tensor | null;
   /** (queries, 1). */
   readonly total: Tensor;
   /** (queries, headDim). */
@@ -76,20 +77,34 @@ interface Part {
   readonly values: Tensor;
 }
 
+/** Without a maximum: two passes over the scores fewer of six, a third of the time of a long past. */
+function extendSmall(g: GraphBuilder, sum: Partial | null, parts: readonly Part[]): Partial {
+  const weights = parts.map(({ scores }) => g.exp(scores));
+  const totals = weights.map((weight) => g.reduceSum(weight, 1, true));
+  const products = weights.map((weight, i) => g.matmul(weight, parts[i]!.values));
+  const before = sum === null ? { totals: [], products: [] } : { totals: [sum.total], products: [sum.weighted] };
+  return {
+    top: null,
+    total: addUp(g, [...before.totals, ...totals]),
+    weighted: addUp(g, [...before.products, ...products]),
+  };
+}
+
+const addUp = (g: GraphBuilder, terms: readonly Tensor[]): Tensor => terms.reduce((a, b) => g.add(a, b));
+
 function extend(g: GraphBuilder, sum: Partial | null, parts: readonly Part[]): Partial {
-  const tops = [...(sum === null ? [] : [sum.top]), ...parts.map(({ scores }) => g.reduceMax(scores, 1, true))];
+  const tops = [...(sum === null ? [] : [sum.top!]), ...parts.map(({ scores }) => g.reduceMax(scores, 1, true))];
   const top = tops.reduce((a, b) => g.maximum(a, b));
   const scaled = (x: Tensor) => g.exp(g.sub(x, top));
   const weights = parts.map(({ scores }) => scaled(scores));
   const totals = weights.map((weight) => g.reduceSum(weight, 1, true));
   const products = weights.map((weight, i) => g.matmul(weight, parts[i]!.values));
   if (sum !== null) {
-    const shrink = scaled(sum.top);
+    const shrink = scaled(sum.top!);
     totals.push(g.mul(sum.total, shrink));
     products.push(g.mul(sum.weighted, shrink));
   }
-  const add = (terms: readonly Tensor[]) => terms.reduce((a, b) => g.add(a, b));
-  return { top, total: add(totals), weighted: add(products) };
+  return { top, total: addUp(g, totals), weighted: addUp(g, products) };
 }
 
 interface Reach {

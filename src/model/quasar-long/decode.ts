@@ -30,6 +30,8 @@ export interface DecodeGraphOptions {
   readonly segments?: number;
   /** One operator for a layer's routed experts: for a session whose params are constants, on the CPU. */
   readonly fusesExperts?: boolean;
+  /** The params keep every attention score small (`score-bound.ts`), so that no maximum is taken; false by default. */
+  readonly hasSmallScores?: boolean;
 }
 
 export const cacheInput = (name: string, segment: number, part: number): string => `cache:${name}#${segment}.${part}`;
@@ -45,6 +47,7 @@ export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphO
       return g.input(`state:${name}`, shape);
     },
     write: (name: string, tensor: Tensor): void => void g.output(`next:${name}`, tensor),
+    hasSmallScores: options.hasSmallScores ?? false,
     cache(name: string, { fresh, keep }: CachedRows): CacheSegment[] {
       const [parts, , width] = fresh.shape as [number, number, number];
       const segments = Number.isFinite(keep) ? 1 : (options.segments ?? 1);
