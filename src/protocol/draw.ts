@@ -55,6 +55,27 @@ export function drawGainTested(options: {
   return uniform < options.share;
 }
 
+/** Whether one more validator checks the claim again once it is accepted, with probability `share`. */
+export function drawRechecked(options: {
+  readonly blockHash: Hash;
+  readonly claim: Hash;
+  readonly share: number;
+}): boolean {
+  const uniform = Number(drawBits('recheck', options.blockHash, options.claim) >> 203n) / 2 ** 53;
+  return uniform < options.share;
+}
+
+/** Which of `count` segments an audit is about. */
+export function drawSegment(options: {
+  readonly blockHash: Hash;
+  readonly hotkey: Hotkey;
+  readonly audit: number;
+  readonly count: number;
+}): number {
+  assert(options.count > 0, 'a segment is drawn from at least one');
+  return Number(drawBits('segment', options.blockHash, options.hotkey, options.audit) % BigInt(options.count));
+}
+
 /**
  * `count` different positions of `range` (a part of the order that is not leased yet), ascending, for one validator's
  * test of one claim. The whole range if it is not longer.

@@ -20,9 +20,13 @@ export const traceLineSchema = z.strictObject({
   /** Position in the learning-rate schedule, and the rate that it gave (warm-up included). */
   scheduleTokens: countSchema,
   learningRate: decimalSchema,
+  /** Only in the first line after a join: version of every fragment that the learner began from, with zero moments. */
+  start: z.array(countSchema).max(4096).nullable(),
   /** Fragments taken in before this step, with their versions, in the order of taking in. */
   takenIn: z.array(z.tuple([countSchema, countSchema])).max(4096),
-  /** Merkle root of the learner's state after this step, every S steps. */
+  /** Fragments whose pseudo-gradient was taken before this step, after the taking in, with their outer steps. */
+  claimed: z.array(z.tuple([countSchema, countSchema])).max(4096),
+  /** Name of the learner's whole state after this step as an artifact, every S steps. */
   stateRoot: hashSchema.nullable(),
 });
 export type TraceLine = z.infer<typeof traceLineSchema>;

@@ -5,7 +5,7 @@ import type { Decimal } from '../protocol/names.ts';
 /** The parts of a manifest that a preset decides. */
 export type RunSettings = Pick<
   RunManifest,
-  'recipe' | 'fragments' | 'sync' | 'codec' | 'merge' | 'evaluation' | 'rewards' | 'release'
+  'recipe' | 'fragments' | 'sync' | 'codec' | 'merge' | 'evaluation' | 'audit' | 'rewards' | 'release'
 > & {
   readonly sequenceLength: number;
   readonly targetTokens: number;
@@ -63,10 +63,19 @@ const nano: RunSettings = {
     normFloor: d('0.05'),
     normCeiling: d('10'),
     committee: 2,
+    recheckShare: d('0.1'),
     heldOutSequences: 32,
   },
+  audit: {
+    perTempo: 3,
+    window: 8,
+    answerMs: 20_000,
+    minCosine: d('0.99'),
+    maxNormRatio: d('1.05'),
+    copyResemblance: d('0.8'),
+  },
   rewards: { verdictShare: d('0.1'), halfLifeTempos: d('4') },
-  release: { everyMerges: 3, keepReleases: 2 },
+  release: { everyMerges: 3, keepReleases: 2, attestations: 1 },
 };
 
 const tiny: RunSettings = {
@@ -77,7 +86,7 @@ const tiny: RunSettings = {
   fragments: { count: 4 },
   sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000 },
   evaluation: { ...nano.evaluation, heldOutSequences: 16 },
-  release: { everyMerges: 1, keepReleases: 2 },
+  release: { everyMerges: 1, keepReleases: 2, attestations: 1 },
 };
 
 const small: RunSettings = {
