@@ -204,7 +204,16 @@ describe('refusals of claims', () => {
     const verdict = (member: Member, outcome: 'accept' | 'reject' = 'accept') =>
       run.send(
         'verdict',
-        { claim: claim.id, outcome, code: 'OK', sentence: '', measurements: {}, details: null },
+        {
+          claim: claim.id,
+          round: 'committee',
+          outcome,
+          code: 'OK',
+          sentence: '',
+          measurements: {},
+          details: null,
+          accused: [],
+        },
         member.session,
       );
     expect(refused(run, () => verdict(run.validators[0]!))).toBe('NOT_REVEALED');

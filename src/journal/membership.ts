@@ -95,6 +95,9 @@ export const joinRule: Rule<'join'> = {
         claimedThrough: new Array<number>(fragments).fill(0),
         claimedOuterStep: new Array<number>(fragments).fill(-1),
         segments: [],
+        joinedAtStep: 0,
+        auditable: [],
+        segmentFrom: 0,
         leases: new Set(),
         cellTokens: 0,
         claims: { committed: 0, accepted: 0, refused: 0, voided: 0, merged: 0 },
@@ -107,6 +110,9 @@ export const joinRule: Rule<'join'> = {
     Object.assign(learner, { present: true, joinedSeq: context.seq, lastAtMs: atMs, capabilities, segments: [] });
     // What it had not claimed before it stopped is lost with its memory.
     learner.claimedThrough.fill(learner.innerSteps);
+    // Its state begins anew; what was traced after the last root cannot be audited any more.
+    learner.joinedAtStep = learner.innerSteps;
+    learner.segmentFrom = learner.innerSteps;
   },
 };
 
@@ -125,6 +131,18 @@ export const leaveRule: Rule<'leave'> = {
   },
 };
 
+export const serveRule: Rule<'serve'> = {
+  signers: ['validator'],
+  admit(state, { atMs }, context) {
+    const servedAtMs = state.hotkeys.get(delegationIn(context).hotkey)?.servedAtMs ?? -1;
+    if (atMs > servedAtMs) return null;
+    return ignore('DUPLICATE', `this validator said so at ${servedAtMs}, this one is not newer`);
+  },
+  apply(state, { atMs, machineClass }, context) {
+    Object.assign(hotkeyState(state, delegationIn(context).hotkey), { servedAtMs: atMs, machineClass });
+  },
+};
+
 /** The standing of a hotkey, made on first use. */
 export function hotkeyState(state: RunState, hotkey: Hotkey): HotkeyState {
   const found = state.hotkeys.get(hotkey);
@@ -134,7 +152,19 @@ export function hotkeyState(state: RunState, hotkey: Hotkey): HotkeyState {
     claims: 0,
     testAllBelow: manifestOf(state).evaluation.gainFirstClaims,
     tempoCellTokens: 0,
+    heldCellTokens: 0,
     tempoVerdicts: 0,
+    tempoAuditsDrawn: 0,
+    tempoAuditsPassed: 0,
+    openAudits: 0,
+    suspicions: [],
+    forfeits: [],
+    gainSum: 0,
+    gainVariance: 0,
+    gainTests: 0,
+    machineClass: null,
+    servedAtMs: -1,
+    barred: null,
     score: 0,
     verdictScore: 0,
     settledVerdicts: 0,

@@ -1,12 +1,12 @@
 /** @file Questions to the state of a run that more than one role asks. Nothing here changes the state. */
 import type { Phase, RunManifest } from '../protocol/manifest.ts';
 import { frontierRoot } from '../protocol/merkle.ts';
-import type { Role } from '../protocol/messages.ts';
+import type { EventBody, Role } from '../protocol/messages.ts';
 import type { Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
 import { type Range, takeFromRanges } from '../util/ranges.ts';
-import type { Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
+import type { Audit, Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
 
 /** The run; an empty journal is the caller's mistake. */
 export function runOf(state: RunState): NonNullable<RunState['run']> {
@@ -47,6 +47,12 @@ export function delegationsOf(state: RunState, role: Role, timeMs: number): Dele
     .sort((a, b) => (a.hotkey + a.name < b.hotkey + b.name ? -1 : 1));
 }
 
+/** Hotkeys that may judge at `timeMs`: delegated to a validator and not barred. Ascending. */
+export function validatorsOf(state: RunState, timeMs: number): Hotkey[] {
+  const hotkeys = new Set(delegationsOf(state, 'validator', timeMs).map(({ hotkey }) => hotkey));
+  return [...hotkeys].filter((hotkey) => !state.hotkeys.get(hotkey)?.barred).sort();
+}
+
 export function openLeases(state: RunState, learner: LearnerId): Lease[] {
   return [...(state.learners.get(learner)?.leases ?? [])].map((id) => state.leases.get(id)!);
 }
@@ -84,6 +90,11 @@ export function isReleaseDue(state: RunState): boolean {
   return state.fragments.every((f) => f.mergesSinceRelease >= needed && f.pendingMerge === null);
 }
 
+/** Merges published between the release before this one and this one. */
+export function mergesInSegment(state: RunState, release: number): number {
+  return state.releases[release]!.merges - (state.releases[release - 1]?.merges ?? 0);
+}
+
 /** Whether the current phase's target is merged and another phase follows. */
 export function isPhaseDone(state: RunState): boolean {
   const { phases, fragments } = manifestOf(state);
@@ -112,12 +123,41 @@ export function claimFor(state: RunState, learner: LearnerId, outerStep: number)
   return null;
 }
 
-/** Claims that a validator still owes a verdict: on the committee, revealed, not judged by it. In commit order. */
-export function verdictsOwed(state: RunState, validator: Hotkey): Claim[] {
-  return openClaims(state).filter(
+export interface OwedVerdict {
+  readonly claim: Claim;
+  readonly round: EventBody<'verdict'>['round'];
+}
+
+/** Verdicts that a validator still owes: as one of a committee, then of juries, then rechecks. In commit order. */
+export function verdictsOwed(state: RunState, validator: Hotkey): OwedVerdict[] {
+  const at = (ids: Iterable<Hash>): Claim[] => [...ids].map((id) => state.claims.get(id)!);
+  const isBy = (verdict: { readonly hotkey: Hotkey }): boolean => verdict.hotkey === validator;
+  const committee = openClaims(state).filter(
     (claim) =>
       claim.status === 'revealed' &&
+      claim.dispute === null &&
       claim.beacon!.committee.includes(validator) &&
-      !claim.verdicts.some((verdict) => verdict.hotkey === validator),
+      !claim.verdicts.some(isBy),
   );
+  const rulings = at(state.openDisputes).filter(
+    (claim) => claim.beacon!.candidates.some(isBy) && !claim.dispute!.rulings.some(isBy),
+  );
+  const rechecks = at(state.openRechecks).filter((claim) => claim.beacon!.recheck === validator);
+  return [
+    ...committee.map((claim) => ({ claim, round: 'committee' as const })),
+    ...rulings.map((claim) => ({ claim, round: 'ruling' as const })),
+    ...rechecks.map((claim) => ({ claim, round: 'recheck' as const })),
+  ];
+}
+
+/** Audits whose segment a validator is to redo now: it was drawn, the states are there, its turn has come. */
+export function auditsOwed(state: RunState, validator: Hotkey): Audit[] {
+  return [...state.openAudits]
+    .map((id) => state.audits.get(id)!)
+    .filter((audit) => {
+      const turn = audit.body.committee.indexOf(validator);
+      if (audit.status !== 'answered' || turn < 0 || audit.verdicts.some(({ hotkey }) => hotkey === validator))
+        return false;
+      return turn <= audit.verdicts.length || (turn === 1 && audit.isDouble);
+    });
 }

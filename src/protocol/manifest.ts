@@ -121,7 +121,7 @@ export const manifestSchema = z.strictObject({
   }),
   codec: z.enum(['f32', 'bf16', 'int8']),
   merge: z.strictObject({
-    rule: z.enum(['mean', 'rda', 'trimmed-mean']),
+    rule: z.enum(['mean', 'rda']),
     outerLearningRate: decimalSchema,
     outerMomentum: decimalSchema,
     /** Norms are clipped to this multiple of the token-weighted median norm. */

@@ -167,6 +167,8 @@ export const eventSchemas = {
   }),
   /** A miner asks all validators about his refused claim. Signer: the claim's learner. */
   appeal: z.strictObject({ claim: claimId }),
+  /** The rulings that are in decide a dispute whose jury is not complete in time. Signer: syncer. */
+  'dispute-close': z.strictObject({ claim: claimId }),
   /** A validator is there, or there again. Signer: its session key. */
   serve: z.strictObject({ atMs: countSchema, threads: countSchema.max(4096), machineClass: z.string().max(64) }),
   /**
@@ -238,7 +240,9 @@ export const eventSchemas = {
   'release-published': z.strictObject({
     release: countSchema,
     files: z
-      .array(z.strictObject({ name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/), artifact: artifactRefSchema }))
+      .array(
+        z.strictObject({ name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/), artifact: artifactRefSchema }),
+      )
       .min(1)
       .max(4096),
   }),
@@ -274,7 +278,10 @@ export const wireSchemas = {
   }),
   'lease-request': z.strictObject({ nonce: countSchema }),
   /** Asks for permission to store exactly these bytes. */
-  'grant-request': z.strictObject({ artifact: artifactRefSchema, purpose: z.enum(['claim', 'trace', 'details', 'state']) }),
+  'grant-request': z.strictObject({
+    artifact: artifactRefSchema,
+    purpose: z.enum(['claim', 'trace', 'details', 'state']),
+  }),
 } as const;
 export type WireKind = keyof typeof wireSchemas;
 export type WireBody<K extends WireKind> = z.infer<(typeof wireSchemas)[K]>;

@@ -21,7 +21,9 @@ const line = (step: number, changes: Partial<TraceLine> = {}): TraceLine => ({
   sequences: [[step * 4, step * 4 + 4]],
   scheduleTokens: step * 100,
   learningRate: '0.003' as Decimal,
+  start: null,
   takenIn: step === 6 ? [[1, 2]] : [],
+  claimed: [],
   stateRoot: step === 7 ? hashOfText('root') : null,
   ...changes,
 });
@@ -66,7 +68,7 @@ describe('a trace', () => {
       ['STEPS', [...lines, line(8)]],
       ['STEPS', lines.with(1, line(9))],
       ['CHAIN', lines.with(1, line(6, { scheduleTokens: 1 }))],
-      ['CHAIN', lines.with(1, line(6, { takenIn: [] }))],
+      ['CHAIN', lines.with(1, line(6, { start: null, claimed: [], takenIn: [] }))],
       ['BATCH', lines.with(1, line(6, { sequences: [[24, 27]] }))],
       [
         'MALFORMED',

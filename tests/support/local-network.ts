@@ -281,7 +281,7 @@ function traceLines(firstStep: number, fresh: readonly Range[], batch: number): 
     const [taken, left] = takeFromRanges(rest, batch);
     const step = firstStep + lines.length;
     const numbers = { scheduleTokens: 0, learningRate: '0.001' as TraceLine['learningRate'] };
-    lines.push({ step, sequences: taken, ...numbers, takenIn: [], stateRoot: null });
+    lines.push({ step, sequences: taken, ...numbers, start: null, takenIn: [], claimed: [], stateRoot: null });
     rest = left;
   }
   return lines;
@@ -320,7 +320,16 @@ export class LocalValidator {
   async acceptAll(): Promise<void> {
     for (const { id } of this.owed())
       await this.client.submit('verdict', {
-        ...{ claim: id, outcome: 'accept', code: 'OK', sentence: '', measurements: {}, details: null },
+        ...{
+          claim: id,
+          round: 'committee',
+          outcome: 'accept',
+          code: 'OK',
+          sentence: '',
+          measurements: {},
+          details: null,
+          accused: [],
+        },
       });
   }
 }

@@ -1,12 +1,12 @@
 /** @file Drives a test run with commands drawn by a property test: mostly what honest roles do, sometimes lies. */
-import { proposeMerge, treeHeadOf } from '../../src/journal/fold.ts';
+import { drawForClaim } from '../../src/journal/claims.ts';
+import { proposeMerge, segmentHash, treeHeadOf } from '../../src/journal/fold.ts';
 import { countedTokens, delegationsOf, nextLeaseRange, openClaims, openLeases } from '../../src/journal/queries.ts';
 import type { Claim, Learner } from '../../src/journal/state.ts';
-import { drawCommittee, drawGainTested } from '../../src/protocol/draw.ts';
 import { hashOfText } from '../../src/protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../src/protocol/keys.ts';
 import type { Admission, EventBody } from '../../src/protocol/messages.ts';
-import { fromDecimal, type LearnerId, learnerIdOf, toDecimal } from '../../src/protocol/names.ts';
+import { type LearnerId, learnerIdOf, toDecimal } from '../../src/protocol/names.ts';
 import { normalizeRanges, type Range, subtractRanges, takeFromRanges, unionRanges } from '../../src/util/ranges.ts';
 import { TestRun, testArtifact, testHotkey, testSession } from './run-fixture.ts';
 
@@ -162,19 +162,8 @@ export class DrivenRun extends TestRun {
     const candidates = delegationsOf(this.state, 'validator', this.nowMs)
       .map(({ hotkey }, i) => ({ hotkey, stakeRao: 1_000 * (i + 1) }))
       .sort((x, y) => (x.hotkey < y.hotkey ? -1 : 1));
-    const committee = drawCommittee({
-      blockHash,
-      claim: claim.id,
-      candidates,
-      size: this.manifest.evaluation.committee,
-    });
-    const gainTested = drawGainTested({
-      blockHash,
-      claim: claim.id,
-      isAlways: claim.ordinal < this.state.hotkeys.get(claim.hotkey)!.testAllBelow,
-      share: fromDecimal(this.manifest.evaluation.gainShare),
-    });
-    return { claim: claim.id, commitBlock, block: commitBlock + 2, blockHash, candidates, committee, gainTested };
+    const drawn = drawForClaim(this.state, claim, { blockHash, candidates });
+    return { claim: claim.id, commitBlock, block: commitBlock + 2, blockHash, candidates, ...drawn };
   }
 
   beacon(claim: Claim | undefined): Admission | null {
@@ -199,7 +188,8 @@ export class DrivenRun extends TestRun {
       ] as const
     )[b % 8];
     const [outcome, code] = said ?? (['accept', 'OK'] as const);
-    const body = { claim: claim.id, outcome, code, sentence: '', measurements: {}, details: null };
+    const round = 'committee' as const;
+    const body = { claim: claim.id, round, outcome, code, sentence: '', measurements: {}, details: null, accused: [] };
     return this.send('verdict', body, member.session);
   }
 
@@ -251,6 +241,7 @@ export class DrivenRun extends TestRun {
       countedTokens: toDecimal(countedTokens(state)),
       tokensBySource: {},
       treeHead: treeHeadOf(state).root,
+      stateHash: segmentHash(state),
     });
   }
 

@@ -315,7 +315,9 @@ class Miner {
       sequences: [...sequences],
       scheduleTokens,
       learningRate: toDecimal(report.learningRate),
+      start: null,
       takenIn: takenIn.map(([fragment, version]) => [fragment, version]),
+      claimed: [],
       stateRoot: report.stateRoot,
     });
     this.#tokens += report.tokens;

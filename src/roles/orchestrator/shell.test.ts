@@ -421,7 +421,16 @@ function delegationBody(label: string): EventBody<'delegate'> {
 }
 
 const verdictBody = (claim: Hash): EventBody<'verdict'> => ({
-  ...{ claim, outcome: 'accept', code: 'OK', sentence: '', measurements: {}, details: null },
+  ...{
+    claim,
+    round: 'committee',
+    outcome: 'accept',
+    code: 'OK',
+    sentence: '',
+    measurements: {},
+    details: null,
+    accused: [],
+  },
 });
 
 const heartbeat = (atMs: number) => ({

@@ -28,7 +28,16 @@ export type ValidatorEvent =
 
 /** The committed versions of all fragments that a claim's gain is measured against. */
 export type ValidatorEffect =
-  | { readonly kind: 'check-claim'; readonly key: string; readonly claim: Hash }
+  | {
+      readonly kind: 'check-claim';
+      readonly key: string;
+      readonly claim: Hash;
+      readonly round: VerdictBody['round'];
+    }
+  /** Redo an audited trace segment. */
+  | { readonly kind: 'redo-segment'; readonly key: string; readonly audit: number }
+  /** Redo every merge since the release before this one. */
+  | { readonly kind: 'attest-segment'; readonly key: string; readonly release: number }
   | { readonly kind: 'evaluate-release'; readonly key: string; readonly release: number }
   | { readonly kind: 'set-weights'; readonly key: string; readonly tempo: number };
 

@@ -26,7 +26,7 @@ import type { HeadsHistory } from '../heads-history.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
 import { type RunModel, runModelOf } from '../run-model.ts';
 import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, finite, judgedGain, refused } from './checks.ts';
-import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
+import type { ValidatorEffect, ValidatorEvent, ValidatorState, VerdictBody } from './events.ts';
 import { HeadParams } from './heads.ts';
 import { step } from './step.ts';
 
@@ -171,7 +171,10 @@ class Validator {
   async #work(effect: ValidatorEffect): Promise<void> {
     switch (effect.kind) {
       case 'check-claim':
-        return this.#checkClaim(effect.claim);
+        return this.#checkClaim(effect.claim, effect.round);
+      case 'redo-segment':
+      case 'attest-segment':
+        return; // filled in by the replay and the recomputation
       case 'evaluate-release':
         return this.#evaluateRelease(effect.release);
       case 'set-weights':
@@ -181,7 +184,7 @@ class Validator {
     }
   }
 
-  async #checkClaim(id: Hash): Promise<void> {
+  async #checkClaim(id: Hash, round: VerdictBody['round']): Promise<void> {
     const { client, log } = this.#deps;
     const claim = client.state.claims.get(id);
     if (claim === undefined) return;
@@ -190,11 +193,13 @@ class Validator {
     const { outcome, code, sentence } = finding;
     const result = await client.submit('verdict', {
       claim: id,
+      round,
       outcome,
       code,
       sentence,
       measurements: Object.fromEntries(entries),
       details: null,
+      accused: [],
     });
     const fields = { claim: id.slice(0, 12), learner: claim.learner.slice(-20), fragment: claim.body.fragment, code };
     log.info('verdict', { ...fields, ...finding.measurements });

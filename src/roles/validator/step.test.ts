@@ -47,7 +47,7 @@ class Validator {
     this.run.beacon(claim);
     this.run.reveal(claim);
     claim.beacon = { ...claim.beacon!, committee: this.run.validators.map(({ hotkey }) => hotkey.hotkey) };
-    return `claim-${claim.id}-${claim.beacon.block}`;
+    return `committee-${claim.id}-${claim.beacon.block}`;
   }
 
   release(): void {
@@ -95,7 +95,7 @@ describe('a validator', () => {
     expect(validator.tick()).toEqual([]);
     const claim = [...validator.run.state.claims.values()][0]!;
     claim.beacon = { ...claim.beacon!, block: claim.beacon!.block + 9 };
-    expect(keys(validator.tick())).toEqual([`claim-${claim.id}-${claim.beacon.block}`]);
+    expect(keys(validator.tick())).toEqual([`committee-${claim.id}-${claim.beacon.block}`]);
   });
 
   it('judges no claim that others are drawn for, and none that is settled', () => {

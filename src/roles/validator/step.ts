@@ -1,5 +1,6 @@
-/** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then weights; then releases. */
-import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
+/** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then
+ * replays, weights, releases. */
+import { auditsOwed, delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
 /** Journal time after which a release that nobody evaluated is everybody's. */
@@ -25,7 +26,13 @@ function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
 
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
 export function nextWork(state: ValidatorState): ValidatorEffect | null {
-  const owed = [...owedVerdicts(state), ...owedWeights(state), ...owedEvaluation(state)];
+  const owed = [
+    ...owedVerdicts(state),
+    ...owedAudits(state),
+    ...owedWeights(state),
+    ...owedEvaluation(state),
+    ...owedAttestation(state),
+  ];
   return owed.find(({ key }) => key !== state.lastFailed) ?? owed[0] ?? null;
 }
 
@@ -33,12 +40,27 @@ function owedVerdicts({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] 
   return (
     verdictsOwed(run, hotkey)
       // A claim that is drawn for again asks for a new verdict of whoever is drawn then.
-      .map((claim): ValidatorEffect => {
-        const key = `claim-${claim.id}-${claim.beacon!.block}`;
-        return { kind: 'check-claim', key, claim: claim.id };
+      .map(({ claim, round }): ValidatorEffect => {
+        const key = `${round}-${claim.id}-${claim.beacon!.block}`;
+        return { kind: 'check-claim', key, claim: claim.id, round };
       })
       .filter(({ key }) => !sent.has(key))
   );
+}
+
+function owedAudits({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
+  return auditsOwed(run, hotkey)
+    .map((audit): ValidatorEffect => ({ kind: 'redo-segment', key: `audit-${audit.id}`, audit: audit.id }))
+    .filter(({ key }) => !sent.has(key));
+}
+
+/** Of the newest release alone: the segment that it closes. */
+function owedAttestation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
+  const record = run.releases.at(-1);
+  if (record === undefined || record.body.release === 0 || record.attestedBy.includes(hotkey)) return [];
+  const { release } = record.body;
+  const key = `attest-${release}`;
+  return sent.has(key) ? [] : [{ kind: 'attest-segment', key, release }];
 }
 
 function owedWeights({ run, block, weightsBlock, weightsTempo }: ValidatorState): ValidatorEffect[] {
