@@ -44,8 +44,28 @@ const ortType: { readonly [D in DType]: 'float32' | 'float64' | 'int64' | 'int32
   bool: 'bool',
 };
 
+/** Sessions being opened and runs under way in this process: a virtual clock stands still while there are any. */
+export const engineActivity = { pending: 0 };
+
+async function counted<T>(work: Promise<T>): Promise<T> {
+  engineActivity.pending++;
+  try {
+    return await work;
+  } finally {
+    engineActivity.pending--;
+  }
+}
+
 /** @throws EngineError SESSION_FAILED where the runtime is not installed or refuses the graph; NO_DEVICE */
 export async function openSession(graph: Graph, options: SessionOptions = {}): Promise<Session> {
+  const session = await counted(open(graph, options));
+  return {
+    run: (feeds, fetch, into) => counted(session.run(feeds, fetch, into)),
+    release: () => counted(session.release()),
+  };
+}
+
+async function open(graph: Graph, options: SessionOptions): Promise<Session> {
   const { emitFor, onnxInputName, onnxOutputName, stopOutputName } = await import('./onnx.ts');
   const ort = loadRuntime();
   const parts = partsOf(graph);

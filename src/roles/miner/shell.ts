@@ -13,6 +13,7 @@ import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
+import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { ClaimUploader } from './claim-uploader.ts';
@@ -43,6 +44,8 @@ export interface MinerDeps {
   readonly rssBytes: () => number;
   /** Asks for a clean leave: the running step and the open claim end first. */
   readonly signal: AbortSignal;
+  /** Makes the learner from the fragments' published bytes; a thread of its own by default. */
+  readonly openLearner?: (start: readonly Uint8Array[]) => Promise<LearnerThread>;
   /** After each inner step. */
   readonly onStep?: (plan: TrainPlan, report: StepReport) => void;
 }
@@ -57,8 +60,6 @@ export interface MinerSummary {
 }
 
 const heartbeatMs = 2_000;
-/** A restart with a new key makes a new delegation. */
-const delegationMs = 365 * 86_400_000;
 const tickMs = 250;
 const leaseRetryMs = 500;
 const fetchRetryMs = 500;
@@ -69,16 +70,11 @@ const leaveLimitMs = 15_000;
 export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<MinerSummary> {
   const { client, log } = deps;
   const learner = learnerIdOf(deps.hotkey.hotkey, options.name);
-  await enter(options, deps);
-  const { shards } = client.manifest.data;
-  const shardFiles = await fetchShards({
-    ...{ shards, dir: options.stateDir, store: client.store, log, signal: deps.signal },
-    wants: ({ stage }) => stage === 'train',
-  });
+  await enterRun({ ...deps, role: 'miner', name: options.name });
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
-  const thread = startLearnerThread({ manifest: client.manifest, threads: options.threads, start, shardFiles });
+  const thread = await (deps.openLearner ?? ((bytes) => openThread(options, deps, bytes)))(start);
   try {
     await thread.prepare(client.state.phase);
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
@@ -102,18 +98,18 @@ export function minerRulesOf(manifest: RunManifest): MinerRules {
   };
 }
 
-/** Registers on the ledger and delegates to the session key, unless that is done. */
-async function enter(options: MinerOptions, deps: MinerDeps): Promise<void> {
-  const { client, hotkey, session, ledgerSigner, clock } = deps;
-  await client.ledger.register(ledgerSigner, { coldkey: hotkey.hotkey });
-  if (client.state.sessions.has(session.sessionKey)) return;
-  const issuedAtMs = Math.round(clock.nowMs());
-  const body = {
-    ...{ hotkey: hotkey.hotkey, role: 'miner' as const, name: options.name, sessionKey: session.sessionKey },
-    ...{ issuedAtMs, expiresAtMs: issuedAtMs + delegationMs },
-  };
-  const result = await client.submit('delegate', body, { signer: hotkey });
-  if (result.outcome === 'reject') throw new RoleError('REFUSED', `${result.code}: ${result.sentence}`);
+async function openThread(
+  options: MinerOptions,
+  deps: MinerDeps,
+  start: readonly Uint8Array[],
+): Promise<LearnerThread> {
+  const { client, log, signal } = deps;
+  const { shards } = client.manifest.data;
+  const shardFiles = await fetchShards({
+    ...{ shards, dir: options.stateDir, store: client.store, log, signal },
+    wants: ({ stage }) => stage === 'train',
+  });
+  return startLearnerThread({ manifest: client.manifest, threads: options.threads, start, shardFiles });
 }
 
 /** Joins and leaves of a learner are told apart by their times, which must grow even if the clock went back. */

@@ -19,12 +19,14 @@ import { signMessage } from '../../protocol/signing.ts';
 import type { Store } from '../../store/port.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { contractHashOf, runSeedOf } from '../run-model.ts';
-import { type RunPresetName, runSettings } from '../run-presets.ts';
+import { type RunPresetName, type RunSettings, runSettings } from '../run-presets.ts';
 import { storeFragment } from './merge-runner.ts';
 
 export interface NewRun {
   readonly name: string;
   readonly preset: RunPresetName;
+  /** Instead of the preset's. */
+  readonly settings?: RunSettings;
   /** Whole number or text; initialisation and data order follow from it. */
   readonly seed: string;
   readonly createdAtMs: number;
@@ -57,7 +59,7 @@ export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
 ): RunManifest {
   const { catalog, preset } = options;
-  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = runSettings[preset];
+  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = options.settings ?? runSettings[preset];
   const config = runConfig(preset, catalog);
   return manifestSchema.parse({
     version: 1,
