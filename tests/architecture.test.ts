@@ -24,7 +24,8 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   http: ['journal'],
   roles: ['training', 'evaluation', 'journal', 'ledger', 'store', 'bus', 'export'],
   export: ['model'],
-  cli: ['roles', 'http', 'export'],
+  simulate: ['roles', 'http'],
+  cli: ['roles', 'http', 'export', 'simulate'],
 };
 
 /** Decisions of the roles see only data: no training, no evaluation, no port. */

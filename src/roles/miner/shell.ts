@@ -68,7 +68,7 @@ const leaveLimitMs = 15_000;
 
 /** Joins, trains until `signal`, leaves. @throws RoleError REFUSED (the join), LEARNER_FAILED; StoreError */
 export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<MinerSummary> {
-  const { client, log } = deps;
+  const { client } = deps;
   const learner = learnerIdOf(deps.hotkey.hotkey, options.name);
   await enterRun({ ...deps, role: 'miner', name: options.name });
   const versions = client.state.fragments.map(({ version }) => version);
