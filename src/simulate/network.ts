@@ -67,6 +67,8 @@ export interface BehaviourContext {
   readonly hotkey: HotkeySigner;
   readonly store: Store;
   readonly manifest: RunManifest;
+  /** Virtual time of one inner step passes; of none for validators. */
+  readonly pause: () => Promise<void>;
 }
 
 export interface SimulatedMiner {
@@ -170,7 +172,7 @@ export class SimulatedNetwork {
     this.validators.push({ name, hotkey: keys.hotkey });
     const heads = new HeadsHistory();
     const client = await this.#connect(keys.session, heads);
-    const context = { client, hotkey: keys.hotkey, store: this.store, manifest: this.manifest };
+    const context = this.#context(client, keys.hotkey, 0);
     this.#start(name, () =>
       runValidator(
         { name, threads: 1 },
@@ -192,7 +194,7 @@ export class SimulatedNetwork {
     this.#start(name, async () => {
       await this.clock.sleep(delayMs, this.#ending.signal);
       const client = await this.#connect(keys.session, null);
-      const context = { client, hotkey: keys.hotkey, store: this.store, manifest: this.manifest };
+      const context = this.#context(client, keys.hotkey, stepMs);
       const machine = {
         ...{ clock: this.clock, stepMs, signal: this.#ending.signal },
         onTokens: (tokens: number) => {
@@ -218,6 +220,12 @@ export class SimulatedNetwork {
       );
     });
     return miner;
+  }
+
+  #context(client: RunClient, hotkey: HotkeySigner, stepMs: number): BehaviourContext {
+    const { store, manifest, clock } = this;
+    const pause = (): Promise<void> => clock.sleep(stepMs, this.#ending.signal);
+    return { client, hotkey, store, manifest, pause };
   }
 
   async #connect(session: SessionSigner, heads: HeadsHistory | null): Promise<RunClient> {
