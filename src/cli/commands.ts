@@ -7,6 +7,7 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { simulate } from './simulate/index.ts';
 import { status } from './status/index.ts';
 import { train } from './train/index.ts';
 import { up } from './up/index.ts';
@@ -20,6 +21,7 @@ export const commands: readonly CommandDeclaration[] = [
   train,
   generate,
   evalNeedle,
+  simulate,
   status,
   doctor,
   modelCheck,

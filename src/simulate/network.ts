@@ -14,6 +14,7 @@ import { hashOfText } from '../protocol/hash.ts';
 import { type HotkeySigner, hotkeyFromSeed, type SessionSigner, sessionKeyFromSeed } from '../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { EventBody } from '../protocol/messages.ts';
+import type { Hotkey } from '../protocol/names.ts';
 import { connectRun, type RunClient } from '../roles/client.ts';
 import { HeadsHistory } from '../roles/heads-history.ts';
 import type { LearnerThread } from '../roles/miner/learner-thread.ts';
@@ -69,6 +70,8 @@ export interface BehaviourContext {
   readonly manifest: RunManifest;
   /** Virtual time of one inner step passes; of none for validators. */
   readonly pause: () => Promise<void>;
+  /** The attacker's miners. */
+  readonly friends: ReadonlySet<Hotkey>;
 }
 
 export interface SimulatedMiner {
@@ -92,6 +95,7 @@ export class SimulatedNetwork {
   readonly ledger: Ledger;
   readonly manifest: RunManifest;
   readonly miners: SimulatedMiner[] = [];
+  readonly attackers = new Set<Hotkey>();
   readonly validators: { readonly name: string; readonly hotkey: HotkeySigner }[] = [];
   /** Roles that ended by a failure, which is the harness's or an attack's concern. */
   readonly failures: { readonly name: string; readonly error: unknown }[] = [];
@@ -187,9 +191,10 @@ export class SimulatedNetwork {
     await this.clock.quiesce();
   }
 
-  addMiner({ name, stepMs, delayMs = 0, behave = {} }: MinerOptions): SimulatedMiner {
+  addMiner({ name, stepMs, delayMs = 0, behave }: MinerOptions): SimulatedMiner {
     const keys = keysOf(name);
     const miner: SimulatedMiner = { name, hotkey: keys.hotkey, tokens: 0 };
+    if (behave !== undefined) this.attackers.add(keys.hotkey.hotkey);
     this.miners.push(miner);
     this.#start(name, async () => {
       await this.clock.sleep(delayMs, this.#ending.signal);
@@ -208,11 +213,11 @@ export class SimulatedNetwork {
         },
         {
           ...keys,
-          client: behave.client?.(client, context) ?? client,
+          client: behave?.client?.(client, context) ?? client,
           ledgerSigner: keys.hotkey,
           openLearner: async (start) => {
             const honest = openSimulatedLearner({ manifest: this.manifest, loaded: this.#loaded, start }, machine);
-            return behave.learner?.(honest, context) ?? honest;
+            return behave?.learner?.(honest, context) ?? honest;
           },
           ...{ clock: this.clock, log: this.#log(name), metrics: silentMetrics, rssBytes: () => 0 },
           signal: this.#ending.signal,
@@ -225,7 +230,7 @@ export class SimulatedNetwork {
   #context(client: RunClient, hotkey: HotkeySigner, stepMs: number): BehaviourContext {
     const { store, manifest, clock } = this;
     const pause = (): Promise<void> => clock.sleep(stepMs, this.#ending.signal);
-    return { client, hotkey, store, manifest, pause };
+    return { client, hotkey, store, manifest, pause, friends: this.attackers };
   }
 
   async #connect(session: SessionSigner, heads: HeadsHistory | null): Promise<RunClient> {

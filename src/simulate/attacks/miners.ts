@@ -44,15 +44,17 @@ const zeroWork: Attack = {
   miner: () => learner((_, context) => idling((id) => emptyClaim(context, id), context)),
 };
 
+export const noiseMaker = (index: number): MinerBehaviour =>
+  learner((_, context) => {
+    const rng = new Rng(`noise ${index}`);
+    return idling((id, steps) => noiseClaim(context, id, steps, rng), context);
+  });
+
 const noise: Attack = {
   name: 'noise',
   about: 'does nothing and claims noise of the usual norm',
   miners: 1,
-  miner: (index) =>
-    learner((_, context) => {
-      const rng = new Rng(`noise ${index}`);
-      return idling((id, steps) => noiseClaim(context, id, steps, rng), context);
-    }),
+  miner: noiseMaker,
 };
 
 const staleReplay: Attack = {

@@ -1,0 +1,28 @@
+/** @file Declares `accrete simulate`: a whole network in this process, honest or attacked. */
+import type { CommandDeclaration } from '../command.ts';
+
+export const simulate: CommandDeclaration = {
+  name: 'simulate',
+  description: 'Train preset tiny with a whole simulated network, and see what an attack earns and does.',
+  options: [
+    {
+      name: 'attack',
+      value: 'NAME',
+      description: 'what somebody tries; `list` tells all names, `none` has nobody misbehave',
+      default: 'none',
+    },
+    {
+      name: 'seed',
+      value: 'S',
+      description: 'whole number that the run follows from; the first of several',
+      default: '1',
+    },
+    { name: 'seeds', value: 'N', description: 'runs with one seed after the other', default: '1' },
+    { name: 'miners', value: 'N', description: 'honest miners', default: '8' },
+    { name: 'validators', value: 'N', description: 'validators, of which an attack may own some', default: '5' },
+    { name: 'tempos', value: 'N', description: 'length of a run, in tempos of the simulated chain', default: '4' },
+    { name: 'step-ms', value: 'MS', description: "virtual time of an honest miner's inner step", default: '500' },
+  ],
+  example: './bin/accrete simulate --attack noise',
+  load: () => import('./handler.ts'),
+};

@@ -1,0 +1,134 @@
+/**
+ * @file One simulated run, with or without an attack, and what came of it: what everybody did, was paid and was told, and
+ * the held-out loss of the merged model.
+ */
+import type { Sequence } from '../data/shards.ts';
+import { openEvaluator } from '../evaluation/evaluator.ts';
+import { heldOutLosses, heldOutSequences } from '../evaluation/held-out.ts';
+import type { RunState } from '../journal/state.ts';
+import type { HotkeySigner } from '../protocol/keys.ts';
+import { loadRunData } from '../roles/run-data.ts';
+import { runModelOf } from '../roles/run-model.ts';
+import type { RunSettings } from '../roles/run-presets.ts';
+import { HeadParams } from '../roles/validator/heads.ts';
+import type { Attack } from './attacks/attack.ts';
+import { SimulatedNetwork, type SimulationOptions } from './network.ts';
+
+export interface ScenarioOptions extends Omit<SimulationOptions, 'settings' | 'minerCount'> {
+  readonly settings: RunSettings;
+  readonly attack: Attack | null;
+  readonly honestMiners: number;
+  readonly validators: number;
+  /** Virtual time of an honest miner's inner step. */
+  readonly stepMs: number;
+  readonly tempos: number;
+  readonly onTempo?: (tempo: number) => void;
+}
+
+export interface MinerOutcome {
+  readonly name: string;
+  readonly isAttacker: boolean;
+  /** Of the inner steps that were truly done, by the simulator's own count; of refused claims too. */
+  readonly tokens: number;
+  readonly emissionRao: number;
+  readonly claims: number;
+  /** Refused by verdicts; claims that were too late are no mistake of anybody's. */
+  readonly refused: number;
+  /** How often each code was said of its claims and audits, `OK` left out. */
+  readonly codes: Readonly<Record<string, number>>;
+}
+
+export interface ScenarioOutcome {
+  readonly miners: readonly MinerOutcome[];
+  readonly validators: readonly {
+    readonly name: string;
+    readonly isAttacker: boolean;
+    readonly barred: string | null;
+  }[];
+  /** Nats a token on held-out text of the training sources. */
+  readonly heldOut: number;
+  readonly merges: number;
+  readonly headHash: string;
+  readonly failures: readonly string[];
+}
+
+export async function runScenario(options: ScenarioOptions): Promise<ScenarioOutcome> {
+  const { attack, honestMiners, validators, stepMs, tempos } = options;
+  const settings = attack?.settings?.(options.settings) ?? options.settings;
+  const network = await SimulatedNetwork.open({
+    ...options,
+    settings,
+    minerCount: honestMiners + (attack?.miners ?? 0),
+  });
+  try {
+    const lying = attack?.validators ?? 0;
+    for (let i = 0; i < validators; i++)
+      await network.addValidator(`validator-${i}`, i < lying ? attack!.validator!() : {});
+    for (let i = 0; i < honestMiners; i++) network.addMiner({ name: `honest-${i}`, stepMs });
+    for (let i = 0; i < (attack?.miners ?? 0); i++)
+      network.addMiner({ name: `attacker-${i}`, stepMs: stepMs / (attack!.speed ?? 1), behave: attack!.miner(i) });
+    const { tempoBlocks, blockMs } = settings.ledger;
+    for (let tempo = 0; tempo < tempos; tempo++) {
+      await network.pass(tempoBlocks * blockMs);
+      options.onTempo?.(tempo);
+    }
+    return await outcomeOf(network, lying);
+  } finally {
+    await network.close();
+  }
+}
+
+async function outcomeOf(network: SimulatedNetwork, lying: number): Promise<ScenarioOutcome> {
+  const { run } = network;
+  const miners: MinerOutcome[] = [];
+  for (const { name, hotkey, tokens } of network.miners) {
+    const emissionRao = (await network.neuron(hotkey))?.emissionRao ?? 0;
+    const isAttacker = network.attackers.has(hotkey.hotkey);
+    miners.push({ name, isAttacker, tokens, emissionRao, ...standingOf(run, hotkey) });
+  }
+  return {
+    miners,
+    validators: network.validators.map(({ name, hotkey }, i) => ({
+      name,
+      isAttacker: i < lying,
+      barred: run.hotkeys.get(hotkey.hotkey)?.barred?.sentence ?? null,
+    })),
+    heldOut: await heldOutLoss(network),
+    merges: run.merges,
+    headHash: run.headHash,
+    failures: network.failures.map(({ name, error }) => `${name}: ${String(error)}`),
+  };
+}
+
+function standingOf(run: RunState, { hotkey }: HotkeySigner): Pick<MinerOutcome, 'claims' | 'refused' | 'codes'> {
+  const codes: Record<string, number> = {};
+  const count = (code: string | null): void => {
+    if (code !== null && code !== 'OK') codes[code] = (codes[code] ?? 0) + 1;
+  };
+  const claims = [...run.claims.values()].filter((claim) => claim.hotkey === hotkey);
+  for (const claim of claims) count(claim.code);
+  for (const audit of run.audits.values()) if (audit.body.hotkey === hotkey) count(audit.code);
+  const refused = claims.filter(({ status }) => status === 'refused').length;
+  return { claims: claims.length, refused, codes };
+}
+
+async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<number> {
+  const model = runModelOf(manifest);
+  const { sequenceLength: seqLen, mixture } = manifest.phases[0]!;
+  const signal = new AbortController().signal;
+  const data = await loadRunData(manifest, store, {
+    endOfText: model.config.eos_token_id,
+    stages: ['train', 'held-out'],
+    signal,
+  });
+  const rows = heldOutSequences({ ...data, seqLen, sequences: 64, mixture });
+  const evaluator = await openEvaluator(model.config, { batch: 8, seqLen, threads: 1 });
+  try {
+    const heads = run.fragments.map(({ artifact }) => artifact);
+    const params = await new HeadParams(model, manifest.seed, store).at(heads, signal);
+    const stage = new Map<'held-out', readonly Sequence[]>([['held-out', rows.get('held-out')!]]);
+    return (await heldOutLosses(evaluator, params, stage))['held-out']!;
+  } finally {
+    await evaluator.close();
+  }
+}
