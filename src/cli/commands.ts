@@ -2,6 +2,7 @@
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
+import { explain } from './explain/index.ts';
 import { generate } from './generate/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
@@ -23,6 +24,7 @@ export const commands: readonly CommandDeclaration[] = [
   evalNeedle,
   simulate,
   status,
+  explain,
   doctor,
   modelCheck,
   modelCount,

@@ -9,8 +9,11 @@
  */
 import type { Fragment } from './fragment-plan.ts';
 import type { Range } from './norms.ts';
+import type { RobustRule } from './robust.ts';
 
-export type MergeRule = 'mean' | 'rda';
+export type LinearRule = 'mean' | 'rda';
+/** The others give no coefficients: `robust.ts`. */
+export type MergeRule = LinearRule | RobustRule;
 
 /** A learner's part in the merge, in merge order. */
 export interface Weighed {
@@ -47,7 +50,7 @@ export function splitEmbeddings(fragment: Fragment): { readonly embedding: Range
 }
 
 export function planSegments(
-  rule: MergeRule,
+  rule: LinearRule,
   fragment: Fragment,
   learners: readonly Weighed[],
   oracle: NormOracle,

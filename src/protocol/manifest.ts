@@ -120,13 +120,24 @@ export const manifestSchema = z.strictObject({
     stateRootEverySteps: positive,
   }),
   codec: z.enum(['f32', 'bf16', 'int8']),
-  merge: z.strictObject({
-    rule: z.enum(['mean', 'rda']),
-    outerLearningRate: decimalSchema,
-    outerMomentum: decimalSchema,
-    /** Norms are clipped to this multiple of the token-weighted median norm. */
-    normClip: decimalSchema,
-  }),
+  merge: z
+    .strictObject({
+      rule: z.enum(['mean', 'rda', 'trimmed-mean', 'median', 'centred-clip']),
+      /** Share of the weight that `trimmed-mean` cuts off on either side, below 0.5; no other rule has it. */
+      trim: decimalSchema.optional(),
+      outerLearningRate: decimalSchema,
+      outerMomentum: decimalSchema,
+      /** Norms are clipped to this multiple of the token-weighted median norm. */
+      normClip: decimalSchema,
+    })
+    .refine(({ rule, trim }) => (rule === 'trimmed-mean') === (trim !== undefined), {
+      path: ['trim'],
+      message: 'belongs to trimmed-mean, and only to it',
+    })
+    .refine(({ trim }) => trim === undefined || (Number(trim) >= 0 && Number(trim) < 0.5), {
+      path: ['trim'],
+      message: 'must be in [0, 0.5)',
+    }),
   evaluation: z.strictObject({
     /** g: share of claims whose gain is tested, drawn by the beacon. */
     gainShare: decimalSchema,

@@ -65,6 +65,7 @@ export async function runMerge(
     momentum: velocity.params,
     claims: merging,
     rule: manifest.merge.rule,
+    ...(manifest.merge.trim === undefined ? {} : { trim: fromDecimal(manifest.merge.trim) }),
     outer: {
       learningRate: fromDecimal(manifest.merge.outerLearningRate),
       momentum: fromDecimal(manifest.merge.outerMomentum),
