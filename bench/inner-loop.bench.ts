@@ -1,5 +1,6 @@
 /** @file Tokens a second of the inner loop of `accrete train`, preset nano: forward, gradients, clip, AdamW, balancing. */
 import { availableParallelism } from 'node:os';
+import { presetRecipe } from '../src/cli/recipe-options.ts';
 import { openTrainer } from '../src/cli/train/trainer.ts';
 import { type Bench, type BenchRow, spread, time } from './measure.ts';
 
@@ -24,14 +25,13 @@ async function measure(threads: number): Promise<BenchRow> {
     batch: null,
     sequenceLength: null,
     recomputeLayers: false,
-    optimizer: 'adamw',
-    accumulate: 1,
-    zLoss: 0,
+    recipe: presetRecipe,
     save: null,
     saveEvery: 0,
     resume: null,
     dtype: 'f32',
     json: false,
+    device: 'cpu',
   } as const;
   const trainer = await openTrainer({ ...options, threads });
   try {

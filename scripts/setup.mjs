@@ -1,5 +1,6 @@
 /**
- * @file Makes a clone ready: installs what is missing, checks the tensor engine's library, prepares the text corpus.
+ * @file Makes a clone ready: installs what is missing, checks the tensor engine's library, prepares the text corpus; for
+ * tests also Debian packages with programs that some of them run (`debian-packages.json`).
  * Runs before `npm start` and `npm test`, and does nothing, fast, when nothing is to do. Plain Node without packages,
  * for it runs before there are any. Writes to stderr: stdout belongs to the program that starts next.
  *
@@ -106,6 +107,61 @@ function checkEngine() {
   );
 }
 
+const aptLimitMs = 600_000;
+
+/**
+ * Programs that some tests run, as Debian packages: installs them as root on Debian, and says what to install elsewhere.
+ * It never fails: the tests that need what is not there are skipped by name.
+ */
+function installDebianPackages() {
+  const absent = Object.values(readJson('scripts/debian-packages.json')).filter((program) => !isInstalled(program));
+  if (absent.length === 0) return;
+  const packages = absent.flatMap((program) => program.packages);
+  const uses = absent.map((program) => program.for).join('; ');
+  const byHand = `tests that need it are skipped; by hand: apt-get install --no-install-recommends ${packages.join(' ')}`;
+  const why = whyNoApt();
+  if (why !== null) return say(`not here: ${uses}; ${why}: ${byHand}`);
+  say(`installing Debian packages for tests (${packages.join(', ')}: ${uses}; ACCRETE_NO_APT=1 leaves that to you)`);
+  const startMs = performance.now();
+  const words = aptInstall(packages);
+  if (words === null) say(`Debian packages installed in ${seconds(startMs)}`);
+  else say(`apt-get failed (${words}): ${byHand}`);
+}
+
+/** By dpkg where it is, for a package has more than the one file. */
+function isInstalled({ packages, file }) {
+  if (!existsSync(file)) return false;
+  const { error, stdout } = spawnSync('dpkg-query', ['--status', ...packages], { encoding: 'utf8' });
+  if (error) return true;
+  return (stdout.match(/^Status: .* installed$/gm) ?? []).length === packages.length;
+}
+
+/** Null: packages can be installed. */
+function whyNoApt() {
+  if (process.env.ACCRETE_NO_APT) return 'ACCRETE_NO_APT is set';
+  if (!existsSync('/etc/debian_version') || !existsSync('/usr/bin/apt-get')) return 'this is not Debian';
+  if (process.getuid?.() !== 0) return 'this user is not root';
+  return null;
+}
+
+/** Null, or apt's last words. The lists of packages are fetched only where they are too old or missing. */
+function aptInstall(packages) {
+  const patience = ['-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=20', '-o', 'DPkg::Lock::Timeout=60'];
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-q', '-y', ...patience, ...args], {
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      encoding: 'utf8',
+      timeout: aptLimitMs,
+    });
+  const isFine = (result) => !result.error && result.status === 0;
+  let result = apt('install', '--no-install-recommends', ...packages);
+  if (!isFine(result) && !result.error && isFine(apt('update')))
+    result = apt('install', '--no-install-recommends', ...packages);
+  if (isFine(result)) return null;
+  return result.error?.message ?? (result.stderr.trim().split('\n').at(-1) || `exit code ${result.status}`);
+}
+
 /** Changes whenever something changes that the corpus is made by. */
 function corpusKey() {
   const hash = createHash('sha256');
@@ -157,6 +213,7 @@ try {
   install(options.forTests);
   checkEngine();
   prepareCorpus(options);
+  if (options.forTests) installDebianPackages();
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   say(error.message);

@@ -1,11 +1,11 @@
 /**
  * @file `npm test`: type check, lint, then the tests of src/ and of tests/. The very last line is
- * `N passed, N failed, N skipped`; type check and lint count as one test each. Exit code 1 on any failure.
+ * `N passed, N failed, N skipped`; what is skipped is named before. Type check and lint count as one test each. Exit code 1 on any failure.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -58,7 +58,20 @@ function count(file) {
   total.passed += report.numPassedTests;
   total.failed += failed;
   total.skipped += report.numPendingTests + report.numTodoTests;
+  sayWhatIsSkipped(report);
   return failed;
+}
+
+/** By the titles around the tests, which say what is missing. */
+function sayWhatIsSkipped(report) {
+  const counts = new Map();
+  for (const suite of report.testResults)
+    for (const { status, ancestorTitles, title } of suite.assertionResults) {
+      if (!['skipped', 'pending', 'todo', 'disabled'].includes(status)) continue;
+      const name = `${relative(root, suite.name)} > ${ancestorTitles.filter(Boolean).join(' > ') || title}`;
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+  for (const [name, count] of counts) console.log(`skipped: ${name}: ${count} ${count === 1 ? 'test' : 'tests'}`);
 }
 
 check('type check', 'typescript/bin/tsc', ['-p', '.']);

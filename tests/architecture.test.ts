@@ -63,6 +63,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/node-hash.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
   'engine/onnx-schema.ts': ['protobufjs/light.js'],
+  'engine/placement.ts': ['node:*'],
   'engine/session.ts': ['node:module', 'onnxruntime-node'],
   'data/tokenizer.ts': ['@huggingface/tokenizers'],
   'data/prepare-corpus.ts': ['node:*'],
@@ -171,6 +172,17 @@ describe('architecture', () => {
         .map((target) => `${path} → ${target}`);
     });
     expect(wrong).toEqual([]);
+  });
+
+  it('loads next to nothing before a command is chosen', () => {
+    const loaded = new Set(['cli/main.ts']);
+    for (const path of loaded) {
+      const code = sources.find((source) => source.path === path)!.text;
+      const values = code.matchAll(/^import (?!type\b)[^;'"]*?\bfrom '(\.[^']+)'/gm);
+      for (const [, target] of values) loaded.add(posix.normalize(posix.join(dirname(path), target!)));
+    }
+    const heavy = [...loaded].filter((path) => !/^(cli|util)\//.test(path) && path !== 'engine/device.ts');
+    expect(heavy).toEqual([]);
   });
 
   it('keeps decisions apart from what does them', () => {

@@ -1,4 +1,4 @@
-/** @file Where a session's operators run, and what the devices do differently. Measured: docs/decisions/0009. */
+/** @file Where a session's operators run, and what the devices do differently. Measured: docs/decisions/0009-devices.md. */
 
 /** On `webgpu`, operators that it lacks run on the CPU. */
 export const devices = ['cpu', 'webgpu'] as const;

@@ -6,6 +6,9 @@ import { float, type OnnxWriter } from './onnx-writer.ts';
 import { ngramFactor, type Primitive } from './primitives.ts';
 import { doublingMasks } from './triangular.ts';
 
+/** The greatest finite float32. */
+const maxFloat32 = (2 - 2 ** -23) * 2 ** 127;
+
 /** What a rule is given: names of the inputs, names that it must give its outputs ('' where nobody reads one). */
 export interface EmitContext {
   readonly w: OnnxWriter;
@@ -24,10 +27,31 @@ const direct =
 /** Leaves and aliases: the emitter names them by itself. */
 const nothing = (): void => {};
 
+/** What changes no result; finite, for a shader may take it that no number is infinite. */
+const neutral = { ReduceSum: 0, ReduceMax: -maxFloat32, ReduceMin: maxFloat32 };
+
+/**
+ * WebGPU refuses to reduce, and to multiply, over an axis of size 0 (ONNX Runtime 1.30), which only an axis of unknown
+ * size can have: it gets one entry more. Integers are reduced on the CPU.
+ */
+const isMaybeEmpty = ({ device }: OnnxWriter, { shape, dtype }: Tensor, axis: number): boolean =>
+  device === 'webgpu' && dtype === 'f32' && typeof shape.at(axis) !== 'number';
+
 const reduce =
-  (type: string): EmitRule<'reduceSum' | 'reduceMax' | 'reduceMin'> =>
-  ({ w, inputs, outputs }, { attrs: { axes, keepDims } }) =>
-    w.opInto(type, [inputs[0]!, w.ints(axes)], { keepdims: Number(keepDims) }, outputs);
+  (type: keyof typeof neutral): EmitRule<'reduceSum' | 'reduceMax' | 'reduceMin'> =>
+  ({ w, inputs: [x], outputs }, { attrs: { axes, keepDims }, inputs: [tensor] }) => {
+    const padded = axes
+      .filter((axis) => isMaybeEmpty(w, tensor!, axis))
+      .reduce((name, axis) => w.longer(name, axis, neutral[type]), x!);
+    w.opInto(type, [padded, w.ints(axes)], { keepdims: Number(keepDims) }, outputs);
+  };
+
+const matmul: EmitRule<'matmul'> = ({ w, inputs, outputs }, { attrs, inputs: [left, right] }) => {
+  const axes = [attrs.transA ? -2 : -1, attrs.transB ? -1 : -2] as const;
+  const isPadded = isMaybeEmpty(w, left!, axes[0]);
+  const [a, b] = axes.map((axis, i) => (isPadded ? w.longer(inputs[i]!, axis, 0) : inputs[i]!)) as [string, string];
+  w.matmul(a, b, [left!.shape.length, right!.shape.length], attrs, outputs[0]);
+};
 
 /** An i64 vector of the sizes of `shape`; `sizes` are the run-time scalars of `symbols`. */
 function emitShape(w: OnnxWriter, shape: Shape, symbols: readonly string[], sizes: readonly string[]): string {
@@ -277,8 +301,7 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
   where: direct('Where'),
   cast: ({ w, inputs, outputs }, { attrs: { to } }) => w.opInto('Cast', inputs, { to: onnxDataType[to] }, outputs),
   clamp,
-  matmul: ({ w, inputs: [a, b], outputs: [y] }, { attrs, inputs: [left, right] }) =>
-    void w.matmul(a!, b!, [left!.shape.length, right!.shape.length], attrs, y),
+  matmul,
   groupedMatmul,
   groupedOuter,
   reduceSum: reduce('ReduceSum'),

@@ -107,6 +107,11 @@ export class OnnxWriter {
     return this.op('FusedMatMul', [a, b], attributes, into);
   }
 
+  /** One entry more at the end of an axis, of this value. */
+  longer(x: string, axis: number, value: number): string {
+    return this.op('Pad', [x, this.ints([0, 1]), this.scalar(value, 'f32'), this.ints([axis])]);
+  }
+
   /** The last two axes exchanged. */
   #swapped(x: string, rank: number): string {
     const perm = Array.from({ length: rank }, (_, axis) => axis);

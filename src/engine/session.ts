@@ -139,7 +139,7 @@ function refusal(cause: unknown, device: Device = 'cpu'): EngineError {
 
 const noAdapter =
   'the device webgpu was asked for, but ONNX Runtime finds no WebGPU adapter here; ' +
-  'use the device cpu, or install a driver (on Linux one for Vulkan) and look with accrete doctor';
+  'use the device cpu, or install a driver (on Linux libvulkan1 and one for Vulkan) and look with accrete doctor';
 
 /** A fresh array for an output of known shape. */
 function zeroesFor(name: string, graph: Graph): TensorView {

@@ -46,7 +46,27 @@ export function seededFloats(
   );
 }
 
-export async function checkCase(name: string, spec: CheckedCase, device: Device = 'cpu'): Promise<CheckedResult> {
+export async function checkCase(name: string, spec: CheckedCase): Promise<CheckedResult> {
+  const { forward, graph, feeds, exact, names } = evaluateCase(name, spec);
+  return {
+    ops: new Set(forward.nodes.map((node) => node.op)),
+    gradientError: finiteDifferenceError(forward, feeds, exact, names),
+    ...(await runtimeError(graph, feeds, exact, 'cpu')),
+  };
+}
+
+/** The case on one device, without finite differences. */
+export async function checkDevice(
+  name: string,
+  spec: CheckedCase,
+  device: Device,
+): Promise<Pick<CheckedResult, 'runtimeError' | 'worst'>> {
+  const { graph, feeds, exact } = evaluateCase(name, spec);
+  return await runtimeError(graph, feeds, exact, device);
+}
+
+/** Builds the graph with its loss and gradients, and evaluates it exactly. */
+function evaluateCase(name: string, spec: CheckedCase) {
   const feeds: Record<string, TensorView> = { ...spec.inputs };
   const b = new GraphBuilder();
   const tensors: Record<string, Tensor> = {};
@@ -66,12 +86,7 @@ export async function checkCase(name: string, spec: CheckedCase, device: Device 
   for (const [i, gradient] of gradients(b, loss, wrt).entries()) b.output(`d ${names[i]}`, gradient);
   const graph = b.build();
   const exact = runReference(graph, feeds, { precision: 'f64' });
-  const ops = new Set(forward.nodes.map((node) => node.op));
-  return {
-    ops,
-    gradientError: finiteDifferenceError(forward, feeds, exact, names),
-    ...(await runtimeError(graph, feeds, exact, device)),
-  };
+  return { forward, graph, feeds, exact, names };
 }
 
 function weightedSum(b: GraphBuilder, results: readonly Tensor[], name: string): Tensor {

@@ -1,5 +1,6 @@
 /** @file Per-sequence losses of a model by a forward-only session. Parameters are fed as views, never copied. */
 import { type Sequence, stackSequences } from '../data/shards.ts';
+import type { Device } from '../engine/device.ts';
 import { openSession, type Session } from '../engine/session.ts';
 import type { QuasarLongConfig } from '../model/quasar-long/config.ts';
 import { buildContract } from '../model/quasar-long/contract.ts';
@@ -13,6 +14,8 @@ export interface EvaluatorOptions {
   readonly batch: number;
   readonly seqLen: number;
   readonly threads: number;
+  /** Default cpu. */
+  readonly device?: Device;
 }
 
 export interface SequenceLosses {
@@ -22,17 +25,25 @@ export interface SequenceLosses {
   readonly tokens: Float64Array;
 }
 
+export interface Evaluation extends SequenceLosses {
+  /**
+   * Assignments to each expert over all runs, by selection bias. A last batch that is filled up counts its first sequence
+   * as often as it was read.
+   */
+  readonly loads: ReadonlyMap<string, Float64Array>;
+}
+
 export interface Evaluator {
   readonly options: EvaluatorOptions;
   /** `params`: every tensor of the contract. */
-  sequenceLosses(params: Params, sequences: readonly Sequence[]): Promise<SequenceLosses>;
+  sequenceLosses(params: Params, sequences: readonly Sequence[]): Promise<Evaluation>;
   close(): Promise<void>;
 }
 
 export async function openEvaluator(config: QuasarLongConfig, options: EvaluatorOptions): Promise<Evaluator> {
-  const { batch, seqLen, threads } = options;
-  const { graph } = buildLossGraph(config, { batch, seqLen, packed: true, gradients: false });
-  const session = await openSession(graph, { threads });
+  const { batch, seqLen, threads, device = 'cpu' } = options;
+  const { graph, loadNames } = buildLossGraph(config, { batch, seqLen, packed: true, gradients: false });
+  const session = await openSession(graph, { threads, device });
   const shapes = buildContract(config).map(({ name, shape }) => [name, shape] as const);
   return {
     options,
@@ -40,13 +51,15 @@ export async function openEvaluator(config: QuasarLongConfig, options: Evaluator
       const feeds = Object.fromEntries(shapes.map(([name, shape]) => [name, viewOf(params.get(name)!, shape)]));
       const losses = new Float64Array(sequences.length);
       const tokens = new Float64Array(sequences.length);
+      const loads = new Map<string, Float64Array>();
       for (let from = 0; from < sequences.length; from += batch) {
         const rows = sequences.slice(from, from + batch);
-        const result = await runBatch(session, feeds, rows, batch);
+        const result = await runBatch(session, feeds, rows, batch, loadNames);
         losses.set(result.losses, from);
         tokens.set(result.tokens, from);
+        for (const [name, load] of result.loads) loads.set(name, addedTo(loads.get(name), load));
       }
-      return { losses, tokens };
+      return { losses, tokens, loads };
     },
     close: () => session.release(),
   };
@@ -58,7 +71,8 @@ async function runBatch(
   params: Readonly<Record<string, TensorView>>,
   rows: readonly Sequence[],
   batch: number,
-): Promise<{ losses: Float32Array; tokens: Float32Array }> {
+  loadNames: readonly string[],
+): Promise<{ losses: Float32Array; tokens: Float32Array; loads: [string, Float32Array][] }> {
   const padded = [...rows, ...Array.from({ length: batch - rows.length }, () => rows[0]!)];
   const { inputIds, positionIds, labels } = stackSequences(padded);
   const shape = [batch, inputIds.length / batch];
@@ -69,10 +83,16 @@ async function runBatch(
       position_ids: viewOf(positionIds, shape),
       labels: viewOf(labels, shape),
     },
-    ['sequence_loss', 'sequence_tokens'],
+    ['sequence_loss', 'sequence_tokens', ...loadNames.map((name) => `load:${name}`)],
   );
-  const take = (name: string): Float32Array => (outputs[name]!.data as Float32Array).subarray(0, rows.length);
-  return { losses: take('sequence_loss'), tokens: take('sequence_tokens') };
+  const all = (name: string): Float32Array => outputs[name]!.data as Float32Array;
+  const take = (name: string): Float32Array => all(name).subarray(0, rows.length);
+  const loads = loadNames.map((name): [string, Float32Array] => [name, all(`load:${name}`)]);
+  return { losses: take('sequence_loss'), tokens: take('sequence_tokens'), loads };
+}
+
+function addedTo(sum: Float64Array | undefined, load: Float32Array): Float64Array {
+  return Float64Array.from(load, (count, e) => count + (sum?.[e] ?? 0));
 }
 
 /** Mean over tokens of all sequences, in nats. */

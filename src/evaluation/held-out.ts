@@ -1,7 +1,8 @@
-/** @file Loss on text that is never trained on: held-out documents of the training sources, and another source. */
+/** @file Loss, and how experts are used, on text that is never trained on: held-out documents of the training sources, and another source. */
 import { evenlySpaced, type LoadedShards, readSequence, type Sequence, type Stage } from '../data/shards.ts';
 import type { Params } from '../model/quasar-long/init.ts';
 import type { Shard } from '../protocol/manifest.ts';
+import { type RouterHealth, routerHealthOf } from '../training/router-health.ts';
 import { type Evaluator, meanLoss } from './evaluator.ts';
 
 export const heldOutStages = ['held-out', 'held-out-other'] as const satisfies readonly Stage[];
@@ -31,13 +32,34 @@ export function heldOutSequences(options: HeldOutOptions): ReadonlyMap<HeldOutSt
   return stages;
 }
 
-/** Mean loss (nats a token) of each stage. */
-export async function heldOutLosses(
+export interface HeldOutResult {
+  /** Mean loss (nats a token) of each stage. */
+  readonly losses: Readonly<Record<string, number>>;
+  /** Over the sequences of all stages. */
+  readonly routers: readonly RouterHealth[];
+}
+
+export async function evaluateHeldOut(
   evaluator: Evaluator,
   params: Params,
   stages: ReadonlyMap<HeldOutStage, readonly Sequence[]>,
-): Promise<Readonly<Record<string, number>>> {
+): Promise<HeldOutResult> {
   const losses: Record<string, number> = {};
-  for (const [stage, rows] of stages) losses[stage] = meanLoss(await evaluator.sequenceLosses(params, rows));
-  return losses;
+  const loads = new Map<string, Float64Array>();
+  for (const [stage, rows] of stages) {
+    const result = await evaluator.sequenceLosses(params, rows);
+    losses[stage] = meanLoss(result);
+    for (const [name, load] of result.loads) {
+      const sum = loads.get(name);
+      loads.set(name, sum === undefined ? load : load.map((count, e) => count + sum[e]!));
+    }
+  }
+  return { losses, routers: [...loads].map(([name, load]) => routerHealthOf(name, load)) };
+}
+
+/** Mean loss (nats a token) of each stage. */
+export async function heldOutLosses(
+  ...evaluation: Parameters<typeof evaluateHeldOut>
+): Promise<Readonly<Record<string, number>>> {
+  return (await evaluateHeldOut(...evaluation)).losses;
 }

@@ -7,6 +7,7 @@ import { loadCheckpoint } from '../model/checkpoint.ts';
 import { buildContract } from '../model/quasar-long/contract.ts';
 import { floatsOf, initParams } from '../model/quasar-long/init.ts';
 import { presetConfig } from '../model/quasar-long/presets.ts';
+import { publishedParams } from '../model/quasar-long/published.ts';
 import { encodeSafetensors, readSafetensors, type TensorBytes, tensorBytes } from '../tensor/safetensors.ts';
 import { ExportError } from './errors.ts';
 import { type HuggingFaceExport, writeHuggingFaceFolder } from './hugging-face.ts';
@@ -67,6 +68,30 @@ describe('writeHuggingFaceFolder', () => {
       );
       expect(worst, name).toBeLessThanOrEqual(2 ** -8);
     }
+  });
+
+  it('keeps buffers exact in bfloat16, and takes named parameters as bfloat16 in float32', async () => {
+    const dtypesIn = async (name: string): Promise<ReadonlyMap<string, string>> => {
+      const bytes = new Uint8Array(await readFile(join(parent, name, 'model.safetensors')));
+      return new Map([...readSafetensors(bytes).tensors].map(([tensor, { dtype }]) => [tensor, dtype]));
+    };
+    await writeHuggingFaceFolder(join(parent, 'half'), { ...options, dtype: 'BF16' });
+    await writeHuggingFaceFolder(join(parent, 'mixed'), { ...options, narrow: new Set(['lm_head.weight']) });
+    const [half, mixed] = [await dtypesIn('half'), await dtypesIn('mixed')];
+    const { params: read } = await loadCheckpoint(join(parent, 'half'));
+    for (const { name, isBuffer } of buildContract(config)) {
+      expect(half.get(name), name).toBe(isBuffer ? 'F32' : 'BF16');
+      expect(mixed.get(name), name).toBe(name === 'lm_head.weight' ? 'BF16' : 'F32');
+      if (isBuffer) expect(read.get(name), name).toEqual(params.get(name));
+    }
+    const configOf = (name: string) => readFile(join(parent, name, 'config.json'), 'utf8');
+    expect([await configOf('half'), await configOf('mixed')].map((text) => JSON.parse(text).torch_dtype)).toEqual([
+      'bfloat16',
+      'float32',
+    ]);
+    const published = publishedParams(buildContract(config), params, 'bf16');
+    for (const name of params.keys()) expect(read.get(name), name).toEqual(published.get(name));
+    expect(publishedParams(buildContract(config), params)).toBe(params);
   });
 
   it('never overwrites, and leaves nothing behind when it fails', async () => {

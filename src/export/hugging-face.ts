@@ -20,8 +20,10 @@ export interface HuggingFaceExport {
   /** Files that are copied in as they are: tokenizer.json, tokenizer_config.json. */
   readonly files: ReadonlyMap<string, Uint8Array>;
   readonly card: ModelCard;
-  /** F32 is exact; BF16 halves the size. */
+  /** Of the parameters: F32 is exact; BF16, rounded to nearest even, halves the size. Buffers are written as they are. */
   readonly dtype?: 'F32' | 'BF16';
+  /** Parameters that are written as BF16 whatever `dtype` says: a run's frozen ones may be kept so. */
+  readonly narrow?: ReadonlySet<string>;
   /** A file grows no larger, unless one tensor alone is. */
   readonly maxShardBytes?: number;
   /** Defaults that other programs use for sampling. */
@@ -96,41 +98,47 @@ async function writeFiles(folder: string, options: HuggingFaceExport): Promise<v
   for (const [name, bytes] of texts)
     await writeSynced(join(folder, name), async (file) => void (await writeAll(file, bytes)));
 
-  const shards = planShards(buildContract(config), dtype, options.maxShardBytes ?? 5e9);
+  const tensors = buildContract(config).map((spec) => ({ ...spec, dtype: storedDtype(spec, options) }));
+  const shards = planShards(tensors, options.maxShardBytes ?? 5e9);
   const fileName = (shard: number) =>
     shards.length === 1 ? 'model.safetensors' : `model-${pad(shard + 1)}-of-${pad(shards.length)}.safetensors`;
   for (const [i, specs] of shards.entries())
-    await writeSynced(join(folder, fileName(i)), async (file) => await writeShard(file, specs, options.params, dtype));
-  if (shards.length > 1) await writeIndex(folder, shards, fileName, config, dtype);
+    await writeSynced(join(folder, fileName(i)), async (file) => await writeShard(file, specs, options.params));
+  if (shards.length > 1) await writeIndex(folder, shards, fileName, config);
 }
+
+/** A tensor with the dtype in which it is written. */
+type Stored = Omit<TensorSpec, 'dtype'> & { readonly dtype: 'F32' | 'BF16' | 'I64' };
 
 async function writeIndex(
   folder: string,
-  shards: readonly (readonly TensorSpec[])[],
+  shards: readonly (readonly Stored[])[],
   fileName: (shard: number) => string,
   config: QuasarLongConfig,
-  dtype: 'F32' | 'BF16',
 ): Promise<void> {
   const names = shards.flatMap((specs, i) => specs.map(({ name }) => [name, fileName(i)] as const)).sort();
-  const total_size = shards.flat().reduce((sum, spec) => sum + bytesOf(spec, dtype), 0);
+  const total_size = shards.flat().reduce((sum, spec) => sum + bytesOf(spec), 0);
   const metadata = { total_size, total_parameters: countParameters(config).total };
   const text = JSON.stringify({ metadata, weight_map: Object.fromEntries(names) }, null, 2);
   const bytes = new TextEncoder().encode(`${text}\n`);
   await writeSynced(join(folder, 'model.safetensors.index.json'), async (file) => void (await writeAll(file, bytes)));
 }
 
-/** Integers are written as they are. */
-const storedDtype = (spec: TensorSpec, dtype: 'F32' | 'BF16') => (spec.dtype === 'I64' ? 'I64' : dtype);
-const bytesOf = (spec: TensorSpec, dtype: 'F32' | 'BF16'): number =>
-  elementCount(spec.shape) * dtypeSizeBytes[storedDtype(spec, dtype)];
+/** Buffers keep float32: rotary frequencies and decays are multiplied by positions, selection biases differ by little. */
+function storedDtype({ name, dtype, isBuffer }: TensorSpec, options: HuggingFaceExport): Stored['dtype'] {
+  if (dtype === 'I64' || isBuffer) return dtype;
+  return options.dtype === 'BF16' || options.narrow?.has(name) ? 'BF16' : 'F32';
+}
+
+const bytesOf = ({ shape, dtype }: Stored): number => elementCount(shape) * dtypeSizeBytes[dtype];
 const pad = (index: number): string => String(index).padStart(5, '0');
 
 /** Fills shards in the contract's order. */
-function planShards(contract: readonly TensorSpec[], dtype: 'F32' | 'BF16', maxBytes: number): TensorSpec[][] {
-  const shards: TensorSpec[][] = [];
+function planShards(contract: readonly Stored[], maxBytes: number): Stored[][] {
+  const shards: Stored[][] = [];
   let room = 0;
   for (const spec of contract) {
-    const size = bytesOf(spec, dtype);
+    const size = bytesOf(spec);
     if (shards.length === 0 || size > room) {
       shards.push([]);
       room = maxBytes;
@@ -141,18 +149,13 @@ function planShards(contract: readonly TensorSpec[], dtype: 'F32' | 'BF16', maxB
   return shards;
 }
 
-async function writeShard(
-  file: FileHandle,
-  specs: readonly TensorSpec[],
-  params: Params,
-  dtype: 'F32' | 'BF16',
-): Promise<void> {
+async function writeShard(file: FileHandle, specs: readonly Stored[], params: Params): Promise<void> {
   const { header, order } = encodeSafetensorsHeader(
-    specs.map((spec) => ({ name: spec.name, shape: spec.shape, dtype: storedDtype(spec, dtype) })),
+    specs.map(({ name, shape, dtype }) => ({ name, shape, dtype })),
     { format: 'pt' },
   );
   await writeAll(file, header);
-  for (const { name, shape } of order) {
+  for (const { name, shape, dtype } of order) {
     const values = params.get(name)!;
     const isRounded = dtype === 'BF16' && values instanceof Float32Array;
     await writeAll(file, tensorBytes(isRounded ? f32ToBf16(values) : values, shape).bytes);

@@ -3,7 +3,7 @@ import { countedTokens, delegationsOf, learnerTokens, manifestOf, openClaims, ph
 import type { Delegation, Learner, RunState } from '../journal/state.ts';
 import type { WireBody } from '../protocol/messages.ts';
 import { fromDecimal } from '../protocol/names.ts';
-import type { MergeStatus, ReleaseStatus, Status } from './status.ts';
+import type { MergeStatus, ReleaseStatus, RoutersStatus, Status } from './status.ts';
 
 /** The newest heartbeat of one delegation. */
 export interface Pulse {
@@ -48,6 +48,7 @@ export function buildStatus(sources: StatusSources): Status {
     initialLosses: releases[0]?.losses ?? {},
     heldOutLosses: releases.findLast(({ losses }) => Object.keys(losses).length > 0)?.losses ?? {},
     tokensPerSecond: alive.reduce((sum, row) => sum + (row.tokensPerSecond ?? 0), 0),
+    routers: meanRouters(alive.flatMap(({ routers }) => routers ?? [])),
     learners: learnerRows,
     validators: validatorRows(sources),
     fragments: run.fragments.map((fragment, id) => ({
@@ -87,6 +88,7 @@ function learnerRow(sources: StatusSources, learner: Learner): Status['learners'
     share: run.cellTokens === 0 ? 0 : learner.cellTokens / run.cellTokens,
     loss: loss === null ? null : fromDecimal(loss),
     tokensPerSecond: tokensPerSecond === null ? null : fromDecimal(tokensPerSecond),
+    routers: isAlive ? routersOf(pulse.body.routers) : null,
     rssBytes: isAlive ? pulse.body.rssBytes : null,
     lastCode: learner.lastCode,
     lastSentence: learner.lastSentence,
@@ -119,7 +121,25 @@ function releaseRow(run: RunState, release: number): ReleaseStatus {
   const { body, atMs } = run.releases[release]!;
   const evaluation = run.evaluations.find((each) => each.release === release);
   const losses = Object.entries(evaluation?.losses ?? {}).map(([stage, loss]) => [stage, fromDecimal(loss)] as const);
-  return { release, countedTokens: fromDecimal(body.countedTokens), atMs, losses: Object.fromEntries(losses) };
+  const routers = routersOf(evaluation?.routers);
+  return { release, countedTokens: fromDecimal(body.countedTokens), atMs, losses: Object.fromEntries(losses), routers };
+}
+
+function routersOf(body: WireBody<'heartbeat'>['routers']): RoutersStatus | null {
+  if (body === undefined) return null;
+  const { entropy, imbalance, deadExperts } = body;
+  return { entropy: fromDecimal(entropy), imbalance: fromDecimal(imbalance), deadExperts };
+}
+
+function meanRouters(all: readonly RoutersStatus[]): RoutersStatus | null {
+  if (all.length === 0) return null;
+  const mean = (of: (routers: RoutersStatus) => number): number =>
+    all.reduce((sum, each) => sum + of(each), 0) / all.length;
+  return {
+    entropy: mean(({ entropy }) => entropy),
+    imbalance: mean(({ imbalance }) => imbalance),
+    deadExperts: Math.max(...all.map(({ deadExperts }) => deadExperts)),
+  };
 }
 
 function medianRevealToPublish(run: RunState): number | null {

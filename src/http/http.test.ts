@@ -48,6 +48,7 @@ const status: Status = {
   trainingLoss: 5.5,
   initialLosses: { 'held-out': 8.1 },
   heldOutLosses: {},
+  routers: null,
   tokensPerSecond: 100.5,
   learners: [
     {
@@ -63,6 +64,7 @@ const status: Status = {
       share: 1,
       loss: 5.5,
       tokensPerSecond: 100.5,
+      routers: null,
       rssBytes: 1_000,
       lastCode: null,
       lastSentence: null,

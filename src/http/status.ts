@@ -8,6 +8,9 @@ const name = z.string().max(64);
 /** Nats a token, by held-out stage (`held-out`, `held-out-other`). */
 const lossesSchema = z.record(z.string().max(64), number);
 
+/** How routers share their tokens, the worst of all layers (`routersSchema` of the protocol, as numbers). */
+const routersSchema = z.object({ entropy: share, imbalance: number, deadExperts: countSchema });
+
 export const learnerStatusSchema = z.object({
   hotkey: hotkeySchema,
   name,
@@ -26,6 +29,7 @@ export const learnerStatusSchema = z.object({
   /** Of its last heartbeat. */
   loss: number.nullable(),
   tokensPerSecond: number.nullable(),
+  routers: routersSchema.nullable(),
   rssBytes: countSchema.nullable(),
   /** Of its last verdict, and what that means to it. */
   lastCode: z.string().max(64).nullable(),
@@ -66,6 +70,8 @@ export const releaseStatusSchema = z.object({
   atMs: countSchema,
   /** Empty until a validator has evaluated it. */
   losses: lossesSchema,
+  /** On held-out text. */
+  routers: routersSchema.nullable(),
 });
 
 export const statusSchema = z.object({
@@ -81,6 +87,8 @@ export const statusSchema = z.object({
   initialLosses: lossesSchema,
   heldOutLosses: lossesSchema,
   tokensPerSecond: number,
+  /** Mean of the alive learners' entropy and imbalance, the most dead experts that one of them has; null before the first. */
+  routers: routersSchema.nullable(),
   learners: z.array(learnerStatusSchema).max(65_536),
   validators: z.array(validatorStatusSchema).max(65_536),
   fragments: z.array(fragmentStatusSchema).max(4_096),
@@ -103,6 +111,7 @@ export const statusSchema = z.object({
   process: z.object({ startedAtMs: countSchema, rssBytes: countSchema }),
 });
 export type Status = z.infer<typeof statusSchema>;
+export type RoutersStatus = z.infer<typeof routersSchema>;
 export type LearnerStatus = z.infer<typeof learnerStatusSchema>;
 export type ValidatorStatus = z.infer<typeof validatorStatusSchema>;
 export type FragmentStatus = z.infer<typeof fragmentStatusSchema>;

@@ -9,18 +9,23 @@ import { delegationKeyOf, type HotkeyState, type RunState } from './state.ts';
 
 export const runRule: Rule<'run'> = {
   signers: ['hotkey'],
-  admit(state, { manifest, start }, { sender, message }) {
+  admit(state, { manifest, start, frozen }, { sender, message }) {
     if (state.run !== null) return ignore('DUPLICATE', 'the run event is the first of a journal and only there');
     const id = runIdOf(manifest);
     if (message.run !== id)
       return reject('WRONG_RUN', `the manifest hashes to ${short(id)}, the message names ${short(message.run)}`);
     if (sender.kind !== 'hotkey' || sender.hotkey !== manifest.owner)
       return reject('NOT_OWNER', `the run must be signed by its owner ${manifest.owner}`);
-    if (start.length === manifest.fragments.count) return null;
-    return reject('MALFORMED', `expected ${manifest.fragments.count} start fragments, got ${start.length}`);
+    if (start.length !== manifest.fragments.count)
+      return reject('MALFORMED', `expected ${manifest.fragments.count} start fragments, got ${start.length}`);
+    if ((frozen !== undefined) === (manifest.recipe.frozen !== undefined)) return null;
+    return reject(
+      'MALFORMED',
+      'frozen: an artifact of frozen tensors goes with a recipe that freezes, and only with it',
+    );
   },
-  apply(state, { manifest, start }) {
-    state.run = { id: runIdOf(manifest), manifest, start };
+  apply(state, { manifest, start, frozen }) {
+    state.run = { id: runIdOf(manifest), manifest, start, ...(frozen === undefined ? {} : { frozen }) };
     for (const _ of manifest.phases) {
       state.cursor.push(0);
       state.pool.push([]);

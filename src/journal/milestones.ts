@@ -80,9 +80,10 @@ export const evaluationRule: Rule<'evaluation'> = {
     if (!state.evaluations.some((known) => known.release === release && known.hotkey === hotkey)) return null;
     return ignore('DUPLICATE', `${hotkey} has evaluated release ${release}`);
   },
-  apply(state, { release, losses, sequences }, context) {
+  apply(state, { release, losses, sequences, routers }, context) {
     const { hotkey } = delegationIn(context);
-    state.evaluations.push({ release, hotkey, losses, sequences, atMs: context.timeMs });
+    const rest = routers === undefined ? {} : { routers };
+    state.evaluations.push({ release, hotkey, losses, sequences, ...rest, atMs: context.timeMs });
   },
 };
 

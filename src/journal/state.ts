@@ -260,6 +260,7 @@ export interface EvaluationRecord {
   readonly hotkey: Hotkey;
   readonly losses: Readonly<Record<string, Decimal>>;
   readonly sequences: number;
+  readonly routers?: NonNullable<EventBody<'evaluation'>['routers']>;
   readonly atMs: number;
 }
 
@@ -318,7 +319,13 @@ export interface TreeHead {
 
 export interface RunState {
   /** Null only before the first event. */
-  run: { readonly id: Hash; readonly manifest: RunManifest; readonly start: readonly ArtifactRef[] } | null;
+  run: {
+    readonly id: Hash;
+    readonly manifest: RunManifest;
+    readonly start: readonly ArtifactRef[];
+    /** Frozen tensors of the start checkpoint; absent where the recipe freezes none. */
+    readonly frozen?: ArtifactRef;
+  } | null;
   /** Events folded so far, hash of the last entry, and its time. */
   size: number;
   headHash: Hash;

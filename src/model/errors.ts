@@ -6,6 +6,8 @@ export type ModelErrorCode =
   | 'BAD_CONFIG'
   /** A config asks for a variant of the architecture that is not built. */
   | 'UNSUPPORTED_VARIANT'
+  /** Patterns of frozen tensors name none, or leave nothing to train. */
+  | 'BAD_FROZEN'
   /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape or dtype. */
   | 'CHECKPOINT_MISMATCH'
   /** A tensor of a checkpoint holds a number that no model can have: NaN, an infinity, an id out of range. */

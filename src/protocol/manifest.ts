@@ -38,6 +38,26 @@ export const phaseSchema = z.strictObject({
 });
 export type Phase = z.infer<typeof phaseSchema>;
 
+/** How floats are stored: `bf16` rounds float32 to nearest even. What computes is always float32. */
+export const storedFloatSchema = z.enum(['f32', 'bf16']);
+export type StoredFloat = z.infer<typeof storedFloatSchema>;
+
+/** A name of the model's contract; each `*` stands for any text, dots included, or none. */
+export const namePatternSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_.*]{1,200}$/, 'expected a tensor name of A-Z, a-z, 0-9, _ and ., with * for any text')
+  .refine((pattern) => pattern.split('*').length <= 9, 'at most 8 * in one pattern');
+export const maxFrozenPatterns = 64;
+
+/** Tensors that training leaves as the start checkpoint has them. */
+export const frozenSchema = z.strictObject({
+  /** Each must name a tensor; together they must leave one to train. A router takes its selection bias along. */
+  tensors: z.array(namePatternSchema).min(1).max(maxFrozenPatterns),
+  /** How they are stored: in the start checkpoint, in memory and in releases. */
+  dtype: storedFloatSchema,
+});
+export type Frozen = z.infer<typeof frozenSchema>;
+
 /** Of every inner optimiser. Fields that may be absent came later: a recipe without them keeps its bytes. */
 const recipeFields = {
   beta1: decimalSchema,
@@ -56,7 +76,10 @@ const recipeFields = {
   zLoss: decimalSchema.optional(),
   /** A joiner's own inner steps over which its learning rate rises from 0. */
   joinWarmupSteps: countSchema,
+  /** Of computation, trained parameters, gradients and moments. */
   precision: z.literal('f32'),
+  /** Absent: every parameter is trained. */
+  frozen: frozenSchema.optional(),
 };
 
 export const recipeSchema = z
@@ -183,6 +206,8 @@ export const manifestSchema = z.strictObject({
     keepReleases: positive,
     /** V: claims of a segment are kept until so many validators have attested its recomputation. */
     attestations: countSchema.max(64),
+    /** Of a release's parameters; buffers stay float32. Absent: f32. */
+    dtype: storedFloatSchema.optional(),
   }),
 });
 export type RunManifest = z.infer<typeof manifestSchema>;

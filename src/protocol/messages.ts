@@ -10,6 +10,7 @@ import { artifactRefSchema, manifestSchema } from './manifest.ts';
 import {
   countSchema,
   decimalSchema,
+  fromDecimal,
   hashSchema,
   hotkeySchema,
   learnerNameSchema,
@@ -61,11 +62,28 @@ const measurements = z
 
 const candidates = z.array(z.strictObject({ hotkey: hotkeySchema, stakeRao: countSchema })).max(4096);
 const committee = z.array(hotkeySchema).max(4096);
+const decimalWithin = (min: number, max: number) =>
+  decimalSchema.refine((text) => fromDecimal(text) >= min && fromDecimal(text) <= max, `expected ${min} to ${max}`);
+
+/** How routers share their tokens, the worst of all layers; a model without experts has none to tell of. */
+export const routersSchema = z.strictObject({
+  /** Entropy of an expert layer's load over ln(experts): 1 where all are used alike, 0 where one takes all. */
+  entropy: decimalWithin(0, 1),
+  /** Greatest load over the mean: 1 is balance. */
+  imbalance: decimalWithin(1, 1e6),
+  /** Of all layers together. */
+  deadExperts: countSchema,
+});
 
 /** Bodies of journaled events. The signer's role is checked by the fold's admission rules. */
 export const eventSchemas = {
   /** seq 0. Signer: the owner's hotkey. */
-  run: z.strictObject({ manifest: manifestSchema, start: z.array(artifactRefSchema).min(1).max(4096) }),
+  run: z.strictObject({
+    manifest: manifestSchema,
+    /** The start checkpoint: one artifact a fragment, and the recipe's frozen tensors where there are any. */
+    start: z.array(artifactRefSchema).min(1).max(4096),
+    frozen: artifactRefSchema.optional(),
+  }),
   /** This session key acts as my `role` under `name`. Signer: the hotkey. A later one replaces an earlier one. */
   delegate: z.strictObject({
     hotkey: hotkeySchema,
@@ -253,6 +271,8 @@ export const eventSchemas = {
     release: countSchema,
     losses: z.record(z.string().max(64), decimalSchema),
     sequences: countSchema,
+    /** On the same sequences; dead: without a single token of them. */
+    routers: routersSchema.optional(),
   }),
   'phase-change': z.strictObject({ phase: countSchema }),
   /** The ledger entered tempo `tempo` at `block`; scores of the last one are closed. Signer: syncer. */
@@ -274,6 +294,8 @@ export const wireSchemas = {
     loss: decimalSchema.nullable(),
     tokensPerSecond: decimalSchema.nullable(),
     rssBytes: countSchema,
+    /** Of a miner: means over its steps since the last heartbeat; dead: without a token for 50 steps. */
+    routers: routersSchema.optional(),
     atMs: countSchema,
   }),
   'lease-request': z.strictObject({ nonce: countSchema }),

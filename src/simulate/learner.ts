@@ -34,6 +34,7 @@ export function openSimulatedLearner(
     readonly manifest: RunManifest;
     readonly loaded: ReadonlyMap<string, TokenIds>;
     readonly start: readonly Uint8Array[];
+    readonly frozen: Uint8Array | null;
   },
   machine: SimulatedMachine,
 ): LearnerThread {

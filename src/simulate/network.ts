@@ -215,8 +215,8 @@ export class SimulatedNetwork {
           ...keys,
           client: behave?.client?.(client, context) ?? client,
           ledgerSigner: keys.hotkey,
-          openLearner: async (start) => {
-            const honest = openSimulatedLearner({ manifest: this.manifest, loaded: this.#loaded, start }, machine);
+          openLearner: async (parts) => {
+            const honest = openSimulatedLearner({ manifest: this.manifest, loaded: this.#loaded, ...parts }, machine);
             return behave?.learner?.(honest, context) ?? honest;
           },
           ...{ clock: this.clock, log: this.#log(name), metrics: silentMetrics, rssBytes: () => 0 },

@@ -8,7 +8,7 @@ import { heldOutLosses, heldOutSequences } from '../evaluation/held-out.ts';
 import type { RunState } from '../journal/state.ts';
 import type { HotkeySigner } from '../protocol/keys.ts';
 import { loadRunData } from '../roles/run-data.ts';
-import { runModelOf } from '../roles/run-model.ts';
+import { fetchFrozen, runModelOf } from '../roles/run-model.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
 import { HeadParams } from '../roles/validator/heads.ts';
 import type { Attack } from './attacks/attack.ts';
@@ -125,7 +125,8 @@ async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<
   const evaluator = await openEvaluator(model.config, { batch: 8, seqLen, threads: 1 });
   try {
     const heads = run.fragments.map(({ artifact }) => artifact);
-    const params = await new HeadParams(model, manifest.seed, store).at(heads, signal);
+    const frozen = await fetchFrozen(run, store, signal);
+    const params = await new HeadParams(model, manifest, store, frozen).at(heads, signal);
     const stage = new Map<'held-out', readonly Sequence[]>([['held-out', rows.get('held-out')!]]);
     return (await heldOutLosses(evaluator, params, stage))['held-out']!;
   } finally {

@@ -8,10 +8,11 @@ export type ContractDtype = 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'U8' | 'BOO
 /**
  * - `param`: trained by gradients, averaged through pseudo-gradients.
  * - `selection-bias`: the router's `expert_bias`; moved by its own rule, merged dense, never encoded or clipped.
+ * - `frozen`: a parameter, or its router's selection bias, that the run leaves as the start checkpoint has it.
  * - `constant`: fixed numbers that a checkpoint carries (GLA's `slope`, `inv_freq`, hash seeds).
  * - `buffer`: state of the model that is neither trained nor exchanged.
  */
-export type ContractKind = 'param' | 'selection-bias' | 'constant' | 'buffer';
+export type ContractKind = 'param' | 'selection-bias' | 'frozen' | 'constant' | 'buffer';
 
 export interface TensorContractEntry {
   readonly name: string;

@@ -1,15 +1,18 @@
 /**
  * @file One inner step: batch → loss and gradients → inner optimiser → selection biases. Does no I/O and reads no clock;
- * sequences and the learning rate come in with the call. The same calls give the same bits on one kind of machine.
+ * sequences and the learning rate come in with the call. The same calls give the same bits on one kind of machine
+ * and device.
  */
 import { type Sequence, stackSequences } from '../data/shards.ts';
-import { openSession, type Session } from '../engine/session.ts';
+import type { Device } from '../engine/device.ts';
+import { type Feeds, openSession, type Session } from '../engine/session.ts';
+import { frozenNames } from '../model/quasar-long/frozen.ts';
 import { buildLossGraph, type LossGraph } from '../model/quasar-long/graphs.ts';
 import { updateSelectionBias } from '../model/quasar-long/selection-bias.ts';
 import { type TensorView, viewOf } from '../tensor/view.ts';
 import { assert } from '../util/errors.ts';
 import { TrainingError } from './errors.ts';
-import type { ModelState } from './model-state.ts';
+import { feedsOf, type ModelState } from './model-state.ts';
 import type { InnerOptimizer } from './optimizer.ts';
 import { type RouterHealth, RouterWatch } from './router-health.ts';
 
@@ -22,6 +25,8 @@ export interface InnerLoopOptions {
   readonly zLoss?: number;
   readonly seqLen: number;
   readonly threads: number;
+  /** Of the forward and backward pass; default cpu. */
+  readonly device?: Device;
   /** Gradient checkpointing: less memory, more work, the same bits. */
   readonly recomputeLayers?: boolean;
   /** u of the balancing rule. */
@@ -93,17 +98,18 @@ export class InnerLoop {
   }
 
   static async open(model: ModelState, optimizer: InnerOptimizer, options: InnerLoopOptions): Promise<InnerLoop> {
-    const { batch, seqLen, threads, microBatches = 1, zLoss = 0, recomputeLayers = false } = options;
+    const { batch, seqLen, threads, device = 'cpu', microBatches = 1, zLoss = 0, recomputeLayers = false } = options;
     assert(microBatches === 1 || model.accumulator !== null, 'micro-batches need a model that accumulates');
     const graph = buildLossGraph(model.config, {
       batch,
       seqLen,
       packed: true,
       gradients: true,
+      frozen: frozenNames(model.contract),
       zLoss,
       recomputeLayers,
     });
-    const session = await openSession(graph.graph, { threads });
+    const session = await openSession(graph.graph, { threads, device });
     return new InnerLoop({ model, optimizer, options, graph, session });
   }
 
@@ -116,13 +122,17 @@ export class InnerLoop {
         'BAD_BATCH',
         `expected ${rows} sequences of ${seqLen} tokens, got ${sequences.length} of ${sequences[0]?.inputIds.length}`,
       );
-    const { loss, loads } = microBatches === 1 ? await this.#run(sequences) : await this.#accumulate(sequences);
+    // Frozen tensors that are stored as bfloat16 are widened once a step, and only for it.
+    const feeds = feedsOf(this.#model);
+    const { loss, loads } =
+      microBatches === 1 ? await this.#run(sequences, feeds) : await this.#accumulate(sequences, feeds);
     const gradNorm = Number.isFinite(loss) ? await this.#optimizer.step(learningRate) : Number.NaN;
     const isSkipped = !Number.isFinite(gradNorm);
     this.#countSkipped(isSkipped);
     if (!isSkipped)
       this.#graph.loadNames.forEach((name, i) => {
-        updateSelectionBias(this.#model.biases.view(name), loads[i]!, this.#options.selectionBiasRate);
+        const { biases } = this.#model;
+        if (biases.has(name)) updateSelectionBias(biases.view(name), loads[i]!, this.#options.selectionBiasRate);
       });
     const routers = this.#watches.map((watch, i) => watch.add(loads[i]!));
     const imbalance = Math.max(1, ...routers.map((router) => router.imbalance));
@@ -130,12 +140,12 @@ export class InnerLoop {
   }
 
   /** One micro-batch; its gradients are in their buffer afterwards. */
-  async #run(sequences: readonly Sequence[]): Promise<MicroBatch> {
+  async #run(sequences: readonly Sequence[], feeds: Feeds): Promise<MicroBatch> {
     const { inputIds, positionIds, labels } = stackSequences(sequences);
     const shape = [this.#options.batch, this.#options.seqLen];
     const outputs = await this.#session.run(
       {
-        ...this.#model.feeds,
+        ...feeds,
         input_ids: viewOf(inputIds, shape),
         position_ids: viewOf(positionIds, shape),
         labels: viewOf(labels, shape),
@@ -149,7 +159,7 @@ export class InnerLoop {
   }
 
   /** Means weighted by the labels that count, so that they are those of one large batch up to rounding. */
-  async #accumulate(sequences: readonly Sequence[]): Promise<MicroBatch> {
+  async #accumulate(sequences: readonly Sequence[], feeds: Feeds): Promise<MicroBatch> {
     const { batch } = this.#options;
     const { memory, gradients } = this.#model;
     const accumulator = this.#model.accumulator!;
@@ -158,7 +168,7 @@ export class InnerLoop {
     let [loss, counted] = [0, 0];
     const loads = this.#graph.loadNames.map((name) => new Float32Array(this.#model.biases.entry(name).length));
     for (let first = 0; first < sequences.length; first += batch) {
-      const part = await this.#run(sequences.slice(first, first + batch));
+      const part = await this.#run(sequences.slice(first, first + batch), feeds);
       memory.kernels.axpy(part.counted, from, sum, n);
       loss += part.loss * part.counted;
       counted += part.counted;

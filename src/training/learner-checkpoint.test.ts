@@ -48,8 +48,9 @@ function batchOf(step: number): Sequence[] {
 }
 
 describe("a learner's state", () => {
-  it('goes on with the same bits, by AdamW and by Muon with micro-batches', async () => {
-    for (const recipe of [adamw, muon]) {
+  it('goes on with the same bits, by AdamW and by Muon with micro-batches, also with frozen tensors', async () => {
+    const frozen = { tensors: ['*.A_log', '*.dt_bias', '*.f_proj.weight', 'lm_head.weight'], dtype: 'bf16' };
+    for (const recipe of [adamw, muon, { ...adamw, frozen }, { ...muon, frozen }]) {
       const straight = await openLearner(recipe, 'seed');
       const middle = await straight.train(0, 4);
       const end = await straight.train(4, 8);

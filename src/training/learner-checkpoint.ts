@@ -2,11 +2,12 @@
  * @file A learner's whole state as one safetensors file, so that a run goes on with the bits that it would have had
  * without the stop: parameters, selection biases, constants, the optimiser's state, and the counts of steps, tokens and
  * skipped steps. Taken between steps, so no micro-batch is half summed; the place in the data follows from the steps.
- * Everything float is float32. A Merkle root over the counts and every buffer stands in the header and is checked.
+ * Everything float is float32, but frozen tensors that the recipe stores as bfloat16. A Merkle root over the counts and every buffer stands in the header and is checked.
  * Version 1 is the only one; a reader refuses others.
  */
 import { z } from 'zod';
 import type { Sha256 } from '../protocol/merkle.ts';
+import { f32ToBf16 } from '../tensor/half.ts';
 import {
   asFloat32,
   asInt64,
@@ -88,7 +89,7 @@ export function restoreLearner(parts: LearnerParts, bytes: Uint8Array): LearnerP
   return rest;
 }
 
-type Values = Float32Array | BigInt64Array;
+type Values = Float32Array | BigInt64Array | Uint16Array;
 
 /** In one fixed order; live views. */
 function buffersOf({ model, optimizer }: LearnerParts): ReadonlyMap<string, Values> {
@@ -99,6 +100,7 @@ function buffersOf({ model, optimizer }: LearnerParts): ReadonlyMap<string, Valu
   optimizer.state().forEach((state, i) => void buffers.set(`optimizer.${i}`, state));
   for (const [name, values] of model.tensors)
     if (!model.params.has(name) && !model.biases.has(name)) buffers.set(`constant.${name}`, values);
+  for (const [name, values] of model.frozen.stored) buffers.set(`frozen.${name}`, values);
   return buffers;
 }
 
@@ -116,9 +118,10 @@ function read(bytes: Uint8Array) {
 }
 
 function valuesOf(name: string, tensor: TensorBytes | undefined, target: Values): Values {
-  const dtype = target instanceof Float32Array ? 'F32' : 'I64';
+  const dtype = target instanceof Float32Array ? 'F32' : target instanceof Uint16Array ? 'BF16' : 'I64';
   if (tensor?.dtype !== dtype || tensor.bytes.byteLength !== target.byteLength)
     throw damaged(`${name}: expected ${target.length} numbers of ${dtype}, got ${tensor ? tensor.dtype : 'none'}`);
+  if (dtype === 'BF16') return f32ToBf16(asFloat32(tensor)); // widening is exact, so the words come back
   return dtype === 'F32' ? asFloat32(tensor) : asInt64(tensor);
 }
 

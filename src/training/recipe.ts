@@ -1,6 +1,8 @@
 /** @file What a run's recipe asks of training: the model's buffers, its inner optimiser and the options of the inner loop. */
+import type { Device } from '../engine/device.ts';
 import type { QuasarLongConfig } from '../model/quasar-long/config.ts';
-import { buildContract } from '../model/quasar-long/contract.ts';
+import { buildContract, type TensorSpec } from '../model/quasar-long/contract.ts';
+import { freezeContract } from '../model/quasar-long/frozen.ts';
 import type { Recipe } from '../protocol/manifest.ts';
 import { fromDecimal } from '../protocol/names.ts';
 import { flatLayout } from '../tensor/flat-params.ts';
@@ -9,16 +11,30 @@ import { allocateModel, type ModelState } from './model-state.ts';
 import { Muon, matricesFromContract } from './muon.ts';
 import { AdamW, type InnerOptimizer, traitsFromContract } from './optimizer.ts';
 
+/** The model's contract of what this recipe trains. @throws ModelError BAD_FROZEN */
+export const contractOf = (config: QuasarLongConfig, recipe: Pick<Recipe, 'frozen'>): readonly TensorSpec[] =>
+  freezeContract(buildContract(config), recipe.frozen?.tensors);
+
 /** A model with room for the recipe's optimiser and, if it reads micro-batches, for their sum. */
 export function allocateForRecipe(config: QuasarLongConfig, seed: string, recipe: Recipe): ModelState {
-  const entries = flatLayout(buildContract(config));
+  const entries = flatLayout(contractOf(config, recipe));
   const length = entries.reduce((sum, entry) => sum + entry.length, 0);
   const extraBytes = recipe.optimizer === 'muon' ? Muon.footprint({ entries, length }) : AdamW.footprint({ length });
-  return allocateModel(config, seed, { extraParamBuffers: 0, extraBytes, accumulates: (recipe.microBatches ?? 1) > 1 });
+  return allocateModel(config, seed, {
+    extraParamBuffers: 0,
+    extraBytes,
+    accumulates: (recipe.microBatches ?? 1) > 1,
+    frozen: recipe.frozen,
+  });
 }
 
-/** `model`: from `allocateForRecipe`; one optimiser fits. `threads`: of Muon's products. */
-export function createOptimizer(model: ModelState, recipe: Recipe, threads: number): InnerOptimizer {
+/** `model`: from `allocateForRecipe`; one optimiser fits. `threads` and `device`: of Muon's products. */
+export function createOptimizer(
+  model: ModelState,
+  recipe: Recipe,
+  threads: number,
+  device: Device = 'cpu',
+): InnerOptimizer {
   const common = {
     beta1: fromDecimal(recipe.beta1),
     beta2: fromDecimal(recipe.beta2),
@@ -33,17 +49,19 @@ export function createOptimizer(model: ModelState, recipe: Recipe, threads: numb
     momentum: fromDecimal(recipe.momentum),
     newtonSchulzSteps: recipe.newtonSchulzSteps,
     threads,
+    device,
     matricesOf: matricesFromContract(model.contract),
   });
 }
 
-export function loopOptions(recipe: Recipe, seqLen: number, threads: number): InnerLoopOptions {
+export function loopOptions(recipe: Recipe, seqLen: number, threads: number, device: Device = 'cpu'): InnerLoopOptions {
   const microBatches = recipe.microBatches ?? 1;
   return {
     batch: recipe.batchSequences / microBatches,
     microBatches,
     seqLen,
     threads,
+    device,
     selectionBiasRate: fromDecimal(recipe.selectionBiasRate),
     ...(recipe.zLoss === undefined ? {} : { zLoss: fromDecimal(recipe.zLoss) }),
   };

@@ -34,6 +34,56 @@ export class RouterWatch {
   }
 }
 
+/** One sentence's worth of many routers: the worst of each number. */
+export interface RoutersHealth {
+  readonly entropy: number;
+  readonly imbalance: number;
+  readonly deadExperts: number;
+}
+
+/** The worst entropy and imbalance, all dead experts; null of no routers. */
+export function worstOf(routers: readonly RouterHealth[]): RoutersHealth | null {
+  if (routers.length === 0) return null;
+  return {
+    entropy: Math.min(...routers.map((router) => router.entropy)),
+    imbalance: Math.max(...routers.map((router) => router.imbalance)),
+    deadExperts: routers.reduce((sum, router) => sum + router.deadExperts, 0),
+  };
+}
+
+/** Means of `worstOf` over steps: one batch is too few tokens to judge by. Dead experts are those of the last step. */
+export class RouterMeter {
+  #steps = 0;
+  #entropy = 0;
+  #imbalance = 0;
+  #deadExperts = 0;
+
+  add(routers: readonly RouterHealth[]): void {
+    const worst = worstOf(routers);
+    if (worst === null) return;
+    this.#steps++;
+    this.#entropy += worst.entropy;
+    this.#imbalance += worst.imbalance;
+    this.#deadExperts = worst.deadExperts;
+  }
+
+  /** Since the last call; null without a step in between. */
+  take(): RoutersHealth | null {
+    if (this.#steps === 0) return null;
+    const [entropy, imbalance] = [this.#entropy / this.#steps, this.#imbalance / this.#steps];
+    [this.#steps, this.#entropy, this.#imbalance] = [0, 0, 0];
+    return { entropy, imbalance, deadExperts: this.#deadExperts };
+  }
+}
+
+/** Of the whole load of a router: an expert without a token of it is dead. */
+export const routerHealthOf = (name: string, load: ArrayLike<number>): RouterHealth => ({
+  name,
+  imbalance: loadImbalance(load),
+  entropy: loadEntropy(load),
+  deadExperts: Array.from(load).filter((count) => count === 0).length,
+});
+
 /** 1 for one expert or no load: nothing is unbalanced there. */
 export function loadEntropy(load: ArrayLike<number>): number {
   const counts = Array.from(load);

@@ -76,9 +76,9 @@ export class LocalNetwork {
   }
 
   /** A new run with its orchestrator up. */
-  static async open(changes: Partial<OrchestratorDeps> = {}): Promise<LocalNetwork> {
+  static async open(changes: Partial<OrchestratorDeps> = {}, run: Partial<NewRun> = {}): Promise<LocalNetwork> {
     const store = new MemoryStore();
-    const first = await initRun(newTinyRun({ store }));
+    const first = await initRun(newTinyRun({ ...run, store }));
     let network: LocalNetwork | null = null;
     const { ledger: binding } = (first[0].body as EventBody<'run'>).manifest;
     const ledger = await openEmbeddedLedger({
@@ -344,8 +344,8 @@ export interface RunningNetwork {
 }
 
 /** A network with two miners and two validators that are known by their heartbeats. */
-export async function openRunning(): Promise<RunningNetwork> {
-  const network = await LocalNetwork.open();
+export async function openRunning(run: Partial<NewRun> = {}): Promise<RunningNetwork> {
+  const network = await LocalNetwork.open({}, run);
   const [a, b] = [await network.miner('a'), await network.miner('b')];
   const validators = [await network.validator('v'), await network.validator('w')];
   await network.pass(3_000, a, b, ...validators);

@@ -1,23 +1,14 @@
 /** @file What `accrete doctor` looks at. Each check finds something out and says what to type where it is not well. */
-import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { z } from 'zod';
 import { formatBytes } from '../output.ts';
 import { corpusDir } from '../paths.ts';
+import type { Finding } from './finding.ts';
 import type { DoctorOptions } from './options.ts';
-
-export interface Finding {
-  readonly name: string;
-  readonly state: 'ok' | 'warning' | 'missing';
-  readonly found: string;
-  /** What to type or do; empty when all is well. */
-  readonly advice: string;
-}
+import { checkWebgpu } from './webgpu.ts';
 
 const root = new URL('../../../', import.meta.url);
 const minFreeBytes = 2 * 1024 ** 3;
@@ -86,42 +77,6 @@ async function checkEngine(): Promise<Finding> {
     return { name, state: 'missing', found: `does not load: ${(error as Error).message}`, advice: 'npm run setup' };
   }
 }
-
-const probeMs = 60_000;
-
-/** A GPU is a choice, so nothing here is `missing`. */
-function checkWebgpu(): Finding {
-  const name = 'webgpu';
-  const probe = fileURLToPath(new URL('webgpu-probe.ts', import.meta.url));
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', probe], {
-    cwd: fileURLToPath(root),
-    encoding: 'utf8',
-    timeout: probeMs,
-    killSignal: 'SIGKILL',
-    maxBuffer: 1 << 24,
-  });
-  if (status === 3)
-    return ok(name, 'no adapter; everything runs on the CPU (a GPU needs a driver, on Linux one for Vulkan)');
-  if (status !== 0) {
-    const words = stderr?.trim().split('\n').at(-1) ?? '';
-    return {
-      name,
-      state: 'warning',
-      found: `a training step of preset nano fails there${words === '' ? '' : `: ${words.slice(0, 200)}`}`,
-      advice: 'keep to --device cpu',
-    };
-  }
-  const { onDevice, onCpu } = placementSchema.parse(JSON.parse(stdout));
-  const sum = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((a, b) => a + b, 0);
-  const fallbacks = Object.entries(onCpu).map(([op, count]) => `${op} ${count}`);
-  return ok(
-    name,
-    `${sum(onDevice)} of ${sum(onDevice) + sum(onCpu)} operators of nano's training step; on the CPU: ${fallbacks.join(', ')}`,
-  );
-}
-
-const counts = z.record(z.string(), z.number());
-const placementSchema = z.object({ onDevice: counts, onCpu: counts });
 
 /** Of the default preset; another one is prepared by `accrete up` when it is asked for. */
 async function checkCorpus(): Promise<Finding> {

@@ -1,6 +1,6 @@
 /**
- * @file Run as a process of its own, for without an adapter the driver may end it: one training step of preset nano on
- * WebGPU. Prints where its operators ran as JSON, or exits with 3 where there is no adapter.
+ * @file Run as a process of its own, for without an adapter the driver may end it: one training step of preset tiny on
+ * WebGPU (nano has the same operators and takes longer to compile). Prints where its operators ran as JSON, or exits with 3 where there is no adapter.
  */
 import { EngineError } from '../../engine/errors.ts';
 import { observePlacement } from '../../engine/placement.ts';
@@ -9,8 +9,8 @@ import { buildLossGraph } from '../../model/quasar-long/graphs.ts';
 import { initParams } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
 
-const config = presetConfig('nano');
-const seqLen = 64;
+const config = presetConfig('tiny');
+const seqLen = 32;
 const { graph } = buildLossGraph(config, { batch: 1, seqLen, packed: true, gradients: true });
 const shape = [1, seqLen] as const;
 const counting = feedTokens(

@@ -12,7 +12,7 @@ export const handle: Handler = async (settings, io) => {
   const options = parseEvalNeedleOptions(settings);
   const { config, params } = await loadCheckpoint(options.checkpoint);
   const tokenizer = await openTokenizer(options.checkpoint, config.vocab_size);
-  const decoder = await openDecoder(config, params, { threads: options.threads });
+  const decoder = await openDecoder(config, params, { threads: options.threads, device: options.device });
   try {
     const model = {
       encode: (text: string) => tokenizer.encode(text),

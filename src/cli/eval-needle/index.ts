@@ -1,5 +1,6 @@
 /** @file Declares `accrete eval needle`: does a checkpoint recall a word from far back? */
 import type { CommandDeclaration } from '../command.ts';
+import { deviceOption } from '../device.ts';
 
 export const evalNeedle: CommandDeclaration = {
   name: 'eval needle',
@@ -21,6 +22,7 @@ export const evalNeedle: CommandDeclaration = {
     { name: 'samples', value: 'N', description: 'prompts of each length and depth', default: '5' },
     { name: 'seed', value: 'S', description: 'whole number that words and filler text follow from', default: '0' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    deviceOption,
   ],
   example: './bin/accrete eval needle --checkpoint .accrete/run/releases/latest --lengths 256,1024',
   load: () => import('./handler.ts'),

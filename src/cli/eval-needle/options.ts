@@ -1,12 +1,15 @@
 /** @file The options of `accrete eval needle`. */
+import type { Device } from '../../engine/device.ts';
 import type { NeedleOptions } from '../../evaluation/needle.ts';
 import { UsageError } from '../../util/errors.ts';
+import { parseDevice } from '../device.ts';
 import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
 
 export interface EvalNeedleOptions extends NeedleOptions {
   readonly checkpoint: string;
   readonly threads: number;
+  readonly device: Device;
 }
 
 const maxEntries = 100;
@@ -24,6 +27,7 @@ export function parseEvalNeedleOptions(settings: Settings): EvalNeedleOptions {
     samples: settings.count('samples', { min: 1, max: 10_000 }),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     threads: parseThreads(settings),
+    device: parseDevice(settings),
   };
 }
 

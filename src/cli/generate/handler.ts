@@ -13,7 +13,7 @@ export const handle: Handler = async (settings, io) => {
   const isJson = settings.switch('json');
   const { config, params } = await loadCheckpoint(options.checkpoint);
   const tokenizer = await openTokenizer(options.checkpoint, config.vocab_size);
-  const decoder = await openDecoder(config, params, { threads: options.threads });
+  const decoder = await openDecoder(config, params, { threads: options.threads, device: options.device });
   try {
     const text = options.prompt === '-' ? await readInput() : options.prompt;
     const prompt = tokenizer.encode(text);

@@ -1,5 +1,6 @@
 /** @file Declares `accrete generate`: continues a prompt from a checkpoint. */
 import type { CommandDeclaration } from '../command.ts';
+import { deviceOption } from '../device.ts';
 
 export const generate: CommandDeclaration = {
   name: 'generate',
@@ -30,6 +31,7 @@ export const generate: CommandDeclaration = {
     { name: 'stop', value: 'TEXT', description: 'ends before this text; several as a JSON list of strings' },
     { name: 'seed', value: 'S', description: 'whole number that the sampling follows from', default: '0' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    deviceOption,
   ],
   example: './bin/accrete generate --checkpoint .accrete/run/releases/latest --prompt "The people of"',
   load: () => import('./handler.ts'),

@@ -1,7 +1,8 @@
 /** @file The options of `accrete generate`. */
-
 import { z } from 'zod';
+import type { Device } from '../../engine/device.ts';
 import { UsageError } from '../../util/errors.ts';
+import { parseDevice } from '../device.ts';
 import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
 
@@ -18,6 +19,7 @@ export interface GenerateCommandOptions {
   readonly stops: readonly string[];
   readonly seed: number;
   readonly threads: number;
+  readonly device: Device;
 }
 
 export function parseGenerateOptions(settings: Settings): GenerateCommandOptions {
@@ -32,6 +34,7 @@ export function parseGenerateOptions(settings: Settings): GenerateCommandOptions
     stops: settings.has('stop') ? parseStops(settings.text('stop')) : [],
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     threads: parseThreads(settings),
+    device: parseDevice(settings),
   };
 }
 

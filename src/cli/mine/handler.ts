@@ -31,15 +31,15 @@ export const handle: Handler = async (settings, io) => {
         ...network,
         ...{ clock, log, session: keys.session, equation: nativeEquation, signal: connection.signal },
       });
-      const { name, threads } = options;
+      const { name, threads, device } = options;
       const summary = await runMiner(
         {
-          ...{ name, threads, stateDir: join(options.dir, 'shards') },
+          ...{ name, threads, device, stateDir: join(options.dir, 'shards') },
           capabilities: {
             threads,
             // Rounded: capabilities must not name a machine.
             memoryGib: 2 ** Math.round(Math.log2(Math.max(1, totalmem() / 1024 ** 3))),
-            machineClass: `${process.platform}-${process.arch}`,
+            machineClass: `${process.platform}-${process.arch}${device === 'cpu' ? '' : `-${device}`}`,
           },
         },
         {

@@ -1,5 +1,6 @@
 /** @file Declares `accrete mine`: one miner that joins a running network. */
 import type { CommandDeclaration } from '../command.ts';
+import { deviceOption } from '../device.ts';
 
 export const mine: CommandDeclaration = {
   name: 'mine',
@@ -9,6 +10,7 @@ export const mine: CommandDeclaration = {
     { name: 'dir', value: 'DIR', description: 'folder of this miner (keys, state)', default: '.accrete/miner' },
     { name: 'name', value: 'NAME', description: "the learner's name under its hotkey", default: 'learner-1' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    deviceOption,
   ],
   example: './bin/accrete mine --join http://127.0.0.1:4680 --dir .accrete/my-miner',
   load: () => import('./handler.ts'),

@@ -1,4 +1,6 @@
 /** @file The options of `accrete mine`. */
+import type { Device } from '../../engine/device.ts';
+import { parseDevice } from '../device.ts';
 import { parseName } from '../role-name.ts';
 import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
@@ -8,6 +10,7 @@ export interface MineOptions {
   readonly dir: string;
   readonly name: string;
   readonly threads: number;
+  readonly device: Device;
   readonly json: boolean;
 }
 
@@ -17,6 +20,7 @@ export function parseMineOptions(settings: Settings): MineOptions {
     dir: settings.path('dir'),
     name: parseName(settings),
     threads: parseThreads(settings),
+    device: parseDevice(settings),
     json: settings.switch('json'),
   };
 }

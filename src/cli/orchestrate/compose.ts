@@ -24,7 +24,7 @@ import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
 import { runModelOf, runSeedOf } from '../../roles/run-model.ts';
-import { runSettings } from '../../roles/run-presets.ts';
+import { type RunPresetName, runSettings } from '../../roles/run-presets.ts';
 import { FsStore } from '../../store/fs.ts';
 import { issueGrant } from '../../store/grants.ts';
 import { serveStore } from '../../store/http-server.ts';
@@ -38,6 +38,7 @@ import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeEquation } from '../native-ed25519.ts';
 import { corpusDir, finalStatusFile } from '../paths.ts';
+import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { releaseFolders } from './releases.ts';
 
@@ -180,10 +181,13 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
     ensureCorpus(preset);
     const catalog = loadCatalog(corpusDir, preset);
     const messages = await initRun({
+      settings: applyNewRun(runSettings[preset], options.run),
       ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
       ledger: { chainId, netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
       readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
+    }).catch((error) => {
+      throw asFreezeFault(error);
     });
     await startJournal(journal, messages, nowMs);
   }
@@ -198,5 +202,19 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
   }
   if (!(manifest.model.preset in runSettings))
     throw new UsageError(`${options.dir}: preset ${manifest.model.preset} is not known`);
+  checkSameRecipe(manifest, options);
   return manifest;
+}
+
+/** A run keeps the recipe that it began with; options that say otherwise would be ignored in silence. */
+function checkSameRecipe(manifest: RunManifest, { dir, run }: OrchestrateOptions): void {
+  if (!run.isGiven) return;
+  const { recipe, schedule, release } = applyNewRun(runSettings[manifest.model.preset as RunPresetName], run);
+  const isSame =
+    canonicalJson({ recipe, schedule, release }) ===
+    canonicalJson({ recipe: manifest.recipe, schedule: manifest.phases[0]!.schedule, release: manifest.release });
+  if (!isSame)
+    throw new UsageError(
+      `${dir} holds a run with another recipe than the options ask for; leave them out to go on with it, or choose another folder with --dir`,
+    );
 }

@@ -1,5 +1,6 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
 import type { CommandDeclaration } from '../command.ts';
+import { newRunOptions } from '../recipe-declarations.ts';
 
 export const orchestrate: CommandDeclaration = {
   name: 'orchestrate',
@@ -33,6 +34,7 @@ export const orchestrate: CommandDeclaration = {
       description: 'miners that a new run is laid out for (quorum, deadlines)',
       default: '3',
     },
+    ...newRunOptions,
   ],
   example: './bin/accrete orchestrate --dir .accrete/run --port 4680',
   load: () => import('./handler.ts'),

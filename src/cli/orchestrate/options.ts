@@ -1,4 +1,5 @@
 /** @file The options of `accrete orchestrate`. */
+import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
 export interface OrchestrateOptions {
@@ -10,6 +11,7 @@ export interface OrchestrateOptions {
   readonly port: number;
   readonly seed: number;
   readonly miners: number;
+  readonly run: NewRunChoice;
   readonly json: boolean;
 }
 
@@ -22,6 +24,7 @@ export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions 
     port: settings.count('port', { min: 1, max: 65_535 }),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     miners: settings.count('miners', { min: 1, max: 4_096 }),
+    run: parseNewRun(settings),
     json: settings.switch('json'),
   };
 }

@@ -3,6 +3,7 @@ import { fetchStatus } from '../../http/client.ts';
 import type { Status } from '../../http/status.ts';
 import type { Handler } from '../command.ts';
 import { formatBytes, formatCount, formatDuration, formatLoss, formatPercent } from '../output.ts';
+import { formatRouters } from '../router-word.ts';
 import { formatTable } from '../table.ts';
 
 export const handle: Handler = async (settings, io) => {
@@ -20,6 +21,7 @@ function formatStatus(status: Status, nowMs: number): string[] {
     `${run.name}: preset ${run.preset}, ${formatCount(run.parameters)} parameters; phase ${phase.name} of ${formatCount(phase.targetTokens)} tokens`,
     `tokens    ${formatCount(status.countedTokens)} counted, ${formatCount(status.tokensPerSecond)} a second; ${formatCount(status.innerSteps)} inner steps, ${formatCount(status.outerSteps)} outer steps`,
     `loss      training ${formatLoss(status.trainingLoss)}, held-out ${formatLoss(status.initialLosses['held-out'])} → ${formatLoss(status.heldOutLosses['held-out'])}, another source ${formatLoss(status.initialLosses['held-out-other'])} → ${formatLoss(status.heldOutLosses['held-out-other'])}`,
+    `experts   in training ${formatRouters(status.routers)}; on held-out text ${formatRouters(heldOutRouters(status))}`,
     `record    ${formatCount(status.journalEntries)} entries, ${formatCount(status.releaseCount)} releases; reveal to publication ${wait === null ? '-' : `${formatCount(wait)} ms`} (median)`,
     `ledger    block ${formatCount(ledger.block)}, tempo ${formatCount(ledger.tempo)}`,
     '',
@@ -52,6 +54,10 @@ function formatStatus(status: Status, nowMs: number): string[] {
     ),
   ];
 }
+
+/** Of the newest release that was evaluated. */
+const heldOutRouters = ({ releases }: Status): Status['routers'] =>
+  releases.find(({ routers }) => routers !== null)?.routers ?? null;
 
 function processRows(status: Status, nowMs: number): string[][] {
   const memory = (rssBytes: number | null): string => (rssBytes === null ? '-' : formatBytes(rssBytes));

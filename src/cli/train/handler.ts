@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readCatalogFile } from '../../data/prepared.ts';
 import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
 import { toConfigJson } from '../../model/quasar-long/config.ts';
+import { storageOf } from '../../roles/orchestrator/release-writer.ts';
 import {
   encodeLearner,
   type LearnerIdentity,
@@ -13,6 +14,7 @@ import {
   learnerCheckpointBytes,
   restoreLearner,
 } from '../../training/learner-checkpoint.ts';
+import { wholeParams } from '../../training/model-state.ts';
 import type { RouterHealth } from '../../training/router-health.ts';
 import { type TrainLocalEvent, type TrainLocalSummary, trainLocal } from '../../training/train-local.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
@@ -22,7 +24,7 @@ import { formatCount, formatDuration, formatLoss } from '../output.ts';
 import { corpusDir, typedPath } from '../paths.ts';
 import { readLearnerFile, writeLearnerFile } from './learner-file.ts';
 import { parseTrainOptions, type TrainOptions } from './options.ts';
-import { openTrainer, recipeOf, type Trainer } from './trainer.ts';
+import { openTrainer, type Trainer } from './trainer.ts';
 
 const reportEverySteps = 20;
 
@@ -72,11 +74,15 @@ function identityOf({ model, batch, settings }: Trainer, options: TrainOptions):
   return {
     seed: String(options.seed),
     config: JSON.stringify(toConfigJson(model.config)),
-    recipe: JSON.stringify(recipeOf(options, settings)),
-    schedule: JSON.stringify(settings.schedule),
+    ...fieldsOf('recipe', settings.recipe),
+    ...fieldsOf('schedule', settings.schedule),
     sequences: `${batch} of ${settings.sequenceLength}`,
   };
 }
+
+/** One entry a field, so that a refusal says which one differs. */
+const fieldsOf = (of: string, fields: object): LearnerIdentity =>
+  Object.fromEntries(Object.entries(fields).map(([name, value]) => [`${of}.${name}`, JSON.stringify(value)]));
 
 function resumeLearner(folder: string, learner: LearnerParts, { parts }: Trainer): LearnerProgress {
   const progress = restoreLearner(learner, readLearnerFile(folder, learnerCheckpointBytes(learner)));
@@ -116,7 +122,7 @@ function formatTrainSummary(summary: TrainLocalSummary, checkpoint: string): str
 }
 
 async function writeCheckpoint(trainer: Trainer, options: TrainOptions, summary: TrainLocalSummary): Promise<string> {
-  const { model, corpus } = trainer;
+  const { model, corpus, settings } = trainer;
   mkdirSync(options.dir, { recursive: true });
   let number = 1;
   while (existsSync(join(options.dir, `checkpoint-${number}`))) number++;
@@ -126,8 +132,8 @@ async function writeCheckpoint(trainer: Trainer, options: TrainOptions, summary:
   const trained = corpus.catalog.shards.filter((shard) => shard.stage === 'train');
   await writeHuggingFaceFolder(folder, {
     config: model.config,
-    params: model.tensors,
-    dtype: options.dtype === 'bf16' ? 'BF16' : 'F32',
+    params: wholeParams(model),
+    ...storageOf({ recipe: settings.recipe, release: { dtype: options.dtype } }, model.contract),
     files: new Map([
       ['tokenizer.json', copy(corpus.catalog.tokenizer)],
       ['tokenizer_config.json', copy(corpus.catalog.tokenizerConfig)],

@@ -1,5 +1,7 @@
 /** @file Declares `accrete train`: one machine, no network. */
 import type { CommandDeclaration } from '../command.ts';
+import { deviceOption } from '../device.ts';
+import { recipeOptions } from '../recipe-declarations.ts';
 
 export const train: CommandDeclaration = {
   name: 'train',
@@ -27,15 +29,7 @@ export const train: CommandDeclaration = {
       name: 'gradient-checkpointing',
       description: 'compute each layer again in the backward pass: the same bits, less memory, more time',
     },
-    {
-      name: 'optimizer',
-      value: 'NAME',
-      description: 'inner optimiser; muon moves matrices by Muon and the rest by AdamW',
-      default: 'adamw',
-      choices: ['adamw', 'muon'],
-    },
-    { name: 'accumulate', value: 'N', description: 'micro-batches whose gradients make one step', default: '1' },
-    { name: 'z-loss', value: 'X', description: 'coefficient of the mean of logsumexp(logits)²', default: '0' },
+    ...recipeOptions,
     {
       name: 'save',
       value: 'DIR',
@@ -55,6 +49,7 @@ export const train: CommandDeclaration = {
       choices: ['f32', 'bf16'],
     },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    deviceOption,
   ],
   example: './bin/accrete train --preset tiny --steps 100 --dir .accrete/alone',
   load: () => import('./handler.ts'),

@@ -1,4 +1,7 @@
 /** @file The options of `accrete train`. */
+import type { Device } from '../../engine/device.ts';
+import { parseDevice } from '../device.ts';
+import { parseRecipe, type RecipeChoice } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
 
@@ -14,11 +17,7 @@ export interface TrainOptions {
   readonly batch: number | null;
   readonly sequenceLength: number | null;
   readonly recomputeLayers: boolean;
-  readonly optimizer: 'adamw' | 'muon';
-  /** Micro-batches of one step. */
-  readonly accumulate: number;
-  /** Coefficient of the z-loss. */
-  readonly zLoss: number;
+  readonly recipe: RecipeChoice;
   /** Folder for the learner's state; null: not kept. */
   readonly save: string | null;
   /** Steps between two saves; 0: only at the end. */
@@ -28,6 +27,7 @@ export interface TrainOptions {
   /** Of the checkpoint folder's floats. */
   readonly dtype: 'f32' | 'bf16';
   readonly threads: number;
+  readonly device: Device;
   readonly json: boolean;
 }
 
@@ -47,14 +47,13 @@ export function parseTrainOptions(settings: Settings): TrainOptions {
       ? settings.count('sequence-length', { min: 2, max: 1 << 20 })
       : null,
     recomputeLayers: settings.switch('gradient-checkpointing'),
-    optimizer: settings.choice('optimizer', ['adamw', 'muon']),
-    accumulate: settings.count('accumulate', { min: 1, max: 1024 }),
-    zLoss: settings.number('z-loss', { min: 0, max: 1 }),
+    recipe: parseRecipe(settings),
     save: settings.isGiven('save') ? settings.path('save') : null,
     saveEvery: settings.count('save-every', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     resume: settings.isGiven('resume') ? settings.path('resume') : null,
     dtype: settings.choice('dtype', ['f32', 'bf16']),
     threads: parseThreads(settings),
+    device: parseDevice(settings),
     json: settings.switch('json'),
   };
 }

@@ -7,17 +7,16 @@ import { readSequence, sequenceCounts } from '../../data/shards.ts';
 import { openEvaluator } from '../../evaluation/evaluator.ts';
 import { heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
 import type { QuasarLongConfig } from '../../model/quasar-long/config.ts';
-import type { Recipe } from '../../protocol/manifest.ts';
-import { toDecimal } from '../../protocol/names.ts';
 import { runConfig } from '../../roles/orchestrator/run-init.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { InnerLoop } from '../../training/inner-loop.ts';
-import { initialise, type ModelState } from '../../training/model-state.ts';
+import { initialise, type ModelState, wholeParams } from '../../training/model-state.ts';
 import type { InnerOptimizer } from '../../training/optimizer.ts';
 import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import type { TrainLocalParts } from '../../training/train-local.ts';
 import { corpusDir } from '../paths.ts';
+import { applyRecipe, asFreezeFault } from '../recipe-options.ts';
 import type { TrainOptions } from './options.ts';
 
 export interface Trainer {
@@ -40,9 +39,9 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
     settings,
     runConfig(options.preset, corpus.catalog),
   );
-  const { threads } = options;
+  const { threads, device } = options;
   const seqLen = settings.sequenceLength;
-  const evaluator = await openEvaluator(model.config, { batch: settings.recipe.batchSequences, seqLen, threads });
+  const evaluator = await openEvaluator(model.config, { batch: microBatchOf(options), seqLen, threads, device });
   const shards = manifestShards(corpus.catalog);
   const { loaded, catalog } = corpus;
   const { mixture, endOfText } = catalog;
@@ -62,7 +61,7 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
         const { source, sequenceIndex } = sequenceAt(order, position);
         return readSequence(shards, loaded, { stage: 'train', source, sequenceIndex, length: seqLen, endOfText });
       },
-      heldOut: () => heldOutLosses(evaluator, model.tensors, stages),
+      heldOut: () => heldOutLosses(evaluator, wholeParams(model), stages),
     },
     ...{ model, optimizer, corpus, settings, batch },
     async close() {
@@ -73,33 +72,33 @@ export async function openTrainer(options: TrainOptions): Promise<Trainer> {
   };
 }
 
-function settingsOf({ preset, batch, sequenceLength }: TrainOptions): RunSettings {
-  const settings = runSettings[preset];
-  const recipe = { ...settings.recipe, batchSequences: batch ?? settings.recipe.batchSequences };
-  return { ...settings, recipe, sequenceLength: sequenceLength ?? settings.sequenceLength };
-}
+const microBatchOf = ({ preset, batch }: TrainOptions): number => batch ?? runSettings[preset].recipe.batchSequences;
 
-/** The preset's recipe with what the options change of it; a whole step has `accumulate` micro-batches. */
-export function recipeOf(options: TrainOptions, { recipe }: RunSettings): Recipe {
-  const { optimizer, accumulate, zLoss, batchFactor } = options;
-  const changed = {
-    batchSequences: recipe.batchSequences * batchFactor * accumulate,
-    ...(accumulate === 1 ? {} : { microBatches: accumulate }),
-    ...(zLoss === 0 ? {} : { zLoss: toDecimal(zLoss) }),
-  };
-  const muon = { optimizer: 'muon', momentum: toDecimal(0.95), newtonSchulzSteps: 5 } as const;
-  return { ...recipe, ...changed, ...(optimizer === 'muon' ? muon : {}) } as Recipe;
+/** The preset's settings with what the options change of them. */
+function settingsOf(options: TrainOptions): RunSettings {
+  const base = runSettings[options.preset];
+  const recipe = { ...base.recipe, batchSequences: microBatchOf(options) * options.batchFactor };
+  const settings = applyRecipe({ ...base, recipe }, options.recipe);
+  return { ...settings, sequenceLength: options.sequenceLength ?? settings.sequenceLength };
 }
 
 async function openLoop(options: TrainOptions, settings: RunSettings, config: QuasarLongConfig) {
-  const recipe = recipeOf(options, settings);
+  const { recipe } = settings;
   const seed = runSeedOf(options.seed);
-  const model = allocateForRecipe(config, seed, recipe);
+  const model = allocate(config, seed, recipe);
   initialise(model, seed);
-  const optimizer = createOptimizer(model, recipe, options.threads);
+  const optimizer = createOptimizer(model, recipe, options.threads, options.device);
   const loop = await InnerLoop.open(model, optimizer, {
-    ...loopOptions(recipe, settings.sequenceLength, options.threads),
+    ...loopOptions(recipe, settings.sequenceLength, options.threads, options.device),
     recomputeLayers: options.recomputeLayers,
   });
   return { model, optimizer, loop, batch: recipe.batchSequences };
+}
+
+function allocate(...args: Parameters<typeof allocateForRecipe>): ModelState {
+  try {
+    return allocateForRecipe(...args);
+  } catch (error) {
+    throw asFreezeFault(error);
+  }
 }

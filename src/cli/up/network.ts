@@ -40,6 +40,7 @@ export function networkOf(status: Status): NetworkView {
     innerSteps: status.innerSteps,
     outerSteps: status.outerSteps,
     rejected: learners.reduce((sum, learner) => sum + learner.rejected, 0),
+    routers: status.routers,
     miners: [...learners]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map((learner) => ({

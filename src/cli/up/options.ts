@@ -1,5 +1,6 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
+import { newRunArguments } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
 export interface UpOptions {
@@ -12,6 +13,8 @@ export interface UpOptions {
   /** Null: no such end. */
   readonly tokens: number | null;
   readonly limitMs: number | null;
+  /** Options of a new run, as `accrete orchestrate` takes them. */
+  readonly runArguments: readonly string[];
   readonly json: boolean;
 }
 
@@ -32,6 +35,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     tokens: tokens === 0 ? null : tokens,
     limitMs: minutes === 0 ? null : Math.round(minutes * 60_000),
+    runArguments: newRunArguments(settings),
     json: settings.switch('json'),
   };
 }

@@ -1,6 +1,8 @@
 /** @file The live view of `accrete up`: one frame of data to lines of text. Pure: the same frame gives the same lines. */
 import pc from 'picocolors';
+import type { RoutersStatus } from '../../http/status.ts';
 import { formatCount, formatDuration, formatLoss, formatPercent, formatShort, sparkline } from '../output.ts';
+import { formatRouters } from '../router-word.ts';
 import { formatTable } from '../table.ts';
 import { heldOutLosses, type NetworkView, trainingLossOf, type ViewFrame } from './view.ts';
 
@@ -54,7 +56,13 @@ function progress(frame: ViewFrame, width: number, colors: Colors): string[] {
     `tokens    ${colors.bold(formatCount(network.tokens))}${goal} counted · ${formatCount(network.tokensPerSecond)}/s trained · ${formatCount(network.innerSteps)} inner steps · ${formatCount(network.outerSteps)} outer`,
     `loss      training ${colors.bold(formatLoss(trainingLossOf(network)))} ${colors.green(training)}`,
     `          held-out ${colors.bold(formatLoss(heldOut.at(-1)))} ${colors.green(sparkline(heldOut, wide))}   another source ${formatLoss(other)}   ${colors.dim('(nats a token)')}`,
+    ...(network.routers === null ? [] : [`experts   ${expertsLine(network.routers, colors)}`]),
   ];
+}
+
+function expertsLine(routers: RoutersStatus, colors: Colors): string {
+  const text = formatRouters(routers);
+  return /^(even|uneven) /.test(text) ? text : colors.red(text);
 }
 
 function minerTable(frame: ViewFrame, colors: Colors): string[] {

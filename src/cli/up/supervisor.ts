@@ -74,7 +74,7 @@ export class Supervisor {
   }
 
   async #startAll(): Promise<void> {
-    const { preset, miners, validators, dir, port, seed } = this.#options;
+    const { preset, miners, validators, dir, port, seed, runArguments } = this.#options;
     this.#children.start({
       name: 'syncer',
       niceness: 0,
@@ -90,6 +90,7 @@ export class Supervisor {
         `${seed}`,
         '--miners',
         `${miners}`,
+        ...runArguments,
       ],
     });
     await this.#awaitStart();

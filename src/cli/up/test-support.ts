@@ -11,6 +11,7 @@ export function sampleNetwork(overrides: Partial<NetworkView> = {}): NetworkView
     innerSteps: 1_206,
     outerSteps: 13,
     rejected: 1,
+    routers: { entropy: 0.972, imbalance: 1.31, deadExperts: 0 },
     miners: [1, 2, 3].map((i) => ({
       name: `miner-${i}`,
       present: true,

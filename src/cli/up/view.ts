@@ -1,5 +1,7 @@
 /** @file What the running view knows of a network: plain data, made from `GET /status` and from the supervisor. */
 
+import type { RoutersStatus } from '../../http/status.ts';
+
 export interface MinerView {
   readonly name: string;
   readonly present: boolean;
@@ -59,6 +61,8 @@ export interface NetworkView {
   readonly innerSteps: number;
   readonly outerSteps: number;
   readonly rejected: number;
+  /** How the miners' routers share their tokens; null until one has told. */
+  readonly routers: RoutersStatus | null;
   readonly miners: readonly MinerView[];
   readonly validators: readonly ValidatorView[];
   readonly fragments: readonly FragmentView[];

@@ -20,6 +20,8 @@ export interface LossGraphOptions {
   readonly packed: boolean;
   /** Adds an output `grad:NAME` for every tensor of kind `param`. */
   readonly gradients: boolean;
+  /** Tensors of kind `param` that get no gradient all the same: nothing is computed for them. */
+  readonly frozen?: ReadonlySet<string>;
   /** Adds the outputs `logits` and `mtp_logits.J` (batch, seqLen, vocab). */
   readonly logits?: boolean;
   /** Coefficient of the z-loss, the mean of logsumexp(logits)² over the positions that count; 0 by default. */
@@ -70,7 +72,7 @@ export function buildLossGraph(config: QuasarLongConfig, options: LossGraphOptio
     g.output(`load:${name}`, load);
     g.output(`entropy:${name}`, entropyOf(g, shares));
   }
-  const gradientNames = options.gradients ? addGradients(g, config, run, loss) : [];
+  const gradientNames = options.gradients ? addGradients(g, trainedNames(config, options.frozen), run, loss) : [];
   return { graph: g.build(), gradientNames, loadNames: [...run.routing.keys()] };
 }
 
@@ -145,8 +147,10 @@ function entropyOf(g: GraphBuilder, weights: Tensor): Tensor {
   return g.neg(g.reduceSum(g.mul(shares, g.log(g.maximum(shares, 1e-30))), 0, true));
 }
 
-function addGradients(g: GraphBuilder, config: QuasarLongConfig, run: Forward, loss: Tensor): string[] {
-  const names = buildContract(config).flatMap(({ name, kind }) => (kind === 'param' ? [name] : []));
+const trainedNames = (config: QuasarLongConfig, frozen: ReadonlySet<string> = new Set()): string[] =>
+  buildContract(config).flatMap(({ name, kind }) => (kind === 'param' && !frozen.has(name) ? [name] : []));
+
+function addGradients(g: GraphBuilder, names: string[], run: Forward, loss: Tensor): string[] {
   const values = gradients(
     g,
     loss,

@@ -11,8 +11,10 @@ import { toConfigJson } from '../../model/quasar-long/config.ts';
 import { buildContract } from '../../model/quasar-long/contract.ts';
 import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
-import type { RunManifest } from '../../protocol/manifest.ts';
+import type { Frozen, RunManifest } from '../../protocol/manifest.ts';
 import { type Hash, type Hotkey, toDecimal } from '../../protocol/names.ts';
+import { FrozenTensors } from '../../training/frozen-tensors.ts';
+import { contractOf } from '../../training/recipe.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { Rng } from '../../util/rng.ts';
 import { contractHashOf } from '../run-model.ts';
@@ -25,9 +27,10 @@ const seed = '07'.repeat(32) as Hash;
 const root = '0a'.repeat(32) as Hash;
 const artifact = { root, sizeBytes: 8192 };
 
-function tinyManifest(): RunManifest {
+function tinyManifest(frozen?: Frozen): RunManifest {
   const { sequenceLength: _length, targetTokens, schedule, ledger, ...settings } = runSettings.tiny;
-  const contract = buildContract(config);
+  const recipe = { ...settings.recipe, ...(frozen === undefined ? {} : { frozen }) };
+  const contract = contractOf(config, recipe);
   return {
     ...{ version: 1, name: 'test', owner: '5'.padEnd(48, 'x') as Hotkey, createdAtMs: 0, seed },
     ledger: { ...ledger, chainId: 'test', netuid: 1 },
@@ -41,6 +44,7 @@ function tinyManifest(): RunManifest {
       },
     ],
     ...settings,
+    recipe,
   };
 }
 
@@ -72,9 +76,9 @@ afterAll(async () => {
   await rm(dir, { recursive: true });
 });
 
-function startThread(files: readonly Uint8Array[] = start): LearnerThread {
+function startThread(files: readonly Uint8Array[] = start, freezes?: Frozen, frozen: Uint8Array | null = null) {
   const shardFiles = new Map([[root as string, join(dir, 'shard')]]);
-  const thread = startLearnerThread({ manifest: tinyManifest(), threads: 1, start: files, shardFiles });
+  const thread = startLearnerThread({ manifest: tinyManifest(freezes), threads: 1, start: files, frozen, shardFiles });
   threads.push(thread);
   return thread;
 }
@@ -105,6 +109,32 @@ describe('startLearnerThread', () => {
       decodeFragment('int8', plan.fragments[0]!, bytes).params.reduce((sum, value) => sum + Math.abs(value), 0);
     // Nothing was learned between the two claims; what is left is the first one's residue.
     expect(norm(second)).toBeLessThan(norm(first) / 20);
+  });
+
+  it('computes with frozen tensors as the start checkpoint has them, and claims none', async () => {
+    const freezes: Frozen = { tensors: ['model.word_embeddings.weight', 'lm_head.weight'], dtype: 'bf16' };
+    const contract = contractOf(config, { frozen: freezes });
+    const frozen = new FrozenTensors(contract, 'bf16');
+    for (const name of frozen.stored.keys()) frozen.set(name, floatsOf(initial, name));
+    const { fragments } = planFragments(contract, runSettings.tiny.fragments.count);
+    const access = (name: string) => floatsOf(initial, name);
+    const files = fragments.map((each) => encodeFragment('f32', each, packFragment(each, access)).bytes);
+    const thread = startThread(files, freezes, frozen.encode());
+    const losses: number[] = [];
+    for (let step = 0; step < 6; step++) losses.push((await thread.step(trainPlan(step))).loss);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]!);
+    const { params } = decodeFragment('int8', fragments[1]!, await thread.claim(1));
+    expect(params.some((value) => value !== 0)).toBe(true);
+    // Other values of what is frozen give another loss: they are what is computed with.
+    for (const name of frozen.stored.keys())
+      frozen.set(
+        name,
+        floatsOf(initial, name).map((value) => -2 * value),
+      );
+    const other = await startThread(files, freezes, frozen.encode()).step(trainPlan(0));
+    expect(other.loss).not.toBe(losses[0]);
+    await expect(startThread(files, freezes, new Uint8Array(9)).prepare(0)).rejects.toThrow(/BAD_CHECKPOINT/);
+    await expect(startThread(files, freezes).prepare(0)).rejects.toThrow(/frozen tensors come with/);
   });
 
   it('reports failures with their code, and those of opening at every call', async () => {

@@ -2,7 +2,9 @@
  * @file A learner in a thread of its own. A run of the tensor engine holds the thread that asks for it, so that without
  * this, heartbeats, uploads and the journal would wait for every inner step.
  */
+
 import { Worker } from 'node:worker_threads';
+import type { Device } from '../../engine/device.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { RoleError } from '../errors.ts';
 import type { TrainPlan } from './events.ts';
@@ -12,7 +14,10 @@ import type { StepReport } from './learner.ts';
 export interface ThreadSetup {
   readonly manifest: RunManifest;
   readonly threads: number;
+  /** Default cpu. */
+  readonly device?: Device;
   readonly start: readonly Uint8Array[];
+  readonly frozen: Uint8Array | null;
   /** Checked files of the manifest's training shards by artifact root. */
   readonly shardFiles: ReadonlyMap<string, string>;
 }

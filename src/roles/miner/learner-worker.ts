@@ -7,14 +7,15 @@ import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { Learner } from './learner.ts';
 import type { ThreadCall, ThreadReply, ThreadRequest, ThreadSetup } from './learner-thread.ts';
 
-async function openLearner({ manifest, threads, start, shardFiles }: ThreadSetup): Promise<Learner> {
+async function openLearner(setup: ThreadSetup): Promise<Learner> {
+  const { manifest, threads, device = 'cpu', start, frozen, shardFiles } = setup;
   const loaded = new Map<string, TokenIds>();
   for (const shard of manifest.data.shards) {
     const file = shardFiles.get(shard.artifact.root);
     if (file === undefined) continue;
     loaded.set(shard.artifact.root, decodeShard(await readFile(file), shard, manifest.tokenizer.vocabSize));
   }
-  return new Learner({ manifest, threads, start, loaded, hash });
+  return new Learner({ manifest, threads, device, start, frozen, loaded, hash });
 }
 
 async function answer(learner: Learner, call: ThreadCall): Promise<unknown> {

@@ -2,7 +2,9 @@
  * @file A learner: the model, its optimiser, its view of the fragments and the text it reads, for one run. Does what it
  * is told in the order it is told; holds the thread while a step runs (`learner-thread.ts` gives it one of its own).
  */
+
 import type { Sequence, TokenIds } from '../../data/shards.ts';
+import type { Device } from '../../engine/device.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { FragmentPlan } from '../../merge/fragment-plan.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
@@ -16,6 +18,7 @@ import type { InnerOptimizer } from '../../training/optimizer.ts';
 import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import { learningRateAt } from '../../training/schedule.ts';
 import { stateRootOf } from '../../training/state-root.ts';
+import { assert } from '../../util/errors.ts';
 import { eachInRanges } from '../../util/ranges.ts';
 import { type RunData, runDataOf } from '../run-data.ts';
 import { runModelOf } from '../run-model.ts';
@@ -25,8 +28,12 @@ import { LearnerFragments } from './learner-fragments.ts';
 export interface LearnerOptions {
   readonly manifest: RunManifest;
   readonly threads: number;
+  /** Default cpu. */
+  readonly device?: Device;
   /** Absolute state of every fragment, as published (f32). */
   readonly start: readonly Uint8Array[];
+  /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
+  readonly frozen: Uint8Array | null;
   readonly loaded: ReadonlyMap<string, TokenIds>;
   readonly hash: Sha256;
 }
@@ -47,7 +54,7 @@ export class Learner {
   /** By sequence length. */
   readonly #loops = new Map<number, InnerLoop>();
 
-  /** Zero moments, parameters as published. @throws CodecError, RoleError WRONG_RUN */
+  /** Zero moments, parameters as published. @throws CodecError, TrainingError BAD_CHECKPOINT, RoleError WRONG_RUN */
   constructor(options: LearnerOptions) {
     const { manifest, start } = options;
     const { recipe } = manifest;
@@ -59,7 +66,12 @@ export class Learner {
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
     });
-    this.#optimizer = createOptimizer(this.#model, recipe, options.threads);
+    assert(
+      (options.frozen === null) === (recipe.frozen === undefined),
+      'frozen tensors come with a recipe that freezes',
+    );
+    if (options.frozen !== null) this.#model.frozen.load(options.frozen);
+    this.#optimizer = createOptimizer(this.#model, recipe, options.threads, options.device);
     this.#fragments = new LearnerFragments(plan, this.#tensor, manifest.codec);
   }
 
@@ -105,8 +117,8 @@ export class Learner {
   async #loopOf({ sequenceLength: seqLen }: Phase): Promise<InnerLoop> {
     const known = this.#loops.get(seqLen);
     if (known !== undefined) return known;
-    const { manifest, threads } = this.#options;
-    const options = loopOptions(manifest.recipe, seqLen, threads);
+    const { manifest, threads, device = 'cpu' } = this.#options;
+    const options = loopOptions(manifest.recipe, seqLen, threads, device);
     const loop = await InnerLoop.open(this.#model, this.#optimizer, options);
     this.#loops.set(seqLen, loop);
     return loop;

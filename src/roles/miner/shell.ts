@@ -2,6 +2,7 @@
  * @file The miner's hands: follows the journal, runs the learner's thread, uploads claims, beats its heart, and feeds
  * what happened back to the step. It decides nothing. Training never waits for the network.
  */
+import type { Device } from '../../engine/device.ts';
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
@@ -9,12 +10,15 @@ import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody, EventKind, JournalEntry } from '../../protocol/messages.ts';
 import { type Hash, type LearnerId, learnerIdOf, toDecimal } from '../../protocol/names.ts';
+import { RouterMeter } from '../../training/router-health.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
+import { routersBody } from '../routers-body.ts';
+import { fetchFrozen } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
@@ -27,9 +31,17 @@ export interface MinerOptions {
   /** The learner's name under its hotkey. */
   readonly name: string;
   readonly threads: number;
+  /** Default cpu. */
+  readonly device?: Device;
   /** Where the run's shards are kept. */
   readonly stateDir: string;
   readonly capabilities: Omit<EventBody<'join'>, 'atMs'>;
+}
+
+/** What a learner begins from: the fragments as published, and the frozen tensors (null where none are). */
+export interface LearnerParts {
+  readonly start: readonly Uint8Array[];
+  readonly frozen: Uint8Array | null;
 }
 
 export interface MinerDeps {
@@ -44,8 +56,8 @@ export interface MinerDeps {
   readonly rssBytes: () => number;
   /** Asks for a clean leave: the running step and the open claim end first. */
   readonly signal: AbortSignal;
-  /** Makes the learner from the fragments' published bytes; a thread of its own by default. */
-  readonly openLearner?: (start: readonly Uint8Array[]) => Promise<LearnerThread>;
+  /** A thread of its own by default. */
+  readonly openLearner?: (parts: LearnerParts) => Promise<LearnerThread>;
   /** After each inner step. */
   readonly onStep?: (plan: TrainPlan, report: StepReport) => void;
 }
@@ -74,7 +86,8 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
-  const thread = await (deps.openLearner ?? ((bytes) => openThread(options, deps, bytes)))(start);
+  const frozen = await fetchFrozen(client.state, client.store, deps.signal);
+  const thread = await (deps.openLearner ?? ((parts) => openThread(options, deps, parts)))({ start, frozen });
   try {
     await thread.prepare(client.state.phase);
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
@@ -98,18 +111,15 @@ export function minerRulesOf(manifest: RunManifest): MinerRules {
   };
 }
 
-async function openThread(
-  options: MinerOptions,
-  deps: MinerDeps,
-  start: readonly Uint8Array[],
-): Promise<LearnerThread> {
+async function openThread(options: MinerOptions, deps: MinerDeps, parts: LearnerParts): Promise<LearnerThread> {
   const { client, log, signal } = deps;
   const { shards } = client.manifest.data;
   const shardFiles = await fetchShards({
     ...{ shards, dir: options.stateDir, store: client.store, log, signal },
     wants: ({ stage }) => stage === 'train',
   });
-  return startLearnerThread({ manifest: client.manifest, threads: options.threads, start, shardFiles });
+  const { threads, device = 'cpu' } = options;
+  return startLearnerThread({ manifest: client.manifest, threads, device, ...parts, shardFiles });
 }
 
 /** Joins and leaves of a learner are told apart by their times, which must grow even if the clock went back. */
@@ -134,6 +144,7 @@ class Miner {
   #failure: unknown = null;
   #wake: () => void = () => {};
   #lastLoss: number | null = null;
+  readonly #routers = new RouterMeter();
   #tokens = 0;
   #rate = { sinceMs: 0, tokens: 0, perSecond: null as number | null };
 
@@ -319,6 +330,7 @@ class Miner {
     this.#tokens += report.tokens;
     this.#rate.tokens += report.tokens;
     this.#lastLoss = report.loss;
+    this.#routers.add(report.routers);
     if (report.isSkipped) this.#deps.log.warn('step skipped: loss or gradient not finite', { step });
     this.#deps.metrics.count('inner_steps_total');
     this.#deps.onStep?.(plan, report);
@@ -399,6 +411,7 @@ class Miner {
   async #beat(ended: AbortSignal): Promise<void> {
     const { client, clock, log, metrics } = this.#deps;
     this.#rate.sinceMs = clock.nowMs();
+    let routers: ReturnType<typeof routersBody> = {};
     while (!ended.aborted) {
       const atMs = clock.nowMs();
       const spanMs = atMs - this.#rate.sinceMs;
@@ -408,6 +421,14 @@ class Miner {
       }
       const { perSecond } = this.#rate;
       const loss = this.#lastLoss;
+      // A beat without a step in between says again what the one before it said.
+      const health = this.#routers.take();
+      if (health !== null) {
+        routers = routersBody(health);
+        metrics.gauge('router_entropy', health.entropy);
+        metrics.gauge('router_imbalance', health.imbalance);
+        metrics.gauge('dead_experts', health.deadExperts);
+      }
       await client
         .heartbeat({
           role: 'miner',
@@ -415,6 +436,7 @@ class Miner {
           loss: loss === null || !Number.isFinite(loss) ? null : toDecimal(loss),
           tokensPerSecond: perSecond === null ? null : toDecimal(perSecond),
           rssBytes: this.#deps.rssBytes(),
+          ...routers,
           atMs: Math.round(atMs),
         })
         .catch((error) => log.debug('heartbeat not sent', { error: String(error) }));

@@ -9,9 +9,11 @@ import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
 import { loadCheckpoint } from '../../model/checkpoint.ts';
 import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
-import type { ArtifactRef } from '../../protocol/manifest.ts';
+import { publishedParams } from '../../model/quasar-long/published.ts';
+import type { ArtifactRef, Frozen } from '../../protocol/manifest.ts';
 import type { Decimal } from '../../protocol/names.ts';
 import { runModelOf } from '../run-model.ts';
+import { runSettings } from '../run-presets.ts';
 import { writeRelease } from './release-writer.ts';
 
 let running: RunningNetwork;
@@ -85,4 +87,47 @@ it('leaves no folder behind when a fragment is missing', async () => {
   await rm(join(dir, 'release-1'), { recursive: true, force: true });
   await expect(write(1, heads)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   expect((await readdir(dir)).filter((name) => name.includes('release-1'))).toEqual([]);
+});
+
+it('is bfloat16 where the manifest says so, its frozen tensors those of the start checkpoint', async () => {
+  const { recipe, release } = runSettings.tiny;
+  const frozen: Frozen = { tensors: ['*.A_log', '*.dt_bias', '*.f_proj.weight', 'lm_head.weight'], dtype: 'bf16' };
+  const settings = {
+    ...runSettings.tiny,
+    recipe: { ...recipe, frozen },
+    release: { ...release, dtype: 'bf16' as const },
+  };
+  const other = await openRunning({ settings });
+  try {
+    const { network, a, b, validators, round } = other;
+    for (let i = 0; i < 4; i++) {
+      await round();
+      await network.pass(1_000, a, b, ...validators);
+    }
+    const { state } = await network.connect(null);
+    expect(state.releases).toHaveLength(2);
+    const parent = await mkdtemp(join(dir, 'narrow-'));
+    const folder = await writeRelease(state, 1, { dir: parent, store: network.store, heads: headsOf(state) });
+    const { config, params } = await loadCheckpoint(folder);
+    const { manifest } = state.run!;
+    const { contract, plan } = runModelOf(manifest);
+    const expected = initParams(config, manifest.seed);
+    for (const fragment of plan.fragments) {
+      const bytes = await network.store.get(state.fragments[fragment.id]!.artifact);
+      unpackFragment(fragment, decodeFragment('f32', fragment, bytes), (name) => floatsOf(expected, name));
+    }
+    const published = publishedParams(contract, expected, 'bf16');
+    for (const { name } of contract) expect(params.get(name), name).toEqual(published.get(name));
+    const initial = publishedParams(contract, initParams(config, manifest.seed), 'bf16');
+    expect(params.get('lm_head.weight')).toEqual(initial.get('lm_head.weight'));
+    expect(await readFile(join(folder, 'README.md'), 'utf8')).toContain('bfloat16, rounded from float32');
+    expect(JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')).torch_dtype).toBe('bfloat16');
+    // What is lost of the start checkpoint is not made up.
+    await network.store.remove(state.run!.frozen!.root);
+    await expect(
+      writeRelease(state, 0, { dir: parent, store: network.store, heads: state.run!.start }),
+    ).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  } finally {
+    await other.network.close();
+  }
 });

@@ -4,18 +4,20 @@
  */
 import { join } from 'node:path';
 import { ExportError } from '../../export/errors.ts';
-import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
+import { type HuggingFaceExport, writeHuggingFaceFolder } from '../../export/hugging-face.ts';
 import type { ModelCard } from '../../export/model-card.ts';
 import { manifestOf } from '../../journal/queries.ts';
-import type { RunState } from '../../journal/state.ts';
+import type { EvaluationRecord, RunState } from '../../journal/state.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
-import { countParameters } from '../../model/quasar-long/contract.ts';
-import { floatsOf, initTensor } from '../../model/quasar-long/init.ts';
-import type { ArtifactRef } from '../../protocol/manifest.ts';
+import { countParameters, type TensorSpec } from '../../model/quasar-long/contract.ts';
+import { frozenNames } from '../../model/quasar-long/frozen.ts';
+import { floatsOf, initTensor, type TensorValues } from '../../model/quasar-long/init.ts';
+import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import { fromDecimal } from '../../protocol/names.ts';
 import type { Store } from '../../store/port.ts';
-import { runModelOf } from '../run-model.ts';
+import { FrozenTensors } from '../../training/frozen-tensors.ts';
+import { fetchFrozen, runModelOf } from '../run-model.ts';
 
 export interface ReleaseWriterOptions {
   /** Folder under which `release-N` appears; must exist. */
@@ -27,13 +29,19 @@ export interface ReleaseWriterOptions {
 
 export const releaseFolder = (dir: string, release: number): string => join(dir, `release-${release}`);
 
-/** Writes `release-N` unless it is there, and says where it is. @throws ExportError, StoreError */
+/** Writes `release-N` unless it is there, and says where it is. @throws ExportError, StoreError, TrainingError */
 export async function writeRelease(run: RunState, release: number, options: ReleaseWriterOptions): Promise<string> {
   const folder = releaseFolder(options.dir, release);
   const manifest = manifestOf(run);
   const card = cardOf(run, release);
   const { config, contract, plan } = runModelOf(manifest);
-  const params = new Map(contract.map((spec) => [spec.name, initTensor(config, spec, manifest.seed)]));
+  const params = new Map<string, TensorValues>();
+  const frozen = new FrozenTensors(contract, manifest.recipe.frozen?.dtype ?? 'f32');
+  const frozenBytes = await fetchFrozen(run, options.store);
+  if (frozenBytes !== null) frozen.load(frozenBytes);
+  for (const [{ name }, values] of frozen.widened()) params.set(name, values);
+  for (const spec of contract)
+    if (!frozen.has(spec.name)) params.set(spec.name, initTensor(config, spec, manifest.seed));
   for (const [id, artifact] of options.heads.entries()) {
     const fragment = plan.fragments[id]!;
     const values = decodeFragment('f32', fragment, await options.store.get(artifact));
@@ -45,11 +53,20 @@ export async function writeRelease(run: RunState, release: number, options: Rele
     ['tokenizer_config.json', await options.store.get(tokenizer.configArtifact)],
   ]);
   try {
-    await writeHuggingFaceFolder(folder, { config, params, files, card });
+    await writeHuggingFaceFolder(folder, { config, params, files, card, ...storageOf(manifest, contract) });
   } catch (error) {
     if (!(error instanceof ExportError && error.code === 'TARGET_EXISTS')) throw error;
   }
   return folder;
+}
+
+/** Dtypes of a run's checkpoints: of all parameters, and of those that are frozen. */
+export function storageOf(
+  { release, recipe }: Pick<RunManifest, 'recipe'> & { readonly release: Pick<RunManifest['release'], 'dtype'> },
+  contract: readonly TensorSpec[],
+): Pick<HuggingFaceExport, 'dtype' | 'narrow'> {
+  const narrow = recipe.frozen?.dtype === 'bf16' ? frozenNames(contract) : new Set<string>();
+  return { dtype: release.dtype === 'bf16' ? 'BF16' : 'F32', narrow };
 }
 
 function cardOf(run: RunState, release: number): ModelCard {
@@ -57,7 +74,8 @@ function cardOf(run: RunState, release: number): ModelCard {
   const { config } = runModelOf(manifest);
   const record = run.releases.find(({ body }) => body.release === release)!;
   const counts = countParameters(config);
-  const losses = run.evaluations.filter((evaluation) => evaluation.release === release).at(0)?.losses ?? {};
+  const evaluation = run.evaluations.find((each) => each.release === release);
+  const losses = evaluation?.losses ?? {};
   const hex = run.run!.id;
   return {
     name: `${manifest.name} release ${release}`,
@@ -69,11 +87,13 @@ function cardOf(run: RunState, release: number): ModelCard {
       ['Release id', record.id],
       ['Tree head', record.body.treeHead],
       ['Parameters', counts.total.toLocaleString('en-US')],
+      ['Stored as', storedAs(manifest)],
       ['Active parameters per token', counts.active.toLocaleString('en-US')],
       ['Counted tokens', Math.round(fromDecimal(record.body.countedTokens)).toLocaleString('en-US')],
       ...Object.entries(losses).map(
         ([stage, loss]) => [`Loss, ${stage}`, `${fromDecimal(loss).toFixed(4)} nats a token`] as const,
       ),
+      ...routerRows(evaluation?.routers),
     ],
     sources: manifest.data.shards
       .filter((shard) => shard.stage === 'train')
@@ -81,3 +101,17 @@ function cardOf(run: RunState, release: number): ModelCard {
     notes: ['Trained on a small corpus to show that the network works; it is no assistant.'],
   };
 }
+
+function routerRows(routers: EvaluationRecord['routers']): (readonly [string, string])[] {
+  if (routers === undefined) return [];
+  const { entropy, imbalance, deadExperts } = routers;
+  const worst = `entropy ${fromDecimal(entropy).toFixed(3)} of 1, greatest load ${fromDecimal(imbalance).toFixed(2)} times the mean`;
+  return [['Experts on held-out text, worst layer', `${worst}; ${deadExperts} of all layers unused`]];
+}
+
+function storedAs({ release, recipe }: RunManifest): string {
+  const floats = release.dtype === 'bf16' ? 'bfloat16, rounded from float32 to nearest even' : 'float32';
+  return recipe.frozen === undefined ? floats : `${floats}; frozen tensors ${longNames[recipe.frozen.dtype]}`;
+}
+
+const longNames = { f32: 'float32', bf16: 'bfloat16' } as const;

@@ -8,14 +8,19 @@ import { manifestOf } from '../../journal/queries.ts';
 import { emptyState } from '../../journal/state.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
-import { initParams } from '../../model/quasar-long/init.ts';
+import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import { runIdOf } from '../../protocol/hash.ts';
+import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
-import { openEntry } from '../../protocol/signing.ts';
+import type { Hash } from '../../protocol/names.ts';
+import { openEntry, signMessage } from '../../protocol/signing.ts';
 import { MemoryStore } from '../../store/memory.ts';
+import { bf16ToF32, f32ToBf16 } from '../../tensor/half.ts';
+import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { bindingOf } from '../client.ts';
 import { runModelOf } from '../run-model.ts';
-import { buildManifest, initRun, runConfig } from './run-init.ts';
+import { runSettings } from '../run-presets.ts';
+import { buildManifest, initRun, type NewRun, runConfig } from './run-init.ts';
 import { startJournal } from './shell.ts';
 
 describe('buildManifest', () => {
@@ -49,6 +54,45 @@ describe('buildManifest', () => {
     expect(() =>
       runModelOf({ ...manifest, model: { ...manifest.model, contractHash: '0'.repeat(64) as never } }),
     ).toThrow(/another version of Accrete/);
+  });
+});
+
+describe('a run that freezes', () => {
+  const frozen = { tensors: ['*.A_log', 'lm_head.weight'], dtype: 'bf16' as const };
+  const settings = { ...runSettings.tiny, recipe: { ...runSettings.tiny.recipe, frozen } };
+
+  it('has another contract, whose frozen tensors are stored beside the fragments', async () => {
+    const store = new MemoryStore();
+    const [run] = await initRun(newTinyRun({ store, settings }));
+    const body = run.body as EventBody<'run'>;
+    const { contract, plan, config } = runModelOf(body.manifest);
+    expect(body.manifest.model.contractHash).not.toBe(buildManifest(newTinyRun()).model.contractHash);
+    expect(plan.fragments.flatMap(({ slices }) => slices.map(({ name }) => name))).not.toContain('lm_head.weight');
+    const tensors = new FrozenTensors(contract, 'bf16');
+    tensors.load(await store.get(body.frozen!));
+    const initial = initParams(config, body.manifest.seed);
+    for (const [{ name }, values] of tensors.widened())
+      expect(values, name).toEqual(bf16ToF32(f32ToBf16(floatsOf(initial, name))));
+  });
+
+  it('is journaled only with its frozen tensors, and no other run has any', async () => {
+    const other = { root: '0'.repeat(64) as Hash, sizeBytes: 1 };
+    const cases: [Partial<NewRun>, { frozen?: ArtifactRef }][] = [
+      [{ settings }, {}],
+      [{}, { frozen: other }],
+    ];
+    for (const [changes, artifact] of cases) {
+      const { manifest, start } = (await initRun(newTinyRun(changes)))[0].body as EventBody<'run'>;
+      const context = { chainId: 'test-chain', netuid: 1, run: runIdOf(manifest), seenHead: null };
+      const message = signMessage(networkOwner, 'run', { manifest, start, ...artifact }, context);
+      const starting = startJournal(new MemoryJournal(), [message], 1_700_000_000_000);
+      await expect(starting).rejects.toThrow(/MALFORMED.*frozen: an artifact/);
+    }
+  });
+
+  it('names the pattern that names nothing', () => {
+    const recipe = { ...settings.recipe, frozen: { ...frozen, tensors: ['*.nothing'] } };
+    expect(() => buildManifest(newTinyRun({ settings: { ...settings, recipe } }))).toThrow(/\*\.nothing names no/);
   });
 });
 

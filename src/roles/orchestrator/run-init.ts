@@ -5,11 +5,10 @@
  */
 import type { Catalog } from '../../data/catalog.ts';
 import { manifestShards } from '../../data/catalog.ts';
-import { planFragments } from '../../merge/fragment-plan.ts';
 import { packFragment } from '../../merge/fragment-values.ts';
 import { type QuasarLongConfig, toConfigJson } from '../../model/quasar-long/config.ts';
-import { buildContract } from '../../model/quasar-long/contract.ts';
-import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
+import type { TensorSpec } from '../../model/quasar-long/contract.ts';
+import { floatsOf, initParams, type Params } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
 import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
@@ -17,8 +16,10 @@ import { type ArtifactRef, manifestSchema, type RunManifest } from '../../protoc
 import type { Envelope } from '../../protocol/messages.ts';
 import { signMessage } from '../../protocol/signing.ts';
 import type { Store } from '../../store/port.ts';
+import { FrozenTensors } from '../../training/frozen-tensors.ts';
+import { contractOf } from '../../training/recipe.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
-import { contractHashOf, runSeedOf } from '../run-model.ts';
+import { contractHashOf, runModelOf, runSeedOf } from '../run-model.ts';
 import { type RunPresetName, type RunSettings, runSettings } from '../run-presets.ts';
 import { storeFragment } from './merge-runner.ts';
 
@@ -55,6 +56,7 @@ export function runConfig(preset: RunPresetName, catalog: Catalog): QuasarLongCo
 /** The tokenizer's files put the two special tokens side by side, end of text first. */
 const startOfText = (catalog: Catalog): number => catalog.endOfText + 1;
 
+/** @throws ModelError BAD_FROZEN */
 export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
 ): RunManifest {
@@ -71,7 +73,7 @@ export function buildManifest(
     model: {
       preset,
       config: canonicalJson(toConfigJson(config)),
-      contractHash: contractHashOf(buildContract(config)),
+      contractHash: contractHashOf(contractOf(config, settings.recipe)),
     },
     tokenizer: {
       artifact: catalog.tokenizer.artifact,
@@ -102,14 +104,17 @@ export async function initRun(options: NewRun): Promise<readonly [run: Envelope,
     issuedAtMs: options.createdAtMs,
     expiresAtMs: options.createdAtMs + 10 * 365 * 86_400_000,
   };
-  return [signMessage(owner, 'run', { manifest, start }, context), signMessage(owner, 'delegate', delegation, context)];
+  const run = { manifest, start: start.fragments, ...(start.frozen === null ? {} : { frozen: start.frozen }) };
+  return [signMessage(owner, 'run', run, context), signMessage(owner, 'delegate', delegation, context)];
 }
 
-/** The initial parameters, one artifact a fragment. */
-async function storeStart(options: NewRun, manifest: RunManifest): Promise<ArtifactRef[]> {
-  const config = runConfig(options.preset, options.catalog);
+/** The start checkpoint: the initial parameters, one artifact a fragment, and the frozen ones together. */
+async function storeStart(
+  options: NewRun,
+  manifest: RunManifest,
+): Promise<{ readonly fragments: readonly ArtifactRef[]; readonly frozen: ArtifactRef | null }> {
+  const { config, contract, plan } = runModelOf(manifest);
   const params = initParams(config, manifest.seed);
-  const plan = planFragments(buildContract(config), manifest.fragments.count);
   const start: ArtifactRef[] = [];
   for (const fragment of plan.fragments)
     start.push(
@@ -119,5 +124,20 @@ async function storeStart(options: NewRun, manifest: RunManifest): Promise<Artif
         packFragment(fragment, (name) => floatsOf(params, name)),
       ),
     );
-  return start;
+  return { fragments: start, frozen: await storeFrozen(options, contract, manifest, params) };
+}
+
+async function storeFrozen(
+  { store, artifactOf }: Pick<NewRun, 'store' | 'artifactOf'>,
+  contract: readonly TensorSpec[],
+  { recipe }: RunManifest,
+  params: Params,
+): Promise<ArtifactRef | null> {
+  if (recipe.frozen === undefined) return null;
+  const frozen = new FrozenTensors(contract, recipe.frozen.dtype);
+  for (const name of frozen.stored.keys()) frozen.set(name, floatsOf(params, name));
+  const bytes = frozen.encode();
+  const ref = artifactOf(bytes);
+  await store.put(ref, bytes);
+  return ref;
 }

@@ -2,9 +2,9 @@
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
 import { floatsOf, type Params } from '../../model/quasar-long/init.ts';
-import type { ArtifactRef } from '../../protocol/manifest.ts';
+import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { Store } from '../../store/port.ts';
-import { allocateModel, type ModelState } from '../../training/model-state.ts';
+import { allocateModel, type ModelState, wholeParams } from '../../training/model-state.ts';
 import type { RunModel } from '../run-model.ts';
 
 export class HeadParams {
@@ -13,9 +13,16 @@ export class HeadParams {
   readonly #store: Store;
   readonly #loaded: string[];
 
-  constructor(runModel: RunModel, seed: string, store: Store) {
+  /** `frozen`: of the start checkpoint; null where the recipe freezes none. @throws TrainingError BAD_CHECKPOINT */
+  constructor(
+    runModel: RunModel,
+    { seed, recipe }: Pick<RunManifest, 'seed' | 'recipe'>,
+    store: Store,
+    frozen: Uint8Array | null,
+  ) {
     this.#runModel = runModel;
-    this.#model = allocateModel(runModel.config, seed, { extraParamBuffers: 0 });
+    this.#model = allocateModel(runModel.config, seed, { extraParamBuffers: 0, frozen: recipe.frozen });
+    if (frozen !== null) this.#model.frozen.load(frozen);
     this.#store = store;
     this.#loaded = runModel.plan.fragments.map(() => '');
   }
@@ -30,6 +37,6 @@ export class HeadParams {
       unpackFragment(fragment, values, (name) => floatsOf(this.#model.tensors, name));
       this.#loaded[id] = artifact.root;
     }
-    return this.#model.tensors;
+    return wholeParams(this.#model);
   }
 }

@@ -6,25 +6,28 @@
 import type { Sequence } from '../../data/shards.ts';
 import { measureClaimGain } from '../../evaluation/claim-gain.ts';
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
-import { type HeldOutStage, heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
+import { evaluateHeldOut, type HeldOutStage, heldOutSequences } from '../../evaluation/held-out.ts';
 import { phaseOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { Claim } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
+import { publishedParams } from '../../model/quasar-long/published.ts';
 import { drawTestSequences } from '../../protocol/draw.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
 import { checkTraceInterval, maxTraceBytes, parseTrace, type TraceLine } from '../../protocol/trace.ts';
+import { worstOf } from '../../training/router-health.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import { assertNever } from '../../util/errors.ts';
 import type { RunClient } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
 import type { HeadsHistory } from '../heads-history.ts';
+import { routersBody } from '../routers-body.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
-import { type RunModel, runModelOf } from '../run-model.ts';
+import { fetchFrozen, type RunModel, runModelOf } from '../run-model.ts';
 import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, finite, judgedGain, refused } from './checks.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState, VerdictBody } from './events.ts';
 import { HeadParams } from './heads.ts';
@@ -112,14 +115,20 @@ class Validator {
   readonly #traces = new Map<Hash, readonly TraceLine[]>();
   #state: ValidatorState;
 
-  private constructor(deps: ValidatorDeps, model: RunModel, data: RunData, evaluator: Evaluator) {
+  private constructor(
+    deps: ValidatorDeps,
+    model: RunModel,
+    data: RunData,
+    evaluator: Evaluator,
+    frozen: Uint8Array | null,
+  ) {
     const { manifest, state, store } = deps.client;
     const { sequenceLength: seqLen, mixture } = phaseOf(state);
     this.#deps = deps;
     this.#model = model;
     this.#data = data;
     this.#evaluator = evaluator;
-    this.#heads = new HeadParams(model, manifest.seed, store);
+    this.#heads = new HeadParams(model, manifest, store, frozen);
     const sequences = manifest.evaluation.heldOutSequences;
     this.#heldOut = heldOutSequences({ ...data, seqLen, sequences, mixture });
     this.#state = {
@@ -145,7 +154,7 @@ class Validator {
     const { sequenceLength: seqLen } = phaseOf(state);
     const batch = Math.min(evaluationBatch, manifest.evaluation.gainSequences);
     const evaluator = await openEvaluator(model.config, { batch, seqLen, threads });
-    return new Validator(deps, model, data, evaluator);
+    return new Validator(deps, model, data, evaluator, await fetchFrozen(state, store, signal));
   }
 
   close(): Promise<void> {
@@ -308,13 +317,15 @@ class Validator {
     const { client, log } = this.#deps;
     const artifacts = this.#deps.heads.ofRelease(release);
     if (artifacts === null) throw new RoleError('WRONG_RUN', `release ${release} is not in the journal`);
-    const params = await this.#heads.at(artifacts, this.#deps.signal);
-    const losses = await heldOutLosses(this.#evaluator, params, this.#heldOut);
+    const heads = await this.#heads.at(artifacts, this.#deps.signal);
+    const params = publishedParams(this.#model.contract, heads, client.manifest.release.dtype);
+    const { losses, routers } = await evaluateHeldOut(this.#evaluator, params, this.#heldOut);
+    const health = routersBody(worstOf(routers));
     const decimals = Object.fromEntries(
       Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(finite(loss))]),
     );
     const sequences = client.manifest.evaluation.heldOutSequences;
-    const result = await client.submit('evaluation', { release, losses: decimals, sequences });
+    const result = await client.submit('evaluation', { release, losses: decimals, sequences, ...health });
     log.info('release evaluated', { release, ...losses, outcome: result.code });
   }
 
