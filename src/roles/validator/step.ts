@@ -1,6 +1,7 @@
 /** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then
  * replays, weights, releases. */
-import { auditsOwed, delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
+import { auditsOwed } from '../../journal/audits.ts';
+import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
 /** Journal time after which a release that nobody evaluated is everybody's. */
