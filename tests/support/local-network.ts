@@ -107,7 +107,8 @@ export class LocalNetwork {
       },
       writeRelease: async (_, release) => {
         this.written.push(release);
-        return `release-${release}`;
+        const file = { name: 'model.safetensors', artifact: hashArtifact(Buffer.from(`release ${release}`)) };
+        return { folder: `release-${release}`, files: [file] };
       },
       ...changes,
     });
