@@ -98,8 +98,8 @@ export function drawAudit(
   // Whoever repeats a failure should have the learner's class of machine, if anybody has.
   const { machineClass } = drawn.learner.capabilities;
   const isAlike = (each: Hotkey): boolean => state.hotkeys.get(each)?.machineClass === machineClass;
-  const [first, ...rest] = order;
-  const committee = [first!, ...rest.filter(isAlike), ...rest.filter((each) => !isAlike(each))];
+  const rest = order.slice(1);
+  const committee = [...order.slice(0, 1), ...rest.filter(isAlike), ...rest.filter((each) => !isAlike(each))];
   return { ...drawn, committee: committee.slice(0, committeeSize) };
 }
 

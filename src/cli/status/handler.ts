@@ -21,6 +21,7 @@ function formatStatus(status: Status, nowMs: number): string[] {
     `tokens    ${formatCount(status.countedTokens)} counted, ${formatCount(status.tokensPerSecond)} a second; ${formatCount(status.innerSteps)} inner steps, ${formatCount(status.outerSteps)} outer steps`,
     `loss      training ${formatLoss(status.trainingLoss)}, held-out ${formatLoss(status.initialLosses['held-out'])} → ${formatLoss(status.heldOutLosses['held-out'])}, another source ${formatLoss(status.initialLosses['held-out-other'])} → ${formatLoss(status.heldOutLosses['held-out-other'])}`,
     `record    ${formatCount(status.journalEntries)} entries, ${formatCount(status.releaseCount)} releases; reveal to publication ${wait === null ? '-' : `${formatCount(wait)} ms`} (median)`,
+    `judgement ${judgementOf(status)}`,
     `ledger    block ${formatCount(ledger.block)}, tempo ${formatCount(ledger.tempo)}`,
     '',
     ...formatTable(['process', '', '>memory', '>paid (rao)'], processRows(status, nowMs)),
@@ -51,6 +52,17 @@ function formatStatus(status: Status, nowMs: number): string[] {
       ]),
     ),
   ];
+}
+
+/** Who may no longer judge, and what is before validators. */
+function judgementOf({ validators, openDisputes, audits }: Status): string {
+  const barred = validators.filter((each) => each.barred !== null).map(({ name, barred: why }) => `${name} (${why})`);
+  const said = [
+    `${formatCount(openDisputes)} open disputes`,
+    `audits ${formatCount(audits.open)} open, ${formatCount(audits.passed)} passed, ${formatCount(audits.failed)} failed`,
+    barred.length === 0 ? 'no validator barred' : `barred: ${barred.join('; ')}`,
+  ];
+  return said.join('; ');
 }
 
 function processRows(status: Status, nowMs: number): string[][] {
