@@ -1,4 +1,5 @@
 /** @file The commands, in the order of the help. */
+import { appeal } from './appeal/index.ts';
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
@@ -19,6 +20,7 @@ export const commands: readonly CommandDeclaration[] = [
   orchestrate,
   mine,
   validate,
+  appeal,
   train,
   generate,
   evalNeedle,

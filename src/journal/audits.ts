@@ -3,96 +3,25 @@
  * tempo; the learner shows the states at their ends, validators redo the steps. Merged work is paid once an audit has passed
  * in its tempo and none is open; a failed or unanswered one voids it.
  */
-import { type Candidate, drawCommittee, drawRechecked, drawSegment } from '../protocol/draw.ts';
-import { hashOfText } from '../protocol/hash.ts';
+import { drawRechecked } from '../protocol/draw.ts';
 import type { EventBody } from '../protocol/messages.ts';
-import { fromDecimal, type Hash, type Hotkey, learnerIdOf } from '../protocol/names.ts';
+import { fromDecimal, type Hotkey, learnerIdOf } from '../protocol/names.ts';
+import { auditDrawId, drawAudit, firstBlockOf, slotBlock } from './audit-draw.ts';
 import { admitCandidates } from './draws.ts';
-import { hotkeyState } from './membership.ts';
-import { manifestOf, runOf } from './queries.ts';
+import { manifestOf } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, type Refusal, type Rule, reject, seconds } from './rule.ts';
 import { bar, forfeit } from './settlement.ts';
-import type { Audit, AuditSegment, AuditVerdict, HotkeyState, Learner, RunState, Suspicion } from './state.ts';
+import { hotkeyState } from './standing.ts';
+import type { Audit, AuditVerdict, HotkeyState, RunState, Suspicion } from './state.ts';
 
 /** A replay is paid as so many verdicts. */
 const verdictsWorth = 5;
 /** An answered audit without enough verdicts after this time is nobody's fault, and drawn anew. */
 export const auditCheckMs = 60_000;
-const committeeSize = 3;
-
-/** Cuts what a commit added to the learner's trace into segments; the newest W stay. */
-export function extendSegments(state: RunState, learner: Learner, claim: Hash): void {
-  const { sync, audit } = manifestOf(state);
-  const every = sync.stateRootEverySteps;
-  for (;;) {
-    const from = learner.segmentFrom;
-    const to = (Math.floor(from / every) + 1) * every;
-    if (to > learner.innerSteps) break;
-    learner.auditable.push({ steps: [from, to], isFirst: from === learner.joinedAtStep, claim, isDrawn: false });
-    learner.segmentFrom = to;
-  }
-  learner.auditable = learner.auditable.slice(-audit.window);
-}
-
-export interface Auditable {
-  readonly learner: Learner;
-  readonly segment: AuditSegment;
-}
-
-/**
- * Segments of a hotkey that block `block` may draw from: committed so early that their miner could not know it, and not
- * drawn yet. A claim that is under suspicion narrows them to its own steps. In order of learner and steps.
- */
-export function auditableSegments(
-  state: RunState,
-  hotkey: Hotkey,
-  { block, claim }: { readonly block: number; readonly claim: Hash | null },
-): Auditable[] {
-  const learners = [...state.learners.values()].filter((learner) => learner.hotkey === hotkey);
-  learners.sort((a, b) => (a.id < b.id ? -1 : 1));
-  const all = learners.flatMap((learner) => learner.auditable.map((segment) => ({ learner, segment })));
-  const suspected = claim === null ? undefined : state.claims.get(claim);
-  return all.filter(({ learner, segment }) => {
-    const beacon = state.claims.get(segment.claim)?.beacon ?? null;
-    if (segment.isDrawn || beacon === null || beacon.block > block) return false;
-    if (suspected === undefined) return true;
-    const [from, to] = suspected.body.steps;
-    return learner.id === suspected.learner && segment.steps[0] < to && segment.steps[1] > from;
-  });
-}
-
-/** First block of a slot: the last quarter of a tempo is for settling what the others drew. */
-export function slotBlock(state: RunState, slot: number): number {
-  const { ledger, audit } = manifestOf(state);
-  return state.tempo.block + Math.floor((slot * ledger.tempoBlocks) / (audit.perTempo + 1));
-}
-
-/** The segment that the beacon draws, and who redoes it in which order; null if there is none to draw from. */
-export function drawAudit(
-  state: RunState,
-  options: {
-    readonly hotkey: Hotkey;
-    readonly claim: Hash | null;
-    readonly block: number;
-    readonly blockHash: Hash;
-    readonly candidates: readonly Candidate[];
-  },
-): (Auditable & { readonly committee: readonly Hotkey[] }) | null {
-  const { hotkey, blockHash, candidates } = options;
-  const segments = auditableSegments(state, hotkey, options);
-  if (segments.length === 0) return null;
-  const audit = state.nextAudit;
-  const drawn = segments[drawSegment({ blockHash, hotkey, audit, count: segments.length })]!;
-  const order = drawCommittee({ blockHash, claim: auditDrawId(state, audit), candidates, size: candidates.length });
-  // Whoever repeats a failure should have the learner's class of machine, if anybody has.
-  const { machineClass } = drawn.learner.capabilities;
-  const isAlike = (each: Hotkey): boolean => state.hotkeys.get(each)?.machineClass === machineClass;
-  const [first, ...rest] = order;
-  const committee = [first!, ...rest.filter(isAlike), ...rest.filter((each) => !isAlike(each))];
-  return { ...drawn, committee: committee.slice(0, committeeSize) };
-}
-
-const auditDrawId = (state: RunState, audit: number): Hash => hashOfText(`audit ${runOf(state).id} ${audit}`);
+/** Whoever is drawn first and says nothing for so long has lost its turn to the next. */
+const turnMs = 20_000;
+/** Room between the syncer's clock and the journal's; a syncer cannot put an audit off by a distant deadline. */
+const deadlineRoomMs = 10_000;
 
 export const auditChallengeRule: Rule<'audit-challenge'> = {
   signers: ['syncer'],
@@ -101,7 +30,8 @@ export const auditChallengeRule: Rule<'audit-challenge'> = {
     if (standing === undefined) return reject('NOT_JOINED', `${body.hotkey} has no learner in the run`);
     if (body.audit !== state.nextAudit)
       return ignore('WRONG_AUDIT', `expected audit ${state.nextAudit}, got ${body.audit}`);
-    if (body.deadlineMs < timeMs + manifestOf(state).audit.answerMs)
+    const answerMs = body.deadlineMs - timeMs - manifestOf(state).audit.answerMs;
+    if (answerMs < 0 || answerMs > deadlineRoomMs)
       return reject('MALFORMED', `an audit leaves ${seconds(manifestOf(state).audit.answerMs)} to answer`);
     return (
       admitReason(state, standing, body) ??
@@ -113,12 +43,13 @@ export const auditChallengeRule: Rule<'audit-challenge'> = {
     const standing = hotkeyState(state, body.hotkey);
     const { learner, segment } = drawAudit(state, body)!;
     const { recheckShare } = manifestOf(state).evaluation;
-    const draw = { blockHash: body.blockHash, claim: auditDrawId(state, body.audit) };
+    const draw = { blockHash: body.blockHash, claim: auditDrawId(state, body) };
     state.audits.set(body.audit, {
       id: body.audit,
       body,
       learner: learner.id,
       isFirst: segment.isFirst,
+      lagBlocks: body.block - firstBlockOf(state, body),
       isDouble: drawRechecked({ ...draw, share: fromDecimal(recheckShare) }) && body.committee.length > 1,
       openedAtMs: timeMs,
       answer: null,
@@ -282,6 +213,7 @@ export const auditCloseRule: Rule<'audit-close'> = {
     const audit = state.audits.get(id)!;
     if (code === 'UNANSWERED') {
       const sentence = 'the states did not come in time; keep the newest segments, and the way to the store open';
+      state.learners.get(audit.learner)!.isSilent = true;
       closeAudit(state, audit, { status: 'failed', code, sentence, timeMs });
       return;
     }
@@ -303,4 +235,16 @@ export function noteSuspicion(standing: HotkeyState, suspicion: Suspicion): void
 export function isCleared(state: RunState, standing: HotkeyState): boolean {
   if (manifestOf(state).audit.perTempo === 0) return true;
   return standing.openAudits === 0 && standing.tempoAuditsPassed > 0 && standing.suspicions.length === 0;
+}
+
+/** Audits whose segment a validator is to redo now: it was drawn, the states are there, its turn has come. */
+export function auditsOwed(state: RunState, validator: Hotkey): Audit[] {
+  return [...state.openAudits]
+    .map((id) => state.audits.get(id)!)
+    .filter(({ body, answer, verdicts, isDouble, status }) => {
+      const turn = body.committee.indexOf(validator);
+      if (status !== 'answered' || turn < 0 || verdicts.some(({ hotkey }) => hotkey === validator)) return false;
+      const isDue = turn <= verdicts.length || (turn === 1 && isDouble);
+      return isDue || turn <= Math.floor((state.lastTimeMs - answer!.atMs) / turnMs);
+    });
 }

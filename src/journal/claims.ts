@@ -14,10 +14,9 @@ import {
   subtractRanges,
   unionRanges,
 } from '../util/ranges.ts';
-import { extendSegments } from './audits.ts';
+import { extendSegments } from './audit-draw.ts';
 import { admitCandidates, drawCommitteeAndNext } from './draws.ts';
 import { closeLease } from './leasing.ts';
-import { hotkeyState } from './membership.ts';
 import { manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
 import {
   type EventContext,
@@ -31,6 +30,7 @@ import {
   short,
 } from './rule.ts';
 import { undecided, voidClaim } from './settlement.ts';
+import { hotkeyState } from './standing.ts';
 import type { Claim, Learner, RunState } from './state.ts';
 
 /** A commit whose bytes did not come within this time may be voided. */
@@ -60,6 +60,7 @@ export const claimCommitRule: Rule<'claim-commit'> = {
     learner.innerSteps = trace.lines[1];
     learner.traceHead = trace.head;
     learner.lastClaimAtMs = context.timeMs;
+    learner.isSilent = false;
     learner.claims.committed++;
     const oldest = Math.min(...learner.claimedThrough);
     learner.segments = learner.segments.filter((segment) => segment.lines[1] > oldest);
@@ -169,6 +170,7 @@ function coverLeases(state: RunState, learner: Learner, body: Commit, timeMs: nu
 function addClaim(state: RunState, learner: Learner, body: Commit, context: EventContext): void {
   const hotkey = hotkeyState(state, learner.hotkey);
   const id = context.id;
+  const cellTokens = countRanges(body.sequences) * phaseOf(state, body.phase).sequenceLength;
   state.claims.set(id, {
     id,
     body,
@@ -178,8 +180,11 @@ function addClaim(state: RunState, learner: Learner, body: Commit, context: Even
     commitSeq: context.seq,
     committedAtMs: context.timeMs,
     versionAtCommit: state.fragments[body.fragment]!.version,
+    cursorAtCommit: state.cursor[body.phase] ?? 0,
+    tempoBlockAtCommit: state.tempo.block,
     ordinal: hotkey.claims,
-    cellTokens: countRanges(body.sequences) * phaseOf(state, body.phase).sequenceLength,
+    cellTokens,
+    payableCellTokens: cellTokens,
     status: 'committed',
     revealedAtMs: null,
     beacon: null,
@@ -223,6 +228,7 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
     const claim = state.claims.get(body.claim)!;
     const { claim: _, ...drawn } = body;
     claim.beacon = { ...drawn, atMs: timeMs };
+    for (const { hotkey, stakeRao } of body.candidates) hotkeyState(state, hotkey).drawnStakeRao = stakeRao;
     // Whoever is drawn now judges by this draw; verdicts of an earlier one stay in the journal only.
     claim.verdicts.length = 0;
     claim.status = claim.revealedAtMs === null ? 'beaconed' : 'revealed';
@@ -231,6 +237,11 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
 
 function admitBlock(claim: Claim, body: EventBody<'claim-beacon'>, timeMs: number): Refusal | null {
   if (claim.dispute !== null) return ignore('SETTLED', `claim ${short(claim.id)} is before all validators`);
+  if (body.commitBlock < claim.tempoBlockAtCommit)
+    return reject(
+      'WRONG_BLOCK',
+      `the claim was committed in the tempo of block ${claim.tempoBlockAtCommit}, not at block ${body.commitBlock}`,
+    );
   if (claim.beacon === null) {
     if (body.block === body.commitBlock + beaconDelayBlocks) return null;
     return reject('WRONG_BLOCK', `expected block ${body.commitBlock + beaconDelayBlocks}, got ${body.block}`);

@@ -2,7 +2,7 @@
 import type { EventBody } from '../protocol/messages.ts';
 import { fromDecimal, toDecimal } from '../protocol/names.ts';
 import { assert } from '../util/errors.ts';
-import { hotkeyState } from './membership.ts';
+import { countPay } from './pay.ts';
 import { claimTokens, manifestOf, openClaims, stalenessOf } from './queries.ts';
 import { ignore, type Rule, reject, seconds } from './rule.ts';
 import { voidStale } from './settlement.ts';
@@ -146,6 +146,5 @@ function countClaim(state: RunState, claim: Claim, timeMs: number): void {
   const learner = state.learners.get(claim.learner)!;
   learner.cellTokens += claim.cellTokens;
   learner.claims.merged++;
-  if (claim.isOverturned) return;
-  hotkeyState(state, claim.hotkey).tempoCellTokens += claim.cellTokens;
+  countPay(state, claim);
 }

@@ -1,12 +1,12 @@
 /** @file Rules of the fold: releases and their evaluations, phases, tempos and tree heads. */
 import { toDecimal } from '../protocol/names.ts';
 import { isCleared } from './audits.ts';
-import { hotkeyState } from './membership.ts';
+import { closeTempo } from './pay.ts';
 import { countedTokens, isPhaseDone, isReleaseDue, manifestOf, mergesInSegment, treeHeadOf } from './queries.ts';
 import { delegationIn, ignore, type Rule, reject, short } from './rule.ts';
-import { decayOf } from './scores.ts';
 import { segmentHash } from './segment-hash.ts';
-import type { HotkeyState, TempoRecord } from './state.ts';
+import { hotkeyState } from './standing.ts';
+import type { TempoRecord } from './state.ts';
 
 const keptTempos = 256;
 
@@ -62,6 +62,9 @@ export const segmentAttestedRule: Rule<'segment-attested'> = {
     const record = state.releases[release];
     if (record === undefined) return reject('UNKNOWN_RELEASE', `there is no release ${release}`);
     if (record.attestedBy.includes(hotkey)) return ignore('DUPLICATE', `${hotkey} has attested release ${release}`);
+    if (release === 0) return reject('UNKNOWN_RELEASE', 'release 0 closes no segment');
+    if (!((state.hotkeys.get(hotkey)?.drawnStakeRao ?? 0) > 0))
+      return reject('NO_STAKE', `no draw of the run has named ${hotkey} with stake: anybody could say it`);
     if (record.body.stateHash !== stateHash)
       return reject('WRONG_STATE', `expected state ${short(record.body.stateHash)}, got ${short(stateHash)}`);
     const expected = mergesInSegment(state, release);
@@ -113,7 +116,9 @@ export const tempoRule: Rule<'tempo'> = {
     const { halfLifeTempos } = manifestOf(state).rewards;
     const passed = index < 0 ? 1 : tempo - index;
     const hotkeys = [...state.hotkeys.keys()].sort().map((hotkey) => hotkeyState(state, hotkey));
-    const work = hotkeys.map((each) => closeTempo(each, isCleared(state, each), decayOf(halfLifeTempos, passed)));
+    const work = hotkeys.map((each) =>
+      closeTempo(state, each, { isCleared: isCleared(state, each), halfLifeTempos, passed }),
+    );
     const isWork = ({ cellTokens, heldCellTokens, verdicts }: Work): boolean =>
       cellTokens > 0 || heldCellTokens > 0 || verdicts > 0;
     const closed = index < 0 ? [] : [{ tempo: index, block: since, work: work.filter(isWork) }];
@@ -122,18 +127,6 @@ export const tempoRule: Rule<'tempo'> = {
 };
 
 type Work = TempoRecord['work'][number];
-
-/** Cleared work is scored; other work is held for a tempo in which an audit passes. */
-function closeTempo(standing: HotkeyState, cleared: boolean, decay: number): Work {
-  const merged = standing.heldCellTokens + standing.tempoCellTokens;
-  const cellTokens = cleared ? merged : 0;
-  const verdicts = standing.tempoVerdicts;
-  standing.heldCellTokens = merged - cellTokens;
-  standing.score = standing.score * decay + cellTokens;
-  standing.verdictScore = standing.verdictScore * decay + verdicts;
-  Object.assign(standing, { tempoCellTokens: 0, tempoVerdicts: 0, tempoAuditsDrawn: 0, tempoAuditsPassed: 0 });
-  return { hotkey: standing.hotkey, cellTokens, heldCellTokens: standing.heldCellTokens, verdicts };
-}
 
 export const treeHeadRule: Rule<'tree-head'> = {
   signers: ['syncer'],

@@ -6,7 +6,7 @@ import type { Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
 import { type Range, takeFromRanges } from '../util/ranges.ts';
-import type { Audit, Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
+import type { Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
 
 /** The run; an empty journal is the caller's mistake. */
 export function runOf(state: RunState): NonNullable<RunState['run']> {
@@ -55,6 +55,15 @@ export function validatorsOf(state: RunState, timeMs: number): Hotkey[] {
 
 export function openLeases(state: RunState, learner: LearnerId): Lease[] {
   return [...(state.learners.get(learner)?.leases ?? [])].map((id) => state.leases.get(id)!);
+}
+
+/** A refused claim may be appealed for so long: its bytes are still there. */
+export const appealMs = 600_000;
+
+/** Whether validators judge the claim now or may come to: what it names is still needed. */
+export function mayBeJudged(state: RunState, { id, status, dispute, settledAtMs }: Claim): boolean {
+  if (state.openClaims.has(id) || state.openRechecks.has(id) || state.openDisputes.has(id)) return true;
+  return status === 'refused' && dispute === null && state.lastTimeMs - settledAtMs! <= appealMs;
 }
 
 /** Claims that wait for something (not merged, refused or voided), in commit order. */
@@ -148,16 +157,4 @@ export function verdictsOwed(state: RunState, validator: Hotkey): OwedVerdict[] 
     ...rulings.map((claim) => ({ claim, round: 'ruling' as const })),
     ...rechecks.map((claim) => ({ claim, round: 'recheck' as const })),
   ];
-}
-
-/** Audits whose segment a validator is to redo now: it was drawn, the states are there, its turn has come. */
-export function auditsOwed(state: RunState, validator: Hotkey): Audit[] {
-  return [...state.openAudits]
-    .map((id) => state.audits.get(id)!)
-    .filter((audit) => {
-      const turn = audit.body.committee.indexOf(validator);
-      if (audit.status !== 'answered' || turn < 0 || audit.verdicts.some(({ hotkey }) => hotkey === validator))
-        return false;
-      return turn <= audit.verdicts.length || (turn === 1 && audit.isDouble);
-    });
 }

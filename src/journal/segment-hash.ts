@@ -4,16 +4,21 @@
  */
 import { hashOfJson } from '../protocol/hash.ts';
 import type { Hash } from '../protocol/names.ts';
+import { mayBeJudged } from './queries.ts';
 import type { RunState } from './state.ts';
 
 /** One hash of the whole state: equal for two folds of the same journal, on any machine. */
 export const hashState = (state: RunState): Hash => hashOfJson(toPlain(state));
 
-/** Without claims, leases and audits that are over: the journal before the release has them. */
+/** Without claims, leases and audits that are over and that nothing refers to: the journal before the release has them. */
 export function segmentHash(state: RunState): Hash {
-  const isOpen = (id: Hash): boolean =>
-    state.openClaims.has(id) || state.openRechecks.has(id) || state.openDisputes.has(id);
-  const claims = new Map([...state.claims].filter(([id]) => isOpen(id)));
+  const named = new Set<Hash | null>();
+  for (const { auditable, waiting } of state.learners.values()) {
+    for (const { claim } of auditable) named.add(claim);
+    for (const claim of waiting) named.add(claim);
+  }
+  for (const { suspicions } of state.hotkeys.values()) for (const { claim } of suspicions) named.add(claim);
+  const claims = new Map([...state.claims].filter(([id, claim]) => named.has(id) || mayBeJudged(state, claim)));
   const leases = new Map([...state.leases].filter(([, { status }]) => status === 'open'));
   const audits = new Map([...state.audits].filter(([id]) => state.openAudits.has(id)));
   return hashOfJson(toPlain({ ...state, claims, leases, audits }));

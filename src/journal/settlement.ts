@@ -4,9 +4,10 @@
  */
 import type { AuditCode } from '../protocol/messages.ts';
 import type { Hotkey } from '../protocol/names.ts';
-import { hotkeyState } from './membership.ts';
+import { dropPay, unpay } from './pay.ts';
 import { manifestOf, openClaims, stalenessOf } from './queries.ts';
 import { ignore, type Refusal, reject, short } from './rule.ts';
+import { hotkeyState } from './standing.ts';
 import type { Claim, RunState } from './state.ts';
 
 export interface Settlement {
@@ -77,17 +78,10 @@ export function overturnAcceptance(state: RunState, claim: Claim, settlement: Se
     refuseClaim(state, claim, settlement);
     return;
   }
+  const wasPaid = claim.status === 'merged' && !claim.isOverturned;
   claim.isOverturned = true;
   Object.assign(claim, { code: settlement.code, sentence: settlement.sentence });
-  if (claim.status === 'merged') unpay(state, claim);
-}
-
-/** From the open tempo's work first, then from what is held. */
-function unpay(state: RunState, claim: Claim): void {
-  const hotkey = hotkeyState(state, claim.hotkey);
-  const fromTempo = Math.min(hotkey.tempoCellTokens, claim.cellTokens);
-  hotkey.tempoCellTokens -= fromTempo;
-  hotkey.heldCellTokens = Math.max(0, hotkey.heldCellTokens - (claim.cellTokens - fromTempo));
+  if (wasPaid) unpay(state, claim);
 }
 
 /** A proven fraud voids the hotkey's tempo: all that is merged and not paid, and all that is open. */
@@ -98,17 +92,17 @@ export function forfeit(
 ): void {
   const standing = hotkeyState(state, hotkey);
   const { audit, code, timeMs } = fraud;
-  const cellTokens = standing.tempoCellTokens + standing.heldCellTokens;
-  standing.forfeits.push({ audit, code, atMs: timeMs, cellTokens });
-  Object.assign(standing, { tempoCellTokens: 0, heldCellTokens: 0, tempoAuditsPassed: 0, suspicions: [] });
+  standing.forfeits.push({ audit, code, atMs: timeMs, cellTokens: dropPay(state, hotkey) });
+  Object.assign(standing, { tempoAuditsPassed: 0, suspicions: [] });
   standing.testAllBelow = Math.max(
     standing.testAllBelow,
     standing.claims + manifestOf(state).evaluation.gainFirstClaims,
   );
   const sentence = `audit ${audit} proved a fraud (${code}): the work of this tempo is void`;
   for (const claim of openClaims(state)) {
-    if (claim.hotkey !== hotkey || claim.dispute?.closedAtMs === null) continue;
-    if (claim.status === 'merging') claim.isOverturned = true;
+    if (claim.hotkey !== hotkey) continue;
+    // Merged it will be, paid it will not; and a jury ends what it began.
+    if (claim.status === 'merging' || claim.dispute?.closedAtMs === null) claim.isOverturned = true;
     else voidClaim(state, claim, { code: 'FORFEITED', sentence, timeMs });
   }
 }

@@ -58,10 +58,16 @@ export interface Learner {
   segments: TraceSegment[];
   /** Inner step of its newest join: there its state began anew. */
   joinedAtStep: number;
+  /** An audit went unanswered, and nothing was committed since: it is drawn for nothing and paid nothing. */
+  isSilent: boolean;
   /** The newest W committed segments between two traced states, oldest first. */
   auditable: AuditSegment[];
   /** Inner step at which the next segment begins. */
   segmentFrom: number;
+  /** Merged claims some of whose steps no segment holds yet: not payable before one does. */
+  readonly waiting: Set<Hash>;
+  /** Its part of the hotkey's `tempoCellTokens` and `heldCellTokens`. */
+  unpaidCellTokens: number;
   /** Ids of its open leases, ascending. */
   readonly leases: Set<number>;
   /** Cell-tokens of its merged claims. */
@@ -144,10 +150,16 @@ export interface Claim {
   readonly committedAtMs: number;
   /** Version of the fragment when the claim was committed: the heads that a gain test starts from. */
   readonly versionAtCommit: number;
+  /** First position of the phase's order that was not leased then: where gain tests draw from. */
+  readonly cursorAtCommit: number;
+  /** Block of the tempo that was open then: its own block is no earlier. */
+  readonly tempoBlockAtCommit: number;
   /** How many claims the hotkey had committed before. */
   readonly ordinal: number;
   /** Sequences × sequence length. */
   readonly cellTokens: number;
+  /** Without those of steps that nobody can audit (`join`), which are merged and not paid. */
+  payableCellTokens: number;
   status: ClaimStatus;
   revealedAtMs: number | null;
   beacon: {
@@ -165,7 +177,7 @@ export interface Claim {
   readonly verdicts: ClaimVerdict[];
   rechecked: ClaimVerdict | null;
   dispute: Dispute | null;
-  /** A ruling undid its acceptance after it was merged: its cells are not paid. */
+  /** Its cells are not paid though they may be merged: a ruling undid its acceptance, or its tempo is forfeit. */
   isOverturned: boolean;
   settledAtMs: number | null;
   mergedAtMs: number | null;
@@ -189,6 +201,8 @@ export interface Audit {
   readonly body: EventBody<'audit-challenge'>;
   readonly learner: LearnerId;
   readonly isFirst: boolean;
+  /** Blocks between the first one that the fold allows and the one that the syncer took: it should have no choice. */
+  readonly lagBlocks: number;
   /** Two verdicts are asked for even where the first one passes. */
   readonly isDouble: boolean;
   readonly openedAtMs: number;
@@ -271,9 +285,9 @@ export interface HotkeyState {
   claims: number;
   /** Claims with a smaller ordinal are all gain-tested (the first ones, and those after a refusal). */
   testAllBelow: number;
-  /** Cell-tokens merged in the open tempo. */
+  /** Cell-tokens that became payable (merged, and in whole segments) in the open tempo. */
   tempoCellTokens: number;
-  /** Merged in earlier tempos and not paid yet: no audit has passed since. */
+  /** From earlier tempos and not paid yet: no audit has passed since, or their learner is away. */
   heldCellTokens: number;
   /** Verdicts of the open tempo that agreed with the settlement; a replay counts as many of them (`audits.ts`). */
   tempoVerdicts: number;
@@ -289,6 +303,11 @@ export interface HotkeyState {
   gainSum: number;
   gainVariance: number;
   gainTests: number;
+  /** Of the open tempo: appeals that were not upheld. */
+  tempoAppealsLost: number;
+  /** As a validator: accusations that the jury did not share; its stake (rao) in the newest draw that named it. */
+  unsharedAccusations: number;
+  drawnStakeRao: number;
   /** As a validator: what it told of its machine, and why it no longer may judge. */
   machineClass: string | null;
   servedAtMs: number;

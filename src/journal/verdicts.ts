@@ -7,8 +7,7 @@ import type { EventBody, VerdictCode } from '../protocol/messages.ts';
 import { fromDecimal, type Hash, type Hotkey } from '../protocol/names.ts';
 import { noteSuspicion } from './audits.ts';
 import { verdictTimeoutMs } from './claims.ts';
-import { hotkeyState } from './membership.ts';
-import { manifestOf } from './queries.ts';
+import { appealMs, manifestOf } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, type Refusal, type Rule, reject, seconds, short } from './rule.ts';
 import {
   acceptClaim,
@@ -19,13 +18,18 @@ import {
   type Settlement,
   voidClaim,
 } from './settlement.ts';
-import type { Claim, ClaimVerdict, Dispute, RunState } from './state.ts';
-
-/** A refused claim may be appealed for so long: its bytes are still there. */
-export const appealMs = 600_000;
+import { hotkeyState } from './standing.ts';
+import type { Claim, ClaimVerdict, Dispute, HotkeyState, RunState } from './state.ts';
 
 /** What these say follows from the bytes alone: two honest validators cannot differ. */
 const certain: ReadonlySet<string> = new Set<VerdictCode>(['MALFORMED', 'OVERSIZED', 'HEADER', 'NOT_FINITE', 'TRACE']);
+/** What these say is true of a moment: bytes come and go, fragments move on. Whoever says so has not lied. */
+const passing: ReadonlySet<string> = new Set<VerdictCode>(['MISSING', 'STALE', 'LOST', 'FORFEITED']);
+/** After so many accusations that no jury shared, a validator is barred: each made all validators work. */
+const maxUnsharedAccusations = 3;
+/** A gain test whose numbers lie beyond (nats a token) says nothing; and so many tests say something. */
+const sensibleGain = 10;
+const pooledTests = 8;
 
 export const verdictRule: Rule<'verdict'> = {
   signers: ['validator'],
@@ -38,8 +42,7 @@ export const verdictRule: Rule<'verdict'> = {
       return ignore('NOT_REVEALED', `claim ${short(body.claim)} is ${claim.status}`);
     if ((body.outcome === 'accept') !== (body.code === 'OK'))
       return reject('MALFORMED', `a claim is accepted with code OK and only so, got ${body.outcome} ${body.code}`);
-    if (body.accused.includes(hotkey)) return reject('CONFLICT', 'a validator does not accuse itself');
-    return admitRound[body.round](claim, hotkey);
+    return admitAccused(claim, body, hotkey) ?? admitRound[body.round](claim, hotkey);
   },
   apply(state, { claim: id, ...body }, context) {
     const claim = state.claims.get(id)!;
@@ -48,6 +51,23 @@ export const verdictRule: Rule<'verdict'> = {
     if (body.accused.length > 0 && body.round !== 'ruling') openDispute(state, claim, 'accusation', context.timeMs);
   },
 };
+
+/** Only who has said something of the claim can be accused of it, and only by who came after. */
+function admitAccused(claim: Claim, { round, accused }: EventBody<'verdict'>, hotkey: Hotkey): Refusal | null {
+  if (accused.length === 0) return null;
+  if (accused.includes(hotkey)) return reject('CONFLICT', 'a validator does not accuse itself');
+  if (new Set(accused).size !== accused.length) return reject('MALFORMED', 'a validator is accused once');
+  const said = round === 'committee' ? [] : saidOf(claim).map((verdict) => verdict.hotkey);
+  const stranger = accused.find((each) => !said.includes(each));
+  if (stranger === undefined) return null;
+  return reject('MALFORMED', `${stranger} has published nothing about claim ${short(claim.id)} that a ${round} checks`);
+}
+
+/** Verdicts that name numbers: of the committee, and of the recheck. */
+const saidOf = ({ verdicts, rechecked }: Claim): ClaimVerdict[] => [
+  ...verdicts,
+  ...(rechecked === null ? [] : [rechecked]),
+];
 
 type ByRound<F> = { readonly [R in EventBody<'verdict'>['round']]: F };
 
@@ -89,12 +109,14 @@ const applyRound: ByRound<(state: RunState, claim: Claim, verdict: ClaimVerdict)
   },
   ruling(state, claim, verdict) {
     claim.dispute!.rulings.push(verdict);
-    const { candidates } = claim.beacon!;
-    const total = candidates.reduce((sum, { stakeRao }) => sum + stakeRao, 0);
-    const byOutcome = tally(claim, ({ outcome }) => [outcome]);
-    const isClear = [...byOutcome.values()].some((stake) => stake * 2 > total);
-    // An accusation needs the whole jury, or its time: the outcome alone says nothing of who lied.
-    const isWhole = claim.dispute!.rulings.length === candidates.length;
+    const jury = juryOf(state, claim);
+    const isClear =
+      majorityOf(
+        jury,
+        tally(state, claim, ({ outcome }) => [outcome]),
+      ) !== null;
+    const isWhole = [...jury.keys()].every((hotkey) => claim.dispute!.rulings.some((each) => each.hotkey === hotkey));
+    // Who lied needs the whole jury, or its time: the outcome alone says nothing of that.
     if (isWhole || (isClear && claim.dispute!.reason === 'appeal')) closeDispute(state, claim, verdict.atMs);
   },
 };
@@ -135,26 +157,28 @@ function decide(state: RunState, claim: Claim, settlement: Settlement & Pick<Cla
 
 /**
  * Pools a hotkey's gain tests: Σ gain ± √Σ error². Eight or more whose sum is not two errors above zero, while those of
- * all others together are, is evidence of no gain: it draws a replay and costs nothing by itself.
+ * most others are, is evidence of no gain: it draws a replay and costs nothing by itself. Others are counted, not summed:
+ * one claim of absurd numbers would drown them.
  */
 function noteGain(state: RunState, claim: Claim): void {
   const standing = hotkeyState(state, claim.hotkey);
   for (const { measurements } of claim.verdicts) {
-    const { gain, gainError } = measurements;
-    if (gain === undefined || gainError === undefined) continue;
-    standing.gainSum += fromDecimal(gain);
-    standing.gainVariance += fromDecimal(gainError) ** 2;
+    const [gain, error] = [measurements.gain, measurements.gainError].map((x) =>
+      x === undefined ? NaN : fromDecimal(x),
+    );
+    if (!(Math.abs(gain!) <= sensibleGain && error! >= 0 && error! <= sensibleGain)) continue;
+    standing.gainSum += gain!;
+    standing.gainVariance += error! ** 2;
     standing.gainTests++;
   }
-  if (standing.gainTests < 8) return;
-  const others = [...state.hotkeys.values()].filter(({ hotkey }) => hotkey !== claim.hotkey);
-  const sum = others.reduce((total, { gainSum }) => total + gainSum, 0);
-  const variance = others.reduce((total, { gainVariance }) => total + gainVariance, 0);
-  const isGaining = (gain: number, squares: number): boolean => gain > 2 * Math.sqrt(squares);
-  if (isGaining(standing.gainSum, standing.gainVariance) || !isGaining(sum, variance)) return;
+  if (standing.gainTests < pooledTests || isGaining(standing)) return;
+  const others = [...state.hotkeys.values()].filter((each) => each !== standing && each.gainTests >= pooledTests);
+  if (others.filter(isGaining).length * 2 <= others.length) return;
   noteSuspicion(standing, { reason: 'no-gain', claim: null });
   Object.assign(standing, { gainSum: 0, gainVariance: 0, gainTests: 0 });
 }
+
+const isGaining = ({ gainSum, gainVariance }: HotkeyState): boolean => gainSum > 2 * Math.sqrt(gainVariance);
 
 /** The larger of two validators' measurements counts: a copy is a copy whoever sees it. */
 function noteResemblance(state: RunState, claim: Claim): void {
@@ -181,6 +205,14 @@ export const appealRule: Rule<'appeal'> = {
       return reject('NOT_YOURS', `claim ${short(claim.id)} belongs to ${claim.learner}`);
     if (claim.dispute !== null) return ignore('DUPLICATE', `claim ${short(claim.id)} was before all validators`);
     if (claim.status !== 'refused') return reject('NOT_REFUSED', `claim ${short(claim.id)} is ${claim.status}`);
+    const isOpen = (id: Hash): boolean => {
+      const other = state.claims.get(id)!;
+      return other.hotkey === claim.hotkey && other.dispute!.reason === 'appeal';
+    };
+    if ([...state.openDisputes].some(isOpen))
+      return ignore('APPEALED', 'another appeal of this hotkey is before all validators: wait for it');
+    if (hotkeyState(state, claim.hotkey).tempoAppealsLost > 0)
+      return ignore('APPEALED', 'all validators turned down an appeal of this hotkey in this tempo: wait for the next');
     const ageMs = context.timeMs - claim.settledAtMs!;
     if (ageMs <= appealMs) return null;
     return ignore('TOO_LATE', `refused ${seconds(ageMs)} ago; appeals are heard for ${seconds(appealMs)}`);
@@ -204,33 +236,58 @@ export const disputeCloseRule: Rule<'dispute-close'> = {
   },
 };
 
+/** Candidates of the claim's draw that are not barred, with their stake. */
+function juryOf(state: RunState, claim: Claim): Map<Hotkey, number> {
+  const jury = claim.beacon!.candidates.filter(({ hotkey }) => !state.hotkeys.get(hotkey)?.barred);
+  return new Map(jury.map(({ hotkey, stakeRao }) => [hotkey, stakeRao]));
+}
+
 /** Stake for each answer of the rulings that are in. */
-function tally<T>(claim: Claim, answers: (ruling: ClaimVerdict) => readonly T[]): Map<T, number> {
+function tally<T>(state: RunState, claim: Claim, answers: (ruling: ClaimVerdict) => readonly T[]): Map<T, number> {
+  const jury = juryOf(state, claim);
   const stakes = new Map<T, number>();
-  for (const ruling of claim.dispute!.rulings) {
-    const stake = claim.beacon!.candidates.find(({ hotkey }) => hotkey === ruling.hotkey)!.stakeRao;
-    for (const answer of answers(ruling)) stakes.set(answer, (stakes.get(answer) ?? 0) + stake);
-  }
+  for (const ruling of claim.dispute!.rulings)
+    for (const answer of answers(ruling))
+      stakes.set(answer, (stakes.get(answer) ?? 0) + (jury.get(ruling.hotkey) ?? 0));
   return stakes;
+}
+
+/** The answer of more than half of the whole jury's stake: few that happen to be quick must not decide for all. */
+function majorityOf<T>(jury: ReadonlyMap<Hotkey, number>, said: ReadonlyMap<T, number>): T | null {
+  const total = [...jury.values()].reduce((sum, stake) => sum + stake, 0);
+  for (const [answer, stake] of said) if (stake * 2 > total) return answer;
+  return null;
 }
 
 function closeDispute(state: RunState, claim: Claim, timeMs: number): void {
   const dispute = claim.dispute!;
   dispute.closedAtMs = timeMs;
   state.openDisputes.delete(claim.id);
-  const said = tally(claim, ({ outcome }) => [outcome]);
-  const cast = [...said.values()].reduce((sum, stake) => sum + stake, 0);
-  const settled = [...said].find(([, stake]) => stake * 2 > cast)?.[0];
-  if (settled === undefined) {
-    const sentence = 'the committee did not agree, and neither did all validators';
-    if (isUndecided(claim)) refuseClaim(state, claim, { code: 'DISAGREED', sentence, timeMs });
-    return;
+  const jury = juryOf(state, claim);
+  const settled = majorityOf(
+    jury,
+    tally(state, claim, ({ outcome }) => [outcome]),
+  );
+  const wasUndecided = isUndecided(claim);
+  if (settled !== null) {
+    for (const each of dispute.rulings) countVerdict(state, each, settled);
+    if (wasUndecided) for (const verdict of claim.verdicts) countVerdict(state, verdict, settled);
+    const ruling = mainRuling(state, claim, settled);
+    applyRuling(state, claim, { ...ruling, timeMs });
+    barDisproved(state, claim, { settled, code: ruling.code, timeMs });
+  } else if (wasUndecided) {
+    const sentence = 'the committee did not agree, and neither did most of the stake of all validators';
+    refuseClaim(state, claim, { code: 'DISAGREED', sentence, timeMs });
   }
-  const ruling = dispute.rulings.find(({ outcome }) => outcome === settled)!;
-  for (const each of dispute.rulings) countVerdict(state, each, settled);
-  if (isUndecided(claim)) for (const verdict of claim.verdicts) countVerdict(state, verdict, settled);
-  applyRuling(state, claim, { ...ruling, timeMs });
-  barLiars(state, claim, { settled, code: ruling.code, cast, timeMs });
+  if (dispute.reason === 'appeal' && settled !== 'accept') hotkeyState(state, claim.hotkey).tempoAppealsLost++;
+  barAccused(state, claim, jury, timeMs);
+}
+
+/** Of the rulings with the settled outcome, the first of those whose code has most stake. */
+function mainRuling(state: RunState, claim: Claim, settled: ClaimVerdict['outcome']): ClaimVerdict {
+  const agreeing = claim.dispute!.rulings.filter(({ outcome }) => outcome === settled);
+  const stakes = tally(state, claim, ({ outcome, code }) => (outcome === settled ? [code] : []));
+  return agreeing.reduce((best, each) => (stakes.get(each.code)! > stakes.get(best.code)! ? each : best));
 }
 
 /** To a claim that stands otherwise. */
@@ -244,20 +301,34 @@ function applyRuling(state: RunState, claim: Claim, settlement: Settlement & Pic
 
 const isAccepted = ({ status }: Claim): boolean => status === 'accepted' || status === 'merging' || status === 'merged';
 
-/** Those whom most stake accuses, and those whose word the bytes disprove. */
-function barLiars(
+/** Those whose word the bytes disprove. */
+function barDisproved(
   state: RunState,
   claim: Claim,
-  { settled, code, cast, timeMs }: { settled: string; code: string; cast: number; timeMs: number },
+  { settled, code, timeMs }: { readonly settled: string; readonly code: string; readonly timeMs: number },
 ): void {
-  const accused = tally(claim, (ruling) => ruling.accused);
-  for (const [hotkey, stake] of [...accused].sort(([a], [b]) => (a < b ? -1 : 1)))
-    if (stake * 2 > cast)
-      bar(state, hotkey, `${lie(claim.id)} numbers that the other validators could not compute`, timeMs);
-  const all = [...claim.verdicts, ...(claim.rechecked === null ? [] : [claim.rechecked]), ...claim.dispute!.rulings];
-  for (const verdict of all) {
-    const isDisproved = verdict.outcome !== settled && (certain.has(verdict.code) || certain.has(code));
-    if (isDisproved) bar(state, verdict.hotkey, `${lie(claim.id)} ${verdict.code} where the bytes say ${code}`, timeMs);
+  for (const verdict of [...saidOf(claim), ...claim.dispute!.rulings]) {
+    const isCertain = certain.has(verdict.code) || (certain.has(code) && !passing.has(verdict.code));
+    if (verdict.outcome !== settled && isCertain)
+      bar(state, verdict.hotkey, `${lie(claim.id)} ${verdict.code} where the bytes say ${code}`, timeMs);
+  }
+}
+
+/** Those whom most stake accuses of their numbers; who accuses alone, and again and again, goes too. */
+function barAccused(state: RunState, claim: Claim, jury: ReadonlyMap<Hotkey, number>, timeMs: number): void {
+  const total = [...jury.values()].reduce((sum, stake) => sum + stake, 0);
+  const stakes = new Map<Hotkey, number>();
+  for (const { hotkey, accused } of claim.dispute!.rulings)
+    for (const each of accused) stakes.set(each, (stakes.get(each) ?? 0) + (jury.get(hotkey) ?? 0));
+  const found = new Set([...stakes].filter(([, stake]) => stake * 2 > total).map(([hotkey]) => hotkey));
+  for (const hotkey of [...found].sort())
+    bar(state, hotkey, `${lie(claim.id)} numbers that the other validators could not compute`, timeMs);
+  for (const { hotkey, accused } of [...saidOf(claim), ...claim.dispute!.rulings]) {
+    if (accused.every((each) => found.has(each))) continue;
+    const accuser = hotkeyState(state, hotkey);
+    accuser.unsharedAccusations++;
+    if (accuser.unsharedAccusations >= maxUnsharedAccusations)
+      bar(state, hotkey, `accused others ${accuser.unsharedAccusations} times of what no jury found`, timeMs);
   }
 }
 

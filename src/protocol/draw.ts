@@ -65,15 +65,32 @@ export function drawRechecked(options: {
   return uniform < options.share;
 }
 
-/** Which of `count` segments an audit is about. */
+/** One learner's part in the draw of an audit. */
+export interface AuditShare {
+  /** Cell-tokens that it asks to be paid for (at least 1 counts). */
+  readonly weight: number;
+  /** Segments that may be drawn; at least 1. */
+  readonly count: number;
+}
+
+/**
+ * Which learner's which segment an audit is about: learners by what they ask to be paid for, so that nobody hides the work of
+ * one behind many small segments of others; a learner's segments evenly. `draw` names the audit.
+ */
 export function drawSegment(options: {
   readonly blockHash: Hash;
-  readonly hotkey: Hotkey;
-  readonly audit: number;
-  readonly count: number;
-}): number {
-  assert(options.count > 0, 'a segment is drawn from at least one');
-  return Number(drawBits('segment', options.blockHash, options.hotkey, options.audit) % BigInt(options.count));
+  readonly draw: Hash;
+  readonly shares: readonly AuditShare[];
+}): [learner: number, segment: number] {
+  const { blockHash, draw, shares } = options;
+  assert(shares.length > 0, 'a segment is drawn from at least one');
+  const weights = shares.map(({ weight }) => BigInt(Math.max(1, weight)));
+  let at = drawBits('learner', blockHash, draw) % weights.reduce((sum, weight) => sum + weight, 0n);
+  const learner = weights.findIndex((weight) => {
+    at -= weight;
+    return at < 0n;
+  });
+  return [learner, Number(drawBits('segment', blockHash, draw) % BigInt(shares[learner]!.count))];
 }
 
 /**

@@ -17,6 +17,7 @@ import type { EventBody } from '../protocol/messages.ts';
 import type { Hotkey } from '../protocol/names.ts';
 import { connectRun, type RunClient } from '../roles/client.ts';
 import { HeadsHistory } from '../roles/heads-history.ts';
+import { MergeHistory } from '../roles/merge-history.ts';
 import type { LearnerThread } from '../roles/miner/learner-thread.ts';
 import { runMiner } from '../roles/miner/shell.ts';
 import { initRun } from '../roles/orchestrator/run-init.ts';
@@ -163,7 +164,10 @@ export class SimulatedNetwork {
       artifactOf: hashArtifact,
       equation: this.#options.equation,
       issueGrant: (artifact) => ({ artifact, token: 'simulated', expiresAtMs: clock.nowMs() + 600_000 }),
-      writeRelease: async (_, release) => `release-${release}`,
+      writeRelease: async (_, release, heads) => ({
+        folder: `release-${release}`,
+        files: heads.map((artifact, fragment) => ({ name: `fragment-${String(fragment).padStart(4, '0')}`, artifact })),
+      }),
     });
   }
 
@@ -174,17 +178,17 @@ export class SimulatedNetwork {
   async addValidator(name: string, behave: ValidatorBehaviour = {}): Promise<void> {
     const keys = keysOf(name);
     this.validators.push({ name, hotkey: keys.hotkey });
-    const heads = new HeadsHistory();
-    const client = await this.#connect(keys.session, heads);
+    const [heads, merges] = [new HeadsHistory(), new MergeHistory()];
+    const client = await this.#connect(keys.session, [heads, merges]);
     const context = this.#context(client, keys.hotkey, 0);
     this.#start(name, () =>
       runValidator(
-        { name, threads: 1 },
+        { name, threads: 1, machineClass: 'simulated' },
         {
           ...keys,
           client: behave.client?.(client, context) ?? client,
           ledgerSigner: keys.hotkey,
-          ...{ heads, clock: this.clock, log: this.#log(name), signal: this.#ending.signal, rssBytes: () => 0 },
+          ...{ heads, merges, clock: this.clock, log: this.#log(name), signal: this.#ending.signal, rssBytes: () => 0 },
         },
       ),
     );
@@ -198,7 +202,7 @@ export class SimulatedNetwork {
     this.miners.push(miner);
     this.#start(name, async () => {
       await this.clock.sleep(delayMs, this.#ending.signal);
-      const client = await this.#connect(keys.session, null);
+      const client = await this.#connect(keys.session, []);
       const context = this.#context(client, keys.hotkey, stepMs);
       const machine = {
         ...{ clock: this.clock, stepMs, signal: this.#ending.signal },
@@ -233,12 +237,14 @@ export class SimulatedNetwork {
     return { client, hotkey, store, manifest, pause, friends: this.attackers };
   }
 
-  async #connect(session: SessionSigner, heads: HeadsHistory | null): Promise<RunClient> {
+  async #connect(session: SessionSigner, histories: readonly (HeadsHistory | MergeHistory)[]): Promise<RunClient> {
     return connectRun({
       ...{ bus: this.#bus, store: this.store, ledger: this.ledger, clock: this.clock, log: silentLog, session },
       signal: this.#ending.signal,
       equation: this.#options.equation,
-      ...(heads === null ? {} : { onFold: heads.onFold }),
+      onFold: (state, entry) => {
+        for (const history of histories) history.onFold(state, entry);
+      },
     });
   }
 

@@ -28,7 +28,14 @@ import { MemoryStore } from '../../src/store/memory.ts';
 import { hashArtifact } from '../../src/store/node-hash.ts';
 import type { Store } from '../../src/store/port.ts';
 import { silentLog, silentMetrics } from '../../src/util/clock.ts';
-import { normalizeRanges, type Range, subtractRanges, takeFromRanges, unionRanges } from '../../src/util/ranges.ts';
+import {
+  countRanges,
+  normalizeRanges,
+  type Range,
+  subtractRanges,
+  takeFromRanges,
+  unionRanges,
+} from '../../src/util/ranges.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { ManualClock, settle } from './manual-clock.ts';
 import { testHotkey, testSession } from './run-fixture.ts';
@@ -107,7 +114,8 @@ export class LocalNetwork {
       },
       writeRelease: async (_, release) => {
         this.written.push(release);
-        return `release-${release}`;
+        const file = { name: 'model.safetensors', artifact: hashArtifact(Buffer.from(`release ${release}`)) };
+        return { folder: `release-${release}`, files: [file] };
       },
       ...changes,
     });
@@ -208,14 +216,18 @@ export class LocalMiner {
   /** A claim of the newest outer step, honest in all but its numbers. */
   async make(options: { readonly norm?: number } = {}): Promise<MadeClaim> {
     const { state, manifest } = this.client;
-    if (this.record.leases.size === 0) await this.client.requestLease();
-    const { record } = this;
     const outerStep = state.nextOuterStep - 1;
     const fragment = outerStep % manifest.fragments.count;
     const steps = manifest.sync.innerStepsPerOuterStep;
+    const wanted = steps * manifest.recipe.batchSequences;
+    const uncovered = (): Range[] =>
+      normalizeRanges(
+        openLeases(state, this.record.id).flatMap(({ range, covered }) => subtractRanges([range], covered)),
+      );
+    if (countRanges(uncovered()) < wanted) await this.client.requestLease();
+    const { record } = this;
     const leases = openLeases(state, record.id);
-    const free = normalizeRanges(leases.flatMap(({ range, covered }) => subtractRanges([range], covered)));
-    const [fresh] = takeFromRanges(free, steps * manifest.recipe.batchSequences);
+    const [fresh] = takeFromRanges(uncovered(), wanted);
     const book = new TraceBook(record.traceHead, record.innerSteps);
     for (const line of traceLines(record.innerSteps, fresh, manifest.recipe.batchSequences))
       book.add({ ...line, leases: leases.map(({ id }) => id) });

@@ -96,7 +96,7 @@ describe('a run', () => {
     await network.start({
       writeRelease: async (_, release) => {
         if (failures-- > 0) throw new Error('the disk is full');
-        return `release-${release}`;
+        return { folder: `release-${release}`, files: [{ name: 'a', artifact: testArtifact('a') }] };
       },
     });
     const validator = await network.validator('v');

@@ -3,7 +3,8 @@
  * at the fold and says the next thing that is due. One journaled event at a time, so that each decision sees the last.
  */
 
-import { auditCheckMs, drawAudit, slotBlock } from '../../journal/audits.ts';
+import { auditableSegments, drawAudit, slotBlock } from '../../journal/audit-draw.ts';
+import { auditCheckMs } from '../../journal/audits.ts';
 import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
 import {
@@ -265,22 +266,22 @@ function auditChallenge(state: OrchestratorState, nowMs: number): RunEvent | nul
   if (head === null || run.tempo.index < 0 || perTempo === 0 || stop.state !== 'running') return null;
   for (const hotkey of [...run.hotkeys.keys()].sort()) {
     const standing = run.hotkeys.get(hotkey)!;
+    const candidates = judgesOf(state, hotkey, nowMs);
+    if (candidates.length === 0) continue;
     const asked = nextAudit(state, standing);
-    const candidates = asked === null ? [] : judgesOf(state, hotkey, nowMs);
-    if (asked === null || candidates.length === 0) continue;
+    if (asked === null) continue;
     const block = { block: head.number, blockHash: head.hash };
-    const drawn = drawAudit(run, { hotkey, claim: asked.claim, ...block, candidates });
-    if (drawn === null || !isAlive(state, drawn.learner.id, nowMs)) continue;
+    const place = { ...asked, hotkey, tempo: run.tempo.index, slot: standing.tempoAuditsDrawn };
+    // Also of a learner that is silent: it would be silent whenever it is drawn.
+    const drawn = drawAudit(run, { ...place, ...block, candidates });
+    if (drawn === null) continue;
     return {
       kind: 'audit-challenge',
       body: {
+        ...place,
         audit: run.nextAudit,
-        hotkey,
         name: drawn.learner.name,
         steps: drawn.segment.steps,
-        ...asked,
-        tempo: run.tempo.index,
-        slot: standing.tempoAuditsDrawn,
         ...block,
         candidates,
         committee: [...drawn.committee],
@@ -294,10 +295,14 @@ function auditChallenge(state: OrchestratorState, nowMs: number): RunEvent | nul
 
 function nextAudit(
   { run, head }: OrchestratorState,
-  { openAudits, suspicions, tempoAuditsDrawn }: HotkeyState,
+  { hotkey, openAudits, suspicions, tempoAuditsDrawn }: HotkeyState,
 ): Pick<EventBody<'audit-challenge'>, 'reason' | 'claim'> | null {
   if (openAudits > 0) return null;
-  if (suspicions.length > 0) return suspicions[0]!;
+  // What cannot be drawn yet must not hold up the rest.
+  const ready = suspicions.find(
+    ({ claim }) => auditableSegments(run, hotkey, { block: head!.number, claim }).length > 0,
+  );
+  if (ready !== undefined) return ready;
   const isDue = tempoAuditsDrawn < manifestOf(run).audit.perTempo && head!.number >= slotBlock(run, tempoAuditsDrawn);
   return isDue ? { reason: 'drawn', claim: null } : null;
 }

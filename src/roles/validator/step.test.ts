@@ -154,4 +154,62 @@ describe('a validator', () => {
     const again = { ...validator.state, sent: new Set<string>() };
     expect(step(again, { kind: 'journaled' })[1]).toEqual([]);
   });
+
+  it('rules in disputes and rechecks what it is drawn for, each once', () => {
+    const validator = new Validator();
+    validator.claim(validator.run.miners[0]!);
+    const claim = [...validator.run.state.claims.values()][0]!;
+    const others = validator.run.validators.slice(1);
+    claim.beacon = { ...claim.beacon!, committee: others.map(({ hotkey }) => hotkey.hotkey) };
+    expect(validator.tick()).toEqual([]);
+    validator.run.say(claim, others[0]!, 'committee');
+    validator.run.say(claim, others[1]!, 'committee', { outcome: 'reject', code: 'HARMFUL' });
+    const key = `ruling-${claim.id}-${claim.beacon.block}`;
+    expect(validator.tick()).toEqual([{ kind: 'check-claim', key, claim: claim.id, round: 'ruling' }]);
+    expect(validator.done(key)).toEqual([]);
+    claim.dispute = null;
+    validator.run.state.openDisputes.clear();
+    claim.status = 'accepted';
+    claim.beacon = { ...claim.beacon, recheck: validator.member.hotkey.hotkey };
+    validator.run.state.openRechecks.add(claim.id);
+    expect(validator.tick()).toMatchObject([{ round: 'recheck' }]);
+  });
+
+  it('redoes audited segments in its turn', () => {
+    const validator = new Validator();
+    const { state } = validator.run;
+    const body = { committee: [validator.run.validators[1]!.hotkey.hotkey, validator.member.hotkey.hotkey] };
+    const audit = {
+      id: 4,
+      body,
+      status: 'answered',
+      answer: { atMs: state.lastTimeMs },
+      verdicts: [],
+      isDouble: false,
+    };
+    state.audits.set(4, audit as never);
+    state.openAudits.add(4);
+    expect(validator.tick()).toEqual([]);
+    Object.assign(audit, { isDouble: true });
+    expect(keys(validator.tick())).toEqual(['audit-4']);
+    expect(validator.done('audit-4')).toEqual([]);
+  });
+
+  it('attests the oldest release that too few have attested, if it has stake', () => {
+    const validator = new Validator();
+    const { state } = validator.run;
+    const { hotkey } = validator.member.hotkey;
+    const record = (release: number, attestedBy: readonly string[]) => ({ body: { release }, attestedBy, atMs: 0 });
+    validator.claim(validator.run.miners[0]!);
+    validator.tick();
+    state.releases.push(...([record(0, []), record(1, ['x']), record(2, []), record(3, [])] as never[]));
+    state.evaluations.push({ release: 3 } as never);
+    expect(keys(validator.done(validator.state.busy!))).toEqual(['attest-2']);
+    expect(keys(validator.done('attest-2'))).toEqual(['attest-3']);
+    state.releases[2]!.attestedBy.push(hotkey);
+    expect(validator.done('attest-3')).toEqual([]);
+    state.hotkeys.get(hotkey)!.drawnStakeRao = 0;
+    const again = { ...validator.state, sent: new Set<string>() };
+    expect(step(again, { kind: 'journaled' })[1].filter(({ kind }) => kind === 'attest-segment')).toEqual([]);
+  });
 });

@@ -1,6 +1,7 @@
 /** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then
  * replays, weights, releases. */
-import { auditsOwed, delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
+import { auditsOwed } from '../../journal/audits.ts';
+import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
 /** Journal time after which a release that nobody evaluated is everybody's. */
@@ -54,14 +55,19 @@ function owedAudits({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
     .filter(({ key }) => !sent.has(key));
 }
 
-/** Of the newest release alone: the segment that it closes. */
+/** The segment of the oldest release that too few have attested: one that nobody attests is kept for ever. */
 function owedAttestation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
-  const record = run.releases.at(-1);
-  if (record === undefined || record.body.release === 0 || record.attestedBy.includes(hotkey)) return [];
-  const { release } = record.body;
-  const key = `attest-${release}`;
-  return sent.has(key) ? [] : [{ kind: 'attest-segment', key, release }];
+  const needed = Math.max(1, manifestOf(run).release.attestations);
+  const owed = run.releases.find(({ body: { release }, attestedBy }) => {
+    const isOpen = release > 0 && attestedBy.length < needed && !attestedBy.includes(hotkey);
+    return isOpen && !sent.has(attestationKey(release));
+  });
+  if (owed === undefined || !((run.hotkeys.get(hotkey)?.drawnStakeRao ?? 0) > 0)) return [];
+  const { release } = owed.body;
+  return [{ kind: 'attest-segment', key: attestationKey(release), release }];
 }
+
+const attestationKey = (release: number): string => `attest-${release}`;
 
 function owedWeights({ run, block, weightsBlock, weightsTempo }: ValidatorState): ValidatorEffect[] {
   const { index, history } = run.tempo;
