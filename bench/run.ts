@@ -3,14 +3,16 @@ import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/table.ts';
 import { attacksBench } from './attacks.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
+import { decode } from './decode.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
+import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, merge, codecsBench, journal, attacksBench];
+const benches: readonly Bench[] = [innerLoop, train, layers, long, decode, merge, codecsBench, journal, attacksBench];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

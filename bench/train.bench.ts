@@ -3,13 +3,12 @@
  * processes that stay alive and train in turns, so that neither is timed while the other computes. The losses and
  * gradient norms of every step are compared; a side that computes something else is an error, not a result.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
 import { presetConfig } from '../src/model/quasar-long/presets.ts';
 import { type Bench, type BenchRow, percentile } from './measure.ts';
+import { Side } from './side.ts';
 import { findTorch, type Torch } from './torch/install.ts';
 import { type BlockResult, type TrainingJob, writeJob } from './train-job.ts';
 
@@ -105,42 +104,17 @@ async function compare(subject: Subject, threads: number, torch: Torch): Promise
   }
 }
 
-/** A process that answers each line by a line. */
-class Side {
-  readonly ready: Promise<void>;
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(command: string, args: readonly string[], environment: Record<string, string> = {}) {
-    this.#child = spawn(command, args, {
-      env: { ...process.env, ...environment },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const reader: Interface = createInterface({ input: this.#child.stdout! });
-    this.#lines = reader[Symbol.asyncIterator]();
-    this.ready = this.#next().then(() => {});
-  }
-
-  async ask(block: { readonly from: number; readonly count: number }): Promise<BlockResult> {
-    this.#child.stdin!.write(`${JSON.stringify(block)}\n`);
-    return JSON.parse(await this.#next()) as BlockResult;
-  }
-
-  close(): void {
-    this.#child.stdin!.end();
-  }
-
-  async #next(): Promise<string> {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error(`${this.#child.spawnfile} ended before it answered; its message is above`);
-    return value;
-  }
+interface Block {
+  readonly from: number;
+  readonly count: number;
 }
 
-const openOurs = (folder: string): Side =>
+type TrainingSide = Side<Block, BlockResult>;
+
+const openOurs = (folder: string): TrainingSide =>
   new Side(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'train-ours.ts'), folder]);
 
-const openTorch = (folder: string, threads: number, torch: Torch, variant: object): Side =>
+const openTorch = (folder: string, threads: number, torch: Torch, variant: object): TrainingSide =>
   new Side(
     torch.python,
     [join(import.meta.dirname, 'torch', 'train.py'), folder, JSON.stringify(variant)],

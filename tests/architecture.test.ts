@@ -47,6 +47,8 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'journal/folder-lock.ts': ['node:*', 'proper-lockfile'],
   'model/checkpoint.ts': ['node:*'],
   'model/golden.ts': ['node:*'],
+  'export/durable.ts': ['node:*'],
+  'export/gguf/write.ts': ['node:*'],
   'export/hugging-face.ts': ['node:*'],
   'roles/shard-cache.ts': ['node:*'],
   'roles/miner/learner-thread.ts': ['node:*'],

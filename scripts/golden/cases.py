@@ -1,5 +1,7 @@
 """What the further cases exercise. Small: a case takes a second or two and some hundred kilobytes."""
 
+import torch
+
 BASE = dict(
     vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=1,
     head_dim=12, num_experts=8, num_experts_per_tok=2, n_group=2, topk_group=1, moe_intermediate_size=10,
@@ -48,5 +50,11 @@ CASES = {
     "short_documents": case("Packed documents of one token.", dict(hybrid_layerwise_cycle=["raven", "quasar"]), documents=[[1, 1, 1, 9, 1, 6], [1, 2, 1, 3, 1, 11]]),
     "one_expert": case("All tokens go to the same experts.", {}, special={"gate.expert_bias": lambda shape: [5.0, 4.0] + [0.0] * (shape[0] - 2)}),
     "adapter_alpha": case("Adapter scale other than one, group norm over all heads.", dict(hybrid_output_adapter_alpha=7.5, hybrid_gla_group_norm_size=1, hybrid_layerwise_cycle=["gla"])),
+    "one_head": case("One head, all branches.", dict(num_attention_heads=1, num_key_value_heads=1, hidden_size=12, hybrid_branch_layout="mixed")),
+    "one_loop_injection": case("The loop terms without further loops, rotary fields as transformers 5 writes them.", dict(use_looped_injection=True, use_parcae_loop_stabilizer=True, rope_parameters=dict(rope_type="default", rope_theta=10000.0))),
+    "bypass_full": case("hybrid_alpha_zero_bypass in mode full: a layer whose gate is shut keeps its softmax attention.", dict(hybrid_replacement_mode="full", hybrid_alpha_zero_bypass=True), special={"layers.1.attention.replace_alpha_raw": lambda _: [-14.0]}),
+    "unread_fields": case("Fields that the architecture does not read, with values that would matter.", dict(norm_topk_prob=False, score_function="softmax", moe_router_enable_expert_bias=False, embedding_dropout=0.1, output_dropout=0.1, hybrid_gla_expand_k=0.5, hybrid_local_window_fraction=0.3)),
+    "ling_layout": case("One tensor per expert, [out, in], gradients likewise; bfloat16.", experts="apart", dtype=torch.bfloat16),
+    "sharded": case("Three shards and an index.", dict(num_hidden_layers=2, hybrid_attention_layers=[1], hybrid_gla_layers=[0]), shards=3),
     "everything": case("Loops, parcae, Engram, MTP, mixed layout, short convolution, biases, packed.", dict(LOOPS, **ENGRAM, **MTP, use_parcae_loop_stabilizer=True, hybrid_branch_layout="mixed", hybrid_use_short_conv=True, use_qkv_bias=True, use_bias=True, tie_word_embeddings=True), documents=PACKED),
 }

@@ -16,7 +16,9 @@ import torch
 from cases import CASES
 from quasar_long import Model, cross_entropy
 
-TYPES = {"F32": torch.float32, "I64": torch.int64, "I32": torch.int32}
+TYPES = {"F32": torch.float32, "I64": torch.int64, "I32": torch.int32, "BF16": torch.bfloat16}
+# Created in float32 by the reference, whatever the checkpoint is in.
+ALWAYS_F32 = ("A_log", "dt_bias", "replace_alpha_raw", "mix_logits", "_gain", "mix_logit", "slope", "expert_bias", "inv_freq")
 
 
 def read_tensors(path):
@@ -36,7 +38,8 @@ def write_tensors(path, tensors):
     header, body = {}, b""
     names = {dtype: name for name, dtype in TYPES.items()}
     for name in sorted(tensors):
-        raw = tensors[name].detach().contiguous().numpy().tobytes()
+        plain = tensors[name].detach().contiguous()
+        raw = (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy().tobytes()
         header[name] = dict(dtype=names[tensors[name].dtype], shape=list(tensors[name].shape), data_offsets=[len(body), len(body) + len(raw)])
         body += raw
     text = json.dumps(header).encode()
@@ -66,10 +69,13 @@ def run(config, tensor, io):
 
 
 class Drawn:
-    """Draws each tensor at its first use, rounded to float32, and remembers it."""
+    """Draws each tensor at its first use, rounded to the case's dtype (float32), and remembers it."""
 
-    def __init__(self, config, seed, special):
-        self.config, self.seed, self.special, self.tensors = config, seed, special, {}
+    def __init__(self, config, seed, special, dtype=torch.float32):
+        self.config, self.seed, self.special, self.dtype, self.tensors = config, seed, special, dtype, {}
+
+    def stored(self, name):
+        return torch.float32 if name.endswith(ALWAYS_F32) else self.dtype
 
     def __call__(self, name, shape, kind):
         if name not in self.tensors:
@@ -100,7 +106,7 @@ class Drawn:
                 value = torch.tensor(override(shape), dtype=torch.float64)
         if value.dtype == torch.int64:
             return value
-        value = value.float().double()
+        value = value.to(self.stored(name)).double()
         if name == "model.word_embeddings.weight" and self.config.get("pad_token_id") is not None:
             value[self.config["pad_token_id"]] = 0
         return value.requires_grad_(kind not in ("expert_bias", "inv_freq") and not isinstance(kind, tuple))
@@ -131,26 +137,52 @@ def inputs(case, seed):
     return {name: torch.tensor(rows, dtype=torch.int32) for name, rows in io.items()}
 
 
+def unstacked(tensors):
+    """Routed experts one by one and [out, in], as Ling stores them."""
+    out = {}
+    for name, value in tensors.items():
+        if not name.endswith(("experts_w12", "experts_w3")):
+            out[name] = value
+            continue
+        prefix = name.rsplit("experts_w", 1)[0]
+        parts = dict(zip(("gate", "up"), value.chunk(2, -1))) if name.endswith("w12") else {"down": value}
+        for part, stack in parts.items():
+            out.update({f"{prefix}experts.{e}.{part}_proj.weight": matrix.t() for e, matrix in enumerate(stack)})
+    return out
+
+
+def write_weights(target, tensors, shards):
+    if shards == 1:
+        return write_tensors(os.path.join(target, "model.safetensors"), tensors)
+    files = {n: f"model-{i % shards + 1:05d}-of-{shards:05d}.safetensors" for i, n in enumerate(sorted(tensors))}
+    for file in sorted(set(files.values())):
+        write_tensors(os.path.join(target, file), {n: t for n, t in tensors.items() if files[n] == file})
+    json.dump(dict(metadata={}, weight_map=files), open(os.path.join(target, "model.safetensors.index.json"), "w"), indent=1)
+
+
 def write_case(folder, name, case):
     for seed in range(case.get("seed", 1), 1000):
-        drawn, io = Drawn(case["config"], seed, case.get("special", {})), inputs(case, seed)
+        drawn, io = Drawn(case["config"], seed, case.get("special", {}), case.get("dtype", torch.float32)), inputs(case, seed)
         model, logits, ahead, ce, loss = run(case["config"], drawn, io)
         if min(model.margins.values(), default=1) >= 2e-5:
             break
     loss.backward()
     grads = {n: (t.grad if t.grad is not None else torch.zeros_like(t)) for n, t in drawn.tensors.items() if t.requires_grad}
     total = math.sqrt(sum(float((g * g).sum()) for g in grads.values()))
+    laid_out = unstacked if case.get("experts") == "apart" else lambda tensors: tensors
+    grads = laid_out(grads)
     target = os.path.join(folder, name)
     os.makedirs(target, exist_ok=True)
     config = dict(case["config"], model_type="quasar_long")
     json.dump(config, open(os.path.join(target, "config.json"), "w"), indent=1, sort_keys=True)
-    write_tensors(os.path.join(target, "model.safetensors"), {n: t if t.dtype == torch.int64 else t.float() for n, t in drawn.tensors.items()})
+    stored = {n: t if t.dtype == torch.int64 else t.to(drawn.stored(n)) for n, t in drawn.tensors.items()}
+    write_weights(target, laid_out(stored), case.get("shards", 1))
     io.update(logits=logits.float(), loss=loss.reshape(1).float(), **{f"mtp_logits.{j}": x.float() for j, x in enumerate(ahead)})
     write_tensors(os.path.join(target, "io.safetensors"), io)
     write_tensors(os.path.join(target, "grads.safetensors"), {n: g.float() for n, g in grads.items() if g.numel() <= 2500 and "engram.embed_tables" not in n})
     expected = dict(
         case=name, note=case["note"], seed=seed, loss=float(loss), ce=float(ce), mtp_loss=float(loss - ce) if ahead else None,
-        computed_in="float64 from float32 weights", min_topk_margins=model.margins,
+        computed_in=f"float64 from {str(drawn.dtype)[6:]} weights", min_topk_margins=model.margins,
         suggested_tolerance=dict(logits_abs=1e-3, loss_abs=1e-4, grad="norm(g - ref) <= 2e-3 * norm(ref) + 1e-5 * grad_total_norm"),
         grad_total_norm=total, grad_l2_norms={n: float(g.norm()) for n, g in sorted(grads.items())},
     )

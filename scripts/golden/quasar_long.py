@@ -221,6 +221,8 @@ class Model:
             scale = (c["hybrid_output_adapter_alpha"] or R) / R
             down = self.linear(z, f"{name}.branch_output_adapter_down", R)
             z = z + scale * self.linear(down, f"{name}.branch_output_adapter_up", h)
+        if c["hybrid_alpha_zero_bypass"] and float(raw) < -13.8:
+            return softmax
         if c["hybrid_replacement_mode"] in ("full", "replace", "linear"):
             return z
         return softmax + torch.sigmoid(raw) * z

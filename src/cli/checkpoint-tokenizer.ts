@@ -6,14 +6,20 @@ import { BaseError } from '../util/errors.ts';
 
 export class CheckpointTokenizerError extends BaseError<'NO_TOKENIZER' | 'WRONG_TOKENIZER'> {}
 
-/** Reads tokenizer.json and tokenizer_config.json of `folder`. `vocabSize`: the model's. @throws CheckpointTokenizerError */
-export async function openTokenizer(folder: string, vocabSize: number): Promise<Tokenizer> {
+/** The texts of tokenizer.json and tokenizer_config.json of `folder`. @throws CheckpointTokenizerError NO_TOKENIZER */
+export async function readTokenizerFiles(folder: string): Promise<{ readonly json: string; readonly config: string }> {
   const read = async (name: string): Promise<string> =>
     await readFile(join(folder, name), 'utf8').catch((cause) => {
       const sentence = `${join(folder, name)} cannot be read; a checkpoint of accrete holds tokenizer.json and tokenizer_config.json`;
       throw new CheckpointTokenizerError('NO_TOKENIZER', sentence, { cause });
     });
-  const tokenizer = new Tokenizer(await read('tokenizer.json'), await read('tokenizer_config.json'));
+  return { json: await read('tokenizer.json'), config: await read('tokenizer_config.json') };
+}
+
+/** The tokenizer of `folder`. `vocabSize`: the model's. @throws CheckpointTokenizerError */
+export async function openTokenizer(folder: string, vocabSize: number): Promise<Tokenizer> {
+  const { json, config } = await readTokenizerFiles(folder);
+  const tokenizer = new Tokenizer(json, config);
   if (tokenizer.vocabSize <= vocabSize) return tokenizer;
   throw new CheckpointTokenizerError(
     'WRONG_TOKENIZER',

@@ -4,6 +4,7 @@ import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
+import { exportModel } from './export/index.ts';
 import { generate } from './generate/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
@@ -25,6 +26,7 @@ export const commands: readonly CommandDeclaration[] = [
   generate,
   evalNeedle,
   simulate,
+  exportModel,
   status,
   explain,
   doctor,

@@ -5,7 +5,10 @@ import { EngineError } from './errors.ts';
 import type { Graph, Tensor } from './graph.ts';
 
 /** @throws EngineError MISSING_FEED, UNKNOWN_FEED, FEED_MISMATCH */
-export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, TensorView>>): void {
+export function checkFeeds(
+  graph: Pick<Graph, 'inputs' | 'declared'>,
+  feeds: Readonly<Record<string, TensorView>>,
+): void {
   const missing = [...graph.inputs.keys()].filter((name) => feeds[name] === undefined);
   if (missing.length > 0)
     throw new EngineError('MISSING_FEED', `not fed: ${list(missing)}; the graph needs ${graph.inputs.size} feeds`);

@@ -294,6 +294,9 @@ export const gradRules: { readonly [P in Primitive]: GradRule<P> } = {
   dimSize: none,
   crossEntropy,
   rmsNorm,
+  mixtureOfExperts: () => {
+    throw new EngineError('NO_GRADIENT', 'mixtureOfExperts is for inference; train through groupedMatmul');
+  },
   ngramSlots: none,
   unitLowerTriangularInverse,
   deltaStateScan,

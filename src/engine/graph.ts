@@ -10,6 +10,7 @@ import {
   divideDims,
   equalShapes,
   formatShape,
+  isStatic,
   multiplyDims,
   normalizeAxis,
   type Shape,
@@ -245,6 +246,23 @@ export class GraphBuilder {
     return this.#one('groupedMatmul', { transB }, [x, W, sizes], [x.shape[0]!, n], x.dtype);
   }
 
+  /**
+   * For each row of x [N, h] its k best experts by `scores` [N, E], their results weighted by the softmax over these k
+   * scores and summed: [N, h]. Expert e is x ↦ (silu(x W_g) ⊙ x W_u) W3[e] with [W_g | W_u] = W12[e]; W12 [E, h, 2 I],
+   * W3 [E, I, h]. For inference on the CPU: it has no gradient, and is fast only where W12 and W3 are a session's constants.
+   */
+  mixtureOfExperts(x: Tensor, scores: Tensor, W12: Tensor, W3: Tensor, k: number): Tensor {
+    const [N, h] = x.shape;
+    const [E, I] = W3.shape;
+    const fits =
+      equalShapes(scores.shape, [N!, E!]) &&
+      equalShapes(W3.shape, [E!, I!, h!]) &&
+      equalShapes(W12.shape, [E!, h!, 2 * Number(I)]);
+    if (!fits)
+      throw this.#mismatch('mixtureOfExperts', x.shape, W12.shape, 'expected [N, h], [N, E], [E, h, 2 I], [E, I, h]');
+    return this.#one('mixtureOfExperts', { k }, [x, scores, W12, W3], x.shape, x.dtype);
+  }
+
   /** x[group]ᵀ y[group] for each of the same groups: x [M, k], y [M, n] → [E, k, n]; zeros for an empty group. */
   groupedOuter(x: Tensor, y: Tensor, sizes: Tensor): Tensor {
     this.#integers('groupedOuter', sizes);
@@ -310,6 +328,9 @@ export class GraphBuilder {
     if (!valid) throw this.#mismatch('transpose', x.shape, perm, 'not a permutation of the axes');
     if (perm.every((axis, i) => axis === i)) return x;
     const shape = perm.map((axis) => x.shape[axis]!);
+    // Where only axes of size one move, the order of the numbers stays: no copy.
+    const moved = perm.filter((axis) => x.shape[axis] !== 1);
+    if (isStatic(shape) && moved.every((axis, i) => i === 0 || axis > moved[i - 1]!)) return this.reshape(x, shape);
     return this.#one('transpose', { perm }, [x], shape, x.dtype);
   }
 

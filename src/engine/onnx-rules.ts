@@ -1,6 +1,9 @@
 /** @file How each primitive is written in ONNX operators, chosen for speed on ONNX Runtime's CPU provider. */
 import { type Shape, splitDim } from '../tensor/shape.ts';
-import type { Node, Tensor } from './graph.ts';
+import { assert } from '../util/errors.ts';
+import type { EmitRule } from './emit-rule.ts';
+import type { Tensor } from './graph.ts';
+import { deltaStateScan, diagonalStateScan } from './onnx-scan-rules.ts';
 import { onnxDataType } from './onnx-schema.ts';
 import { float, type OnnxWriter } from './onnx-writer.ts';
 import { ngramFactor, type Primitive } from './primitives.ts';
@@ -8,15 +11,6 @@ import { doublingMasks } from './triangular.ts';
 
 /** The greatest finite float32. */
 const maxFloat32 = (2 - 2 ** -23) * 2 ** 127;
-
-/** What a rule is given: names of the inputs, names that it must give its outputs ('' where nobody reads one). */
-export interface EmitContext {
-  readonly w: OnnxWriter;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-}
-
-export type EmitRule<P extends Primitive> = (context: EmitContext, node: Node<P>) => void;
 
 /** One operator, inputs and outputs in order. */
 const direct =
@@ -100,6 +94,22 @@ function neverEmpty(w: OnnxWriter, parts: readonly string[], width: number): rea
   const zeros = w.floats(new Float32Array(width), [1, width]);
   return w.once(`padded ${parts.join()}`, () => parts.map((part) => w.op('Concat', [part, zeros], { axis: 0 })));
 }
+
+/**
+ * One operator, which reads the chosen experts where they lie. It wants matrices output-major, gate and up in turn: the
+ * runtime rearranges a session's constants once.
+ */
+const mixtureOfExperts: EmitRule<'mixtureOfExperts'> = ({ w, inputs, outputs }, { attrs: { k }, inputs: tensors }) => {
+  assert(w.device === 'cpu', 'mixtureOfExperts is written for the CPU');
+  const [x, scores, W12, W3] = inputs as [string, string, string, string];
+  const [E, I, h] = tensors[3]!.shape as [number, number, number];
+  const halves = w.op('Reshape', [W12, w.ints([E, h, 2, I])]);
+  const inTurn = w.op('Transpose', [halves], { perm: [0, 3, 2, 1] }); // (E, I, 2, h)
+  const first = w.op('Reshape', [inTurn, w.ints([E, 2 * I, h])]);
+  const second = w.op('Transpose', [W3], { perm: [0, 2, 1] });
+  const gating = { activation_type: 'swiglu', swiglu_fusion: 1, activation_alpha: float(1), activation_beta: float(0) };
+  w.opInto('MoE', [x, scores, first, '', second, ''], { k, normalize_routing_weights: 1, ...gating }, outputs);
+};
 
 const groupedOuter: EmitRule<'groupedOuter'> = ({ w, inputs, outputs }, { outputs: [out], inputs: tensors }) => {
   const sizes = inputs[2]!;
@@ -193,78 +203,6 @@ const unitLowerTriangularInverse: EmitRule<'unitLowerTriangularInverse'> = (
   if (masks.length === 0) w.op('Exp', [w.op('Mul', [inputs[0]!, w.scalar(0, 'f32')])], {}, outputs[0]);
 };
 
-/** The parts of x along axis 1, each of size 1 there. */
-function chunksOf(w: OnnxWriter, x: string, tensor: Tensor, count: number): string[] {
-  if (tensor.shape[1] !== count || count === 1) return new Array<string>(count).fill(x);
-  const parts = Array.from({ length: count }, () => w.freshName());
-  w.opInto('Split', [x], { axis: 1, num_outputs: count }, parts);
-  return parts;
-}
-
-/** A zero tensor of the run-time shape of `like`. */
-function zerosLike(w: OnnxWriter, like: string): string {
-  return w.op('Expand', [w.scalar(0, 'f32'), w.op('Shape', [like])]);
-}
-
-interface ScanResult {
-  /** State before each chunk, by chunk; null before the first in order: zero. */
-  readonly states: (string | null)[];
-  final: string;
-}
-
-/** Writes the outputs of a scan; `states[n]` has size 1 on axis 1. */
-function emitStack(w: OnnxWriter, { states, final }: ScanResult, stackInto: string, finalInto: string): void {
-  if (stackInto !== '') {
-    const zero = states.includes(null) ? zerosLike(w, final) : '';
-    w.op(
-      'Concat',
-      states.map((state) => state ?? zero),
-      { axis: 1 },
-      stackInto,
-    );
-  }
-  if (finalInto !== '') w.op('Squeeze', [final, w.ints([1])], {}, finalInto);
-}
-
-const scanOrder = (count: number, reverse: boolean): number[] =>
-  Array.from({ length: count }, (_, i) => (reverse ? count - 1 - i : i));
-
-const deltaStateScan: EmitRule<'deltaStateScan'> = ({ w, inputs, outputs }, { attrs, inputs: tensors }) => {
-  const { reverse, alphaW, alphaK, optional } = attrs;
-  const count = Number(tensors[0]!.shape[1]);
-  const ranks = [tensors[0]!.shape.length, tensors[0]!.shape.length] as const;
-  const [U, W, K] = [0, 1, 2].map((i) => chunksOf(w, inputs[i]!, tensors[i]!, count)) as [string[], string[], string[]];
-  const at = (name: (typeof optional)[number]): number => 3 + optional.indexOf(name);
-  const has = (name: (typeof optional)[number]): boolean => optional.includes(name);
-  const addend = has('addend') ? chunksOf(w, inputs[at('addend')]!, tensors[at('addend')]!, count) : null;
-  const keep = has('keep') ? chunksOf(w, inputs[at('keep')]!, tensors[at('keep')]!, count) : null;
-  let state: string | null = has('initial') ? w.op('Unsqueeze', [inputs[at('initial')]!, w.ints([1])]) : null;
-  const states = new Array<string | null>(count).fill(null);
-  const residuals = new Array<string>(count);
-  for (const n of scanOrder(count, reverse)) {
-    states[n] = state;
-    const read = state === null ? null : w.matmul(W[n]!, state, ranks, { alpha: alphaW });
-    residuals[n] = read === null ? U[n]! : w.op('Add', [U[n]!, read]);
-    let next = w.matmul(K[n]!, residuals[n]!, ranks, { transA: true, alpha: alphaK });
-    if (state !== null) next = w.op('Add', [keep === null ? state : w.op('Mul', [state, keep[n]!]), next]);
-    state = addend === null ? next : w.op('Add', [next, addend[n]!]);
-  }
-  emitStack(w, { states, final: state! }, outputs[0]!, outputs[2]!);
-  if (outputs[1] !== '') w.op('Concat', residuals, { axis: 1 }, outputs[1]);
-};
-
-const diagonalStateScan: EmitRule<'diagonalStateScan'> = ({ w, inputs, outputs }, { attrs, inputs: tensors }) => {
-  const count = Number(tensors[1]!.shape[1]);
-  const [decay, update] = [0, 1].map((i) => chunksOf(w, inputs[i]!, tensors[i]!, count)) as [string[], string[]];
-  let state: string | null = attrs.hasInitial ? w.op('Unsqueeze', [inputs[2]!, w.ints([1])]) : null;
-  const states = new Array<string | null>(count).fill(null);
-  for (const n of scanOrder(count, attrs.reverse)) {
-    states[n] = state;
-    state = state === null ? update[n]! : w.op('Add', [w.op('Mul', [state, decay[n]!]), update[n]!]);
-  }
-  emitStack(w, { states, final: state! }, outputs[0]!, outputs[1]!);
-};
-
 export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
   input: nothing,
   param: nothing,
@@ -304,6 +242,7 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
   matmul,
   groupedMatmul,
   groupedOuter,
+  mixtureOfExperts,
   reduceSum: reduce('ReduceSum'),
   reduceMax: reduce('ReduceMax'),
   reduceMin: reduce('ReduceMin'),
@@ -322,8 +261,14 @@ export const emitRules: { readonly [P in Primitive]: EmitRule<P> } = {
       { axis },
       outputs.map((name) => name || w.freshName()),
     ),
-  pad: ({ w, inputs: [x], outputs }, { attrs: { axis, before, after } }) =>
-    w.opInto('Pad', [x!, w.ints([before, after]), '', w.ints([axis])], {}, outputs),
+  // For every axis: of a Pad that names its axes, ONNX Runtime (1.30) mixes the sizes up where it moves a transposition.
+  pad: ({ w, inputs: [x], outputs }, { attrs: { axis, before, after }, inputs: [tensor] }) => {
+    const rank = tensor!.shape.length;
+    const sizes = new Array<number>(2 * rank).fill(0);
+    sizes[axis] = before;
+    sizes[rank + axis] = after;
+    w.opInto('Pad', [x!, w.ints(sizes)], {}, outputs);
+  },
   gather: ({ w, inputs, outputs }) => w.opInto('Gather', inputs, { axis: 0 }, outputs),
   gatherRows: ({ w, inputs: [x, ids], outputs }) => w.opInto('Gather', [x!, ids!], { axis: 0 }, outputs),
   gatherElements: ({ w, inputs, outputs }, { attrs: { axis } }) =>

@@ -9,6 +9,7 @@ export interface OnnxAttribute {
   readonly i?: number;
   readonly s?: Uint8Array;
   readonly ints?: readonly number[];
+  readonly g?: OnnxGraph;
 }
 
 export interface OnnxNode {
@@ -32,7 +33,8 @@ export interface OnnxTensor {
 export interface OnnxTensorType {
   readonly tensorType: {
     readonly elemType: number;
-    readonly shape: { readonly dim: readonly ({ readonly dimValue: number } | { readonly dimParam: string })[] };
+    /** Absent: not told. */
+    readonly shape?: { readonly dim: readonly ({ readonly dimValue: number } | { readonly dimParam: string })[] };
   };
 }
 
@@ -53,7 +55,7 @@ export interface OnnxGraph {
 export const onnxDataType: { readonly [D in DType]: number } = { f32: 1, i32: 6, i64: 7, bool: 9, f64: 11 };
 
 /** AttributeProto.AttributeType. */
-export const onnxAttributeType = { float: 1, int: 2, string: 3, ints: 7 } as const;
+export const onnxAttributeType = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 
 const field = (id: number, type: string) => ({ id, type });
 const list = (id: number, type: string) => ({ id, type, rule: 'repeated' });
@@ -94,6 +96,7 @@ const root = protobuf.Root.fromJSON({
         f: field(2, 'float'),
         i: field(3, 'int64'),
         s: field(4, 'bytes'),
+        g: field(6, 'GraphProto'),
         ints: list(8, 'int64'),
         type: field(20, 'int32'),
       },

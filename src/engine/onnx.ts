@@ -1,12 +1,14 @@
 /** @file Writes a graph as an ONNX model. Inputs are named `in:NAME` and outputs `out:NAME`, so that one name may be both. */
 import { isStatic } from '../tensor/shape.ts';
+import type { TensorView } from '../tensor/view.ts';
 import { assert } from '../util/errors.ts';
 import { type Device, isForCpu } from './device.ts';
+import type { EmitRule } from './emit-rule.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
-import { type EmitRule, emitRules, matricesOf, partsInto } from './onnx-rules.ts';
+import { emitRules, matricesOf, partsInto } from './onnx-rules.ts';
 import { encodeOnnxModel, type OnnxNode, type OnnxTensorType, type OnnxValue, onnxDataType } from './onnx-schema.ts';
-import { OnnxWriter } from './onnx-writer.ts';
-import { type Parts, partName, partsOf } from './parts.ts';
+import { OnnxWriter, readsOf } from './onnx-writer.ts';
+import { fedParts, type Parts, partName, partsOf } from './parts.ts';
 import type { Primitive, PrimitiveAttrs } from './primitives.ts';
 
 export const onnxInputName = (name: string): string => `in:${name}`;
@@ -26,10 +28,16 @@ export interface EmittedModel {
   readonly cpuNodes: readonly string[];
 }
 
-/** The model for one device. */
-export function emitFor(graph: Graph, device: Device): EmittedModel {
+/** The model for one device. Feeds named in `constants` are part of it, and no inputs any more. */
+export function emitFor(
+  graph: Graph,
+  device: Device,
+  constants: Readonly<Record<string, TensorView>> = {},
+): EmittedModel {
   const w = new OnnxWriter(device);
-  const parts = partsOf(graph);
+  const parts = fedParts(partsOf(graph), constants);
+  for (const [name, { data, shape, dtype }] of Object.entries(constants))
+    if (graph.inputs.has(name)) w.named(onnxInputName(name), data, shape, dtype);
   nameParts(w, graph, parts);
   const names = new Map<Tensor, string>();
   const used = new Set<Tensor>(graph.nodes.flatMap((node) => node.inputs));
@@ -50,9 +58,11 @@ export function emitFor(graph: Graph, device: Device): EmittedModel {
     name: 'accrete',
     node: leavesLast(w.nodes),
     initializer: w.initializers,
-    input: [...graph.inputs].flatMap(([name, tensor]) =>
-      parts.inputs.has(name) ? partInfos(onnxInputName(name), tensor, 1) : [valueInfo(onnxInputName(name), tensor)],
-    ),
+    input: [...graph.inputs]
+      .filter(([name]) => constants[name] === undefined)
+      .flatMap(([name, tensor]) =>
+        parts.inputs.has(name) ? partInfos(onnxInputName(name), tensor, 1) : [valueInfo(onnxInputName(name), tensor)],
+      ),
     output: [
       { name: stopOutputName, type: { sequenceType: { elemType: tensorType({ shape: [], dtype: 'f32' }) } } },
       ...[...graph.outputs].flatMap(([name, tensor]) =>
@@ -69,7 +79,7 @@ export function emitFor(graph: Graph, device: Device): EmittedModel {
  * freed; in the order of creation the whole backward pass was kept alive to the end.
  */
 function leavesLast(nodes: readonly OnnxNode[]): OnnxNode[] {
-  const read = new Set(nodes.flatMap(({ input }) => input));
+  const read = new Set(nodes.flatMap(readsOf));
   const isLeaf = ({ output }: OnnxNode): boolean => !output.some((name) => read.has(name));
   return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }

@@ -38,6 +38,12 @@ export function partsOf(graph: Graph): Parts {
   return { inputs: new Set(inputs.map(([name]) => name)), outputs: new Set(outputs.map(([name]) => name)) };
 }
 
+/** Constants of a session do not cross. */
+export const fedParts = ({ inputs, outputs }: Parts, constants: Readonly<Record<string, unknown>>): Parts => ({
+  inputs: new Set([...inputs].filter((name) => constants[name] === undefined)),
+  outputs,
+});
+
 /** What the runtime calls part `index` of a value that it calls `name`. */
 export const partName = (name: string, index: number): string => `${name}#${index}`;
 

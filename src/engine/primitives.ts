@@ -70,7 +70,9 @@ export interface PrimitiveAttrs extends UnaryAttrs, BinaryAttrs {
   matmul: MatmulAttrs;
   /** Rows of x in groups, group e by matrix e. */
   groupedMatmul: { readonly transB: boolean };
-  /** The weight gradient of the above. */
+  /** The k best experts of each row by their scores, weighted by the softmax of these. */
+  mixtureOfExperts: { readonly k: number };
+  /** The weight gradient of groupedMatmul. */
   groupedOuter: None;
   reduceSum: ReduceAttrs;
   reduceMax: ReduceAttrs;

@@ -239,6 +239,29 @@ const crossEntropy: RefRule<'crossEntropy'> = ({ attrs: { ignoreIndex } }, [logi
   return [{ shape: labels!.shape, data }, softmax(logits!)];
 };
 
+const mixtureOfExperts: RefRule<'mixtureOfExperts'> = ({ attrs: { k } }, [x, scores, W12, W3]) => {
+  const [rows, h] = x!.shape as [number, number];
+  const [E, I] = W3!.shape as [number, number];
+  const out = make([rows, h]);
+  for (let row = 0; row < rows; row++) {
+    const score = (e: number): number => scores!.data[row * E + e]!;
+    const best = Array.from({ length: E }, (_, e) => e)
+      .sort((a, b) => score(b) - score(a) || a - b)
+      .slice(0, k);
+    const weights = best.map((e) => Math.exp(score(e) - score(best[0]!)));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const input = { shape: [1, h], data: x!.data.slice(row * h, (row + 1) * h) };
+    best.forEach((e, rank) => {
+      const both = matmul(input, matrixOf(W12!, e), {});
+      const inner = make([1, I]);
+      for (let i = 0; i < I; i++) inner.data[i] = (both.data[i]! / (1 + Math.exp(-both.data[i]!))) * both.data[I + i]!;
+      const y = matmul(inner, matrixOf(W3!, e), {});
+      for (let o = 0; o < h; o++) out.data[row * h + o]! += (weights[rank]! / total) * y.data[o]!;
+    });
+  }
+  return [out];
+};
+
 const ngramSlots: RefRule<'ngramSlots'> = ({ attrs: { order, slots } }, [tokens, seeds]) => {
   const [batch, length] = tokens!.shape as [number, number];
   const out = make([batch, length - order + 1, seeds!.data.length]);
@@ -383,6 +406,7 @@ export const referenceRules: { readonly [P in Primitive]: RefRule<P> } = {
       0,
     ),
   ],
+  mixtureOfExperts,
   groupedOuter: ({ outputs: [out] }, [x, y, sizes]) => {
     const ys = groupsOf(y!, sizes!);
     const parts = groupsOf(x!, sizes!).map((rows, e) => matmul(rows, ys[e]!, { transA: true }));

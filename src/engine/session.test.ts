@@ -139,3 +139,16 @@ test('what `into` names is written there, without a copy and part by part; the r
   const exact = runReference(experts(), feeds, { precision: 'f32' }).dW!.data as Float32Array;
   exact.forEach((value, i) => void expect(copied.dW!.data[i]).toBeCloseTo(value, 5));
 });
+
+test('constants are part of the session: copied, checked by name, not fed, and the results are the same', async () => {
+  const feeds = { x: floats([2, 3, 4], 'x'), w: floats([6, 4], 'w') };
+  const expected = await session.run(feeds, ['heads']);
+  const w = viewOf((feeds.w.data as Float32Array).slice(), [6, 4]);
+  const fixed = await openSession(freeSizes(), { constants: { w } });
+  w.data.fill(0 as never);
+  const { heads } = await fixed.run({ x: feeds.x }, ['heads']);
+  await fixed.release();
+  (expected.heads!.data as Float32Array).forEach((value, i) => void expect(heads!.data[i]).toBeCloseTo(value, 6));
+  const wrong = { constants: { w: floats([4, 6], 'w') } };
+  expect(await rejectedCode(openSession(freeSizes(), wrong))).toBe('FEED_MISMATCH');
+});

@@ -1,7 +1,7 @@
 /** @file Graphs of every primitive on odd shapes, for tests on each device. */
 import { viewOf } from '../tensor/view.ts';
 import type { BinaryPrimitive, Primitive, UnaryPrimitive } from './primitives.ts';
-import type { CheckedCase } from './test-support.ts';
+import { type CheckedCase, seededFloats } from './test-support.ts';
 
 const ints = (values: readonly number[], shape: readonly number[]) => viewOf(BigInt64Array.from(values, BigInt), shape);
 const bools = (values: readonly number[], shape: readonly number[]) => viewOf(Uint8Array.from(values), shape);
@@ -162,6 +162,18 @@ export const primitiveCases: { readonly [P in Primitive]: Readonly<Record<string
       build: (b, t) => b.groupedMatmul(t.x!, t.W!, t.sizes!),
     },
   },
+  mixtureOfExperts: {
+    'two of three, as constants': {
+      params: {},
+      inputs: Object.fromEntries(
+        Object.entries({ x: [5, 4], scores: [5, 3], W12: [3, 4, 6], W3: [3, 3, 4] }).map(([name, shape]) => [
+          name,
+          seededFloats(shape, name, [-1.5, 1.5]),
+        ]),
+      ),
+      build: (b, { x, scores, W12, W3 }) => b.mixtureOfExperts(x!, scores!, W12!, W3!, 2),
+    },
+  },
   groupedOuter: {
     groups: {
       params: { x: [7, 3], y: [7, 2] },
@@ -221,7 +233,18 @@ export const primitiveCases: { readonly [P in Primitive]: Readonly<Record<string
     // The middle part gets no gradient.
     partly: { params: { x: [3, 6] }, build: (b, { x }) => b.split(x!, 1, 3).filter((_, i) => i !== 1) },
   },
-  pad: { both: { params: { x: [3, 2] }, build: (b, { x }) => b.pad(x!, 0, 1, 2) } },
+  pad: {
+    both: { params: { x: [3, 2] }, build: (b, { x }) => b.pad(x!, 0, 1, 2) },
+    // One head: the runtime moves such a transposition through what follows.
+    transposed: {
+      params: { x: [2, 5, 4], w: [4, 4] },
+      build: (b, { x, w }) => {
+        const heads = b.reshape(b.matmul(b.reshape(x!, [10, 4]), w!), [2, 5, 1, 4]);
+        const padded = b.pad(b.transpose(heads, [0, 2, 1, 3]), 2, 0, 3);
+        return b.transpose(b.slice(b.mul(padded, 2), 2, 0, 5), [0, 2, 1, 3]);
+      },
+    },
+  },
   gather: {
     // Repeated ids: their gradients add up.
     repeated: {
@@ -353,12 +376,35 @@ export const primitiveCases: { readonly [P in Primitive]: Readonly<Record<string
       params: { U: [1, 2, 2, 3], W: [1, 2, 2, 5], K: [1, 2, 2, 5] },
       build: (b, { U, W, K }) => b.deltaStateScan(U!, W!, K!).final,
     },
+    // More than are unrolled: a loop.
+    many: {
+      params: { U: [1, 130, 1, 1], W: [1, 130, 1, 2], K: [1, 130, 1, 2] },
+      range: [-0.7, 0.7],
+      inputs: {
+        keep: viewOf(
+          Float32Array.from({ length: 130 }, (_, n) => Number(n % 40 !== 7)),
+          [1, 130, 1, 1],
+        ),
+      },
+      build: (b, { U, W, K, keep }) => Object.values(b.deltaStateScan(U!, W!, K!, { keep })),
+    },
     reversed: {
       params: { U: [1, 3, 2, 2], W: [1, 3, 2, 3], K: [1, 3, 2, 3] },
       build: (b, { U, W, K }) => Object.values(b.deltaStateScan(U!, W!, K!, { reverse: true, alphaW: 1, alphaK: -1 })),
     },
   },
   diagonalStateScan: {
+    // More than are unrolled: a loop.
+    many: {
+      params: { d: [1, 130, 1, 1], u: [1, 130, 1, 2], s: [1, 1, 2] },
+      range: [-0.7, 0.7],
+      build: (b, { d, u, s }) => Object.values(b.diagonalStateScan(d!, u!, { initial: s! })),
+    },
+    manyReversed: {
+      params: { d: [1, 130, 1], u: [1, 130, 1] },
+      range: [-0.7, 0.7],
+      build: (b, { d, u }) => b.diagonalStateScan(d!, u!, { reverse: true }).states,
+    },
     slots: {
       params: { d: [2, 4, 1, 5], u: [2, 4, 3, 5], s: [2, 3, 5] },
       build: (b, { d, u, s }) => Object.values(b.diagonalStateScan(d!, u!, { initial: s! })),

@@ -19,6 +19,15 @@ export interface HeldOutOptions {
   readonly mixture: Readonly<Record<string, number>>;
 }
 
+/**
+ * Sequences of a stage where they are not of the preset's length: as many tokens as the preset reads, two at least; no
+ * more than the preset's count, where they are shorter.
+ */
+export function heldOutCount(preset: { readonly sequences: number; readonly seqLen: number }, seqLen: number): number {
+  const alike = Math.round((preset.sequences * preset.seqLen) / seqLen);
+  return Math.min(preset.sequences, Math.max(2, alike));
+}
+
 /** The same sequences for everybody: evenly spaced over each source. Stages without shards are left out. */
 export function heldOutSequences(options: HeldOutOptions): ReadonlyMap<HeldOutStage, readonly Sequence[]> {
   const { shards, loaded, seqLen: length, sequences: count, endOfText, mixture } = options;

@@ -65,6 +65,18 @@ describe('needleRecall', () => {
     expect(other).not.toEqual(first);
   });
 
+  it('tells words apart by their first tokens where the tokenizer has too few of them whole', async () => {
+    // Tokens of two letters: river and ring would be one candidate.
+    const { encode: encodeWords, ids } = wordTokenizer();
+    const encode = (text: string) => (text.match(/ ?\w{1,2}|\s|[^\w\s]/g) ?? []).flatMap((piece) => encodeWords(piece));
+    const report = await needleRecall(options, { ...lookup(1000), encode });
+    expect(report.byFirstToken).toBe(true);
+    expect(report.candidates).toBeGreaterThan(20);
+    expect(report.candidates).toBeLessThan(42);
+    expect(report.cells.every(({ recall }) => recall === 1)).toBe(true);
+    expect(ids.has(' ri') && ids.has('ve')).toBe(true);
+  });
+
   it('refuses a length without room and a tokenizer without the words', async () => {
     await expect(needleRecall({ ...options, lengths: [8] }, lookup(10))).rejects.toMatchObject({
       code: 'NEEDLE_IMPOSSIBLE',

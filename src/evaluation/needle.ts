@@ -1,7 +1,7 @@
 /**
  * @file Needle recall: a sentence that names a secret word is hidden at some depth of filler text, and the model is asked
- * for the word at the end. The word is one token, so one reading of the prompt scores all candidates. Pure: the model and
- * the tokenizer are handed in.
+ * for the word at the end. One reading of the prompt scores all candidates, by the one token that each of them is, or by
+ * their first tokens where a small tokenizer has too few words whole. Pure: the model and the tokenizer are handed in.
  */
 import { Rng } from '../util/rng.ts';
 import { EvaluationError } from './errors.ts';
@@ -36,6 +36,8 @@ export interface NeedleReport {
   /** Recall of a model that guesses among the candidates. */
   readonly chance: number;
   readonly candidates: number;
+  /** Words are told apart by their first tokens alone, as the tokenizer has too few of them as single tokens. */
+  readonly byFirstToken: boolean;
 }
 
 /** Fewer candidates than this would make guessing too easy. */
@@ -63,23 +65,15 @@ const question = '\nThe secret word is';
 
 /**
  * Every prompt of every length and depth, in order. The same seed gives the same prompts.
- * @throws EvaluationError NEEDLE_IMPOSSIBLE where the tokenizer has too few of the words as single tokens, or a length
- * leaves no room for needle and question
+ * @throws EvaluationError NEEDLE_IMPOSSIBLE where the tokenizer cannot tell enough of the words apart by one token, or a
+ * length leaves no room for needle and question
  */
 export async function needleRecall(
   options: NeedleOptions,
   model: NeedleModel,
   onCell: (cell: NeedleCell) => void = () => {},
 ): Promise<NeedleReport> {
-  const candidates = [...new Set(words)].flatMap((word) => {
-    const ids = model.encode(` ${word}`);
-    return ids.length === 1 ? [{ word, id: ids[0]! }] : [];
-  });
-  if (candidates.length < minCandidates)
-    throw new EvaluationError(
-      'NEEDLE_IMPOSSIBLE',
-      `the tokenizer has only ${candidates.length} of the ${words.length} words of the test as single tokens; ${minCandidates} are needed`,
-    );
+  const { candidates, byFirstToken } = findCandidates(model);
   const cells: NeedleCell[] = [];
   for (const length of options.lengths) {
     for (const depth of options.depths) {
@@ -99,7 +93,28 @@ export async function needleRecall(
       onCell(cell);
     }
   }
-  return { cells, chance: 1 / candidates.length, candidates: candidates.length };
+  return { cells, chance: 1 / candidates.length, candidates: candidates.length, byFirstToken };
+}
+
+interface Candidate {
+  readonly word: string;
+  /** The token that is scored. */
+  readonly id: number;
+}
+
+/** The words that are single tokens; where these are too few, one word for each first token. */
+function findCandidates({ encode }: Pick<NeedleModel, 'encode'>): { candidates: Candidate[]; byFirstToken: boolean } {
+  const encoded = [...new Set(words)].map((word) => ({ word, ids: encode(` ${word}`) }));
+  const whole = encoded.flatMap(({ word, ids }) => (ids.length === 1 ? [{ word, id: ids[0]! }] : []));
+  if (whole.length >= minCandidates) return { candidates: whole, byFirstToken: false };
+  const byFirst = new Map<number, string>();
+  for (const { word, ids } of encoded) if (!byFirst.has(ids[0]!)) byFirst.set(ids[0]!, word);
+  if (byFirst.size < minCandidates)
+    throw new EvaluationError(
+      'NEEDLE_IMPOSSIBLE',
+      `the tokenizer tells only ${byFirst.size} of the ${encoded.length} words of the test apart by their first token; ${minCandidates} are needed`,
+    );
+  return { candidates: [...byFirst].map(([id, word]) => ({ id, word })), byFirstToken: true };
 }
 
 /** `length` token ids: filler, the needle at its depth, filler, the question. */

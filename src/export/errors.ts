@@ -10,6 +10,10 @@ export type ExportErrorCode =
   /** A tensor of the contract is absent or has the wrong number of elements. */
   | 'BAD_PARAMS'
   /** A file to copy in has a path for a name, or the name of one that is written here. */
-  | 'BAD_FILE';
+  | 'BAD_FILE'
+  /** The format has no way to say what the model does; the message names the config's field. */
+  | 'UNREPRESENTABLE'
+  /** The tokenizer's files have no form that the format can say. */
+  | 'BAD_TOKENIZER';
 
 export class ExportError extends BaseError<ExportErrorCode> {}

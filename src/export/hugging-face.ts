@@ -3,7 +3,7 @@
  * shards and their index), the tokenizer's files, README.md. Everything goes to a temporary name beside the target, is
  * synced, and appears by one rename: a folder of that name is whole or absent. Never overwrites.
  */
-import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type QuasarLongConfig, toConfigJson } from '../model/quasar-long/config.ts';
 import { buildContract, countParameters, type TensorSpec } from '../model/quasar-long/contract.ts';
@@ -11,6 +11,7 @@ import type { Params } from '../model/quasar-long/init.ts';
 import { elementCount } from '../tensor/contract.ts';
 import { f32ToBf16 } from '../tensor/half.ts';
 import { dtypeSizeBytes, encodeSafetensorsHeader, tensorBytes } from '../tensor/safetensors.ts';
+import { asExportError, isPresent, syncFolder, writeAll, writeSynced } from './durable.ts';
 import { ExportError } from './errors.ts';
 import { type ModelCard, renderModelCard } from './model-card.ts';
 
@@ -160,50 +161,4 @@ async function writeShard(file: FileHandle, specs: readonly Stored[], params: Pa
     const isRounded = dtype === 'BF16' && values instanceof Float32Array;
     await writeAll(file, tensorBytes(isRounded ? f32ToBf16(values) : values, shape).bytes);
   }
-}
-
-async function writeSynced(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
-  const file = await open(path, 'wx');
-  try {
-    await write(file);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; ) {
-    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.byteLength - done, 2 ** 30));
-    done += bytesWritten;
-  }
-}
-
-/** Makes the entries of a folder durable; platforms that cannot open a folder go without. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => null);
-  try {
-    await handle?.sync();
-  } catch (error) {
-    if (!['EPERM', 'EISDIR', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
-  } finally {
-    await handle?.close();
-  }
-}
-
-async function isPresent(path: string): Promise<boolean> {
-  return await lstat(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-function asExportError(cause: unknown, target: string): ExportError {
-  if (cause instanceof ExportError) return cause;
-  const { code, message } = cause as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return new ExportError('DISK_FULL', `${target}: the disk is full; nothing was written`, { cause, retryable: true });
-  if (code === 'ENOTEMPTY' || code === 'EEXIST')
-    return new ExportError('TARGET_EXISTS', `${target} appeared while it was being written`, { cause });
-  return new ExportError('WRITE_FAILED', `${target}: ${message}`, { cause });
 }

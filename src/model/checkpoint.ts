@@ -16,7 +16,9 @@ import {
   type TensorBytes,
   type TensorInfo,
 } from '../tensor/safetensors.ts';
+import { assert } from '../util/errors.ts';
 import { ModelError } from './errors.ts';
+import { expertTensors, stackExpert } from './expert-layout.ts';
 import { parseConfig, type QuasarLongConfig } from './quasar-long/config.ts';
 import { buildContract, type TensorSpec } from './quasar-long/contract.ts';
 import { bufferValues, type Params, type TensorValues } from './quasar-long/init.ts';
@@ -38,35 +40,65 @@ const maxShards = 10_000;
 /** As float32 holds integers; decoding carries canonical token ids so. */
 const maxTokenId = 2n ** 24n;
 
+/** A checkpoint whose tensors are read when they are asked for. */
+export interface OpenCheckpoint {
+  readonly config: QuasarLongConfig;
+  /** A tensor of the contract; the last one read is kept, so that asking for it again costs nothing. */
+  read(name: string): Promise<TensorValues>;
+  close(): Promise<void>;
+}
+
+/**
+ * Checks names, and reads no tensor yet. Errors are those of `loadCheckpoint`; `read` throws those about shapes and values.
+ */
+export async function openCheckpoint(folder: string): Promise<OpenCheckpoint> {
+  const config = parseConfig(await readJson(join(folder, 'config.json')));
+  const located = await locateTensors(folder);
+  const contract = new Map(buildContract(config).map((spec) => [spec.name, spec]));
+  checkNames([...contract.values()], located, config);
+  const handles = new Map<string, FileHandle>();
+  const read: Read = async (name, shape) => {
+    const tensor = located.get(name)!;
+    if (tensor.shape.length !== shape.length || tensor.shape.some((dim, i) => dim !== shape[i]))
+      throw mismatch(`${name}: expected shape [${shape}], got [${tensor.shape}] in ${tensor.file}`);
+    const handle = handles.get(tensor.file) ?? (await open(tensor.file, 'r'));
+    handles.set(tensor.file, handle);
+    const bytes = await readBytes(handle, tensor.dataOffsetBytes + tensor.offsetBytes, tensor.sizeBytes);
+    return { ...tensor, bytes };
+  };
+  let last: { readonly name: string; readonly values: TensorValues } | null = null;
+  return {
+    config,
+    async read(name) {
+      if (last?.name === name) return last.values;
+      const spec = contract.get(name);
+      assert(spec !== undefined, `${name} is not in the parameter contract`);
+      last = null;
+      last = { name, values: await readSpec(config, spec, located, read) };
+      return last.values;
+    },
+    async close() {
+      last = null;
+      for (const handle of handles.values()) await handle.close();
+      handles.clear();
+    },
+  };
+}
+
 /**
  * Reads the whole model into memory, floating tensors as float32.
  * @throws ModelError CHECKPOINT_UNREADABLE (absent or damaged file), CHECKPOINT_MISMATCH (names, shapes, dtypes),
  * CHECKPOINT_VALUES, BAD_CONFIG, UNSUPPORTED_VARIANT
  */
 export async function loadCheckpoint(folder: string): Promise<Checkpoint> {
-  const config = parseConfig(await readJson(join(folder, 'config.json')));
-  const located = await locateTensors(folder);
-  const contract = buildContract(config);
-  checkNames(contract, located, config);
-  const params = new Map<string, TensorValues>();
-  const handles = new Map<string, FileHandle>();
+  const checkpoint = await openCheckpoint(folder);
   try {
-    const read: Read = async (name, shape) => {
-      const tensor = located.get(name)!;
-      if (tensor.shape.length !== shape.length || tensor.shape.some((dim, i) => dim !== shape[i]))
-        throw mismatch(`${name}: expected shape [${shape}], got [${tensor.shape}] in ${tensor.file}`);
-      const handle = handles.get(tensor.file) ?? (await open(tensor.file, 'r'));
-      handles.set(tensor.file, handle);
-      return {
-        ...tensor,
-        bytes: await readBytes(handle, tensor.dataOffsetBytes + tensor.offsetBytes, tensor.sizeBytes),
-      };
-    };
-    for (const spec of contract) params.set(spec.name, await readSpec(config, spec, located, read));
+    const params = new Map<string, TensorValues>();
+    for (const { name } of buildContract(checkpoint.config)) params.set(name, await checkpoint.read(name));
+    return { config: checkpoint.config, params };
   } finally {
-    for (const handle of handles.values()) await handle.close();
+    await checkpoint.close();
   }
-  return { config, params };
 }
 
 type Read = (name: string, shape: readonly number[]) => Promise<TensorBytes>;
@@ -124,32 +156,15 @@ function readIntegers(config: QuasarLongConfig, { name }: TensorSpec, tensor: Te
   return values;
 }
 
-/** Ling's layout, [out, in] for each expert → input-major and stacked, gate before up on the last axis. */
 async function readExperts(config: QuasarLongConfig, spec: TensorSpec, read: Read): Promise<Float32Array> {
-  const { num_experts: E, hidden_size: h, moe_intermediate_size: I } = config;
   const out = new Float32Array(elementCount(spec.shape));
-  const [, rows, columns] = spec.shape as [number, number, number];
-  for (let expert = 0; expert < E; expert++) {
-    for (const [at, part] of expertParts(spec.name).entries()) {
-      const shape = part === 'down' ? [h, I] : [I, h];
-      const name = expertName(spec.name, expert, part);
-      const values = readFloats(name, await read(name, shape));
-      const [outer, inner] = shape as [number, number];
-      const base = expert * rows * columns + at * I;
-      for (let o = 0; o < outer; o++)
-        for (let i = 0; i < inner; i++) out[base + i * columns + o] = values[o * inner + i]!;
-    }
-  }
+  for (const tensor of expertTensors(config, spec.name))
+    stackExpert(out, tensor, readFloats(tensor.name, await read(tensor.name, tensor.shape)));
   return out;
 }
 
 const isDetermined = ({ name, isBuffer, kind }: TensorSpec): boolean =>
   isBuffer && kind === 'constant' && !name.endsWith('.seeds');
-
-const expertParts = (name: string) => (name.endsWith('_w12') ? (['gate', 'up'] as const) : (['down'] as const));
-
-const expertName = (fused: string, expert: number, part: string): string =>
-  fused.replace(/experts_w12$|experts_w3$/, `experts.${expert}.${part}_proj.weight`);
 
 /** Fails on the first tensor that is absent or that nobody asked for. Buffers that the config determines may be absent. */
 function checkNames(
@@ -162,12 +177,9 @@ function checkNames(
     wanted.add(spec.name);
     if (located.has(spec.name) || isDetermined(spec)) continue;
     if (!spec.isRouted) throw mismatch(`${spec.name} is missing; the config asks for [${spec.shape}]`);
-    for (let expert = 0; expert < config.num_experts; expert++) {
-      for (const part of expertParts(spec.name)) {
-        const name = expertName(spec.name, expert, part);
-        if (!located.has(name)) throw mismatch(`neither ${spec.name} nor ${name} is in the checkpoint`);
-        wanted.add(name);
-      }
+    for (const { name } of expertTensors(config, spec.name)) {
+      if (!located.has(name)) throw mismatch(`neither ${spec.name} nor ${name} is in the checkpoint`);
+      wanted.add(name);
     }
   }
   for (const [name, { file }] of located)

@@ -6,9 +6,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { openSession, type SessionOptions } from '../engine/session.ts';
-import { asFloat32, asInt32, readSafetensors, type TensorBytes } from '../tensor/safetensors.ts';
+import { asFloat32, readSafetensors, SafetensorsError } from '../tensor/safetensors.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
+import { type ExpertTensor, expertTensors, unstackExpert } from './expert-layout.ts';
+import { readInputs, readLogits, type Tensors } from './golden-inputs.ts';
 import type { QuasarLongConfig } from './quasar-long/config.ts';
 import { buildContract } from './quasar-long/contract.ts';
 import { feedParams, feedTokens } from './quasar-long/feeds.ts';
@@ -48,7 +50,8 @@ type Expected = Readonly<z.output<typeof expectedSchema>>;
 
 /**
  * Computes logits, loss and gradients of the case in `folder` and compares them with what is stored there.
- * @throws ModelError CHECKPOINT_UNREADABLE, CHECKPOINT_MISMATCH, CHECKPOINT_VALUES, BAD_CONFIG, UNSUPPORTED_VARIANT
+ * @throws ModelError CHECKPOINT_UNREADABLE, CHECKPOINT_MISMATCH, CHECKPOINT_VALUES, BAD_INPUT, BAD_CONFIG,
+ * UNSUPPORTED_VARIANT
  */
 export async function checkGoldenCase(
   folder: string,
@@ -58,13 +61,14 @@ export async function checkGoldenCase(
   const expected = parseExpected(await readText(join(folder, 'expected.json')));
   const io = await readTensors(join(folder, 'io.safetensors'));
   const stored = await readTensors(join(folder, 'grads.safetensors'));
-  checkGradientNames(config, [...stored.keys(), ...Object.keys(expected.grad_l2_norms)]);
-  const [batch, time] = tensorOf(io, 'input_ids').shape as [number, number];
-  const row = (name: string) => feedTokens(asInt32(tensorOf(io, name)), [batch, time]);
+  const experts = expertsByName(config);
+  checkGradientNames(config, experts, [...stored.keys(), ...Object.keys(expected.grad_l2_norms)]);
+  const inputs = readInputs(io, config);
+  const [batch, time] = inputs.shape;
   const { graph, gradientNames } = buildLossGraph(config, {
     batch,
     seqLen: time,
-    packed: !isCountedFromZero(asInt32(tensorOf(io, 'position_ids')), time),
+    packed: !isCountedFromZero(inputs.positionIds, time),
     gradients: true,
     logits: true,
   });
@@ -74,17 +78,22 @@ export async function checkGoldenCase(
     const names = ['loss', ...tables, ...gradientNames.map((name) => `grad:${name}`)];
     const feeds = {
       ...feedParams(config, params),
-      input_ids: row('input_ids'),
-      position_ids: row('position_ids'),
-      labels: row('labels'),
+      input_ids: feedTokens(inputs.inputIds, inputs.shape),
+      position_ids: feedTokens(inputs.positionIds, inputs.shape),
+      labels: feedTokens(inputs.labels, inputs.shape),
     };
     const results = await session.run(feeds, names);
     const values = (name: string) => results[name]?.data as Float32Array | undefined;
-    const mask = asInt32(tensorOf(io, 'compare_mask'));
     const errors = tables.map((name) =>
-      greatestError(values(name)!, referenceOf(io, name, [batch, time, config]), mask),
+      greatestError(values(name)!, readLogits(io, name, inputs, config), inputs.compareMask),
     );
-    return report(expected, Math.max(...errors), stored, values);
+    // A tensor whose gradient is zero in every variant built has no output.
+    const gradient = (name: string): Float32Array | undefined => {
+      const { stacked, tensor } = experts.get(name) ?? {};
+      const whole = values(`grad:${stacked ?? name}`);
+      return whole && tensor ? unstackExpert(whole, tensor) : whole;
+    };
+    return report(expected, Math.max(...errors), values('loss')![0]!, stored, gradient);
   } finally {
     await session.release();
   }
@@ -101,15 +110,34 @@ function isCountedFromZero(positions: Int32Array, time: number): boolean {
 }
 
 function parseExpected(text: string): Expected {
-  const parsed = expectedSchema.safeParse(JSON.parse(text));
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new ModelError('CHECKPOINT_UNREADABLE', 'expected.json: not JSON', { cause });
+  }
+  const parsed = expectedSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   throw new ModelError('CHECKPOINT_MISMATCH', `expected.json: ${issue.path.join('.')}: ${issue.message}`);
 }
 
-function checkGradientNames(config: QuasarLongConfig, names: readonly string[]): void {
+type Experts = ReadonlyMap<string, { readonly stacked: string; readonly tensor: ExpertTensor }>;
+
+/** Gradients, too, may be given for one expert at a time, as in Ling's layout. */
+function expertsByName(config: QuasarLongConfig): Experts {
+  return new Map(
+    buildContract(config)
+      .filter(({ isRouted }) => isRouted)
+      .flatMap(({ name: stacked }) =>
+        expertTensors(config, stacked).map((tensor) => [tensor.name, { stacked, tensor }] as const),
+      ),
+  );
+}
+
+function checkGradientNames(config: QuasarLongConfig, experts: Experts, names: readonly string[]): void {
   const known = new Set(buildContract(config).map(({ name }) => name));
-  const stranger = names.find((name) => !known.has(name));
+  const stranger = names.find((name) => !known.has(name) && !experts.has(name));
   if (stranger !== undefined)
     throw new ModelError('CHECKPOINT_MISMATCH', `a gradient of ${stranger} is given; the model has no such tensor`);
 }
@@ -117,8 +145,9 @@ function checkGradientNames(config: QuasarLongConfig, names: readonly string[]):
 function report(
   expected: Expected,
   logitError: number,
-  stored: ReadonlyMap<string, TensorBytes>,
-  values: (name: string) => Float32Array | undefined,
+  loss: number,
+  stored: Tensors,
+  gradient: (name: string) => Float32Array | undefined,
 ): GoldenReport {
   const { logits_abs: logitTolerance, loss_abs: lossTolerance } = expected.suggested_tolerance;
   const allowed = (norm: number) => 2e-3 * norm + 1e-5 * expected.grad_total_norm;
@@ -129,8 +158,7 @@ function report(
   });
   const gradients = [...stored].map(([name, tensor]) => {
     const reference = asFloat32(tensor);
-    // A tensor whose gradient is zero in every variant built has no output.
-    const got = values(`grad:${name}`) ?? new Float32Array(reference.length);
+    const got = gradient(name) ?? new Float32Array(reference.length);
     if (got.length !== reference.length)
       throw new ModelError(
         'CHECKPOINT_MISMATCH',
@@ -139,14 +167,13 @@ function report(
     return compare(name, distanceOf(got, reference), distanceOf(reference));
   });
   const norms = Object.entries(expected.grad_l2_norms).map(([name, norm]) =>
-    compare(name, Math.abs(distanceOf(values(`grad:${name}`) ?? new Float32Array(0)) - norm), norm),
+    compare(name, Math.abs(distanceOf(gradient(name) ?? new Float32Array(0)) - norm), norm),
   );
   const worstNorm = norms.reduce((worst, error) => (error.ofTolerance <= worst.ofTolerance ? worst : error), {
     name: '',
     relative: 0,
     ofTolerance: 0,
   });
-  const loss = values('loss')![0]!;
   const lossError = Math.abs(loss - expected.loss);
   const passes = [...gradients, worstNorm].every(({ ofTolerance }) => ofTolerance <= 1);
   return {
@@ -154,20 +181,6 @@ function report(
     ok: logitError <= logitTolerance && lossError <= lossTolerance && passes,
     ...{ logitError, logitTolerance, loss, lossError, lossTolerance, gradients, worstNorm },
   };
-}
-
-function referenceOf(
-  io: ReadonlyMap<string, TensorBytes>,
-  name: string,
-  [batch, time, { vocab_size: vocab }]: readonly [batch: number, time: number, QuasarLongConfig],
-): Float32Array {
-  const tensor = tensorOf(io, name);
-  if (tensor.shape.join() !== `${batch},${time},${vocab}`)
-    throw new ModelError(
-      'CHECKPOINT_MISMATCH',
-      `io.safetensors: ${name} is [${tensor.shape}], expected [${batch},${time},${vocab}]`,
-    );
-  return asFloat32(tensor);
 }
 
 /** Rows of (rows, vocab) where the mask is not 0; NaN anywhere gives infinity. */
@@ -189,8 +202,14 @@ function distanceOf(a: Float32Array, b?: Float32Array): number {
   return Math.sqrt(sum);
 }
 
-async function readTensors(file: string): Promise<ReadonlyMap<string, TensorBytes>> {
-  return readSafetensors(new Uint8Array(await readOrExplain(file))).tensors;
+async function readTensors(file: string): Promise<Tensors> {
+  const bytes = await readOrExplain(file);
+  try {
+    return readSafetensors(new Uint8Array(bytes)).tensors;
+  } catch (cause) {
+    if (!(cause instanceof SafetensorsError)) throw cause;
+    throw new ModelError('CHECKPOINT_UNREADABLE', `${file}: damaged safetensors file: ${cause.message}`, { cause });
+  }
 }
 
 async function readText(file: string): Promise<string> {
@@ -203,10 +222,4 @@ async function readOrExplain(file: string): Promise<Buffer> {
       cause,
     });
   });
-}
-
-function tensorOf(tensors: ReadonlyMap<string, TensorBytes>, name: string): TensorBytes {
-  const tensor = tensors.get(name);
-  if (!tensor) throw new ModelError('CHECKPOINT_MISMATCH', `io.safetensors lacks ${name}`);
-  return tensor;
 }

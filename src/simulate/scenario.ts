@@ -2,10 +2,12 @@
  * @file One simulated run, with or without an attack, and what came of it: what everybody did, was paid and was told, and
  * the held-out loss of the merged model.
  */
+
 import type { Sequence } from '../data/shards.ts';
 import { openEvaluator } from '../evaluation/evaluator.ts';
 import { heldOutLosses, heldOutSequences } from '../evaluation/held-out.ts';
 import type { RunState } from '../journal/state.ts';
+import { endOfTextOf } from '../model/quasar-long/config.ts';
 import type { HotkeySigner } from '../protocol/keys.ts';
 import { loadRunData } from '../roles/run-data.ts';
 import { fetchFrozen, runModelOf } from '../roles/run-model.ts';
@@ -117,7 +119,7 @@ async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<
   const { sequenceLength: seqLen, mixture } = manifest.phases[0]!;
   const signal = new AbortController().signal;
   const data = await loadRunData(manifest, store, {
-    endOfText: model.config.eos_token_id,
+    endOfText: endOfTextOf(model.config),
     stages: ['train', 'held-out'],
     signal,
   });

@@ -1,4 +1,4 @@
-/** @file Sixteen-bit floats to and from float32: bfloat16 (round to nearest even) and IEEE half (reading only). */
+/** @file Sixteen-bit floats to and from float32: bfloat16 and IEEE half, both rounded to nearest even. */
 
 /** Reads bfloat16 words: the upper half of a float32. */
 export function bf16ToF32(words: Uint16Array): Float32Array {
@@ -32,4 +32,33 @@ export function f16ToF32(words: Uint16Array): Float32Array {
     else out[i] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
   }
   return out;
+}
+
+/** Rounds to IEEE 754 binary16: to nearest, ties to even, subnormals included; overflow becomes infinity, NaN stays NaN. */
+export function f32ToF16(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) {
+    const sign = (bits[i]! >>> 16) & 0x8000;
+    const rest = bits[i]! & 0x7fffffff;
+    out[i] = sign | halfOf(rest);
+  }
+  return out;
+}
+
+/** The half nearest to a float32 ≥ 0, both as bits. */
+function halfOf(word: number): number {
+  if (word > 0x7f800000) return 0x7e00; // NaN
+  if (word >= 0x477ff000) return 0x7c00; // 65520 and more round beyond the largest half
+  if (word < 0x33000000) return 0; // below 2^-25
+  const exponent = word >>> 23;
+  // Subnormal halves: the implicit one is written out, and more bits fall off.
+  const isSubnormal = exponent < 113;
+  const fraction = isSubnormal ? (word & 0x7fffff) | 0x800000 : word - 0x38000000;
+  const dropped = isSubnormal ? 126 - exponent : 13;
+  const kept = fraction >>> dropped;
+  const tail = fraction & ((1 << dropped) - 1);
+  const half = 1 << (dropped - 1);
+  // A carry out of the fraction goes on into the exponent, as it should.
+  return tail > half || (tail === half && (kept & 1) === 1) ? kept + 1 : kept;
 }

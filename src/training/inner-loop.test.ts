@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { packSequence, type Sequence } from '../data/shards.ts';
 import { openEvaluator } from '../evaluation/evaluator.ts';
+import { endOfTextOf } from '../model/quasar-long/config.ts';
 import { presetConfig } from '../model/quasar-long/presets.ts';
 import { sha256 } from '../protocol/hash.ts';
 import { Rng } from '../util/rng.ts';
@@ -24,9 +25,9 @@ function sequenceOf(seed: number): Sequence {
   let at = rng.below(40);
   const ids = Array.from({ length: seqLen }, () => {
     at = (at + 1 + rng.below(2)) % 40;
-    return rng.below(16) === 0 ? config.eos_token_id : 1 + at;
+    return rng.below(16) === 0 ? endOfTextOf(config) : 1 + at;
   });
-  return packSequence(ids, config.eos_token_id);
+  return packSequence(ids, endOfTextOf(config));
 }
 
 async function openLoop(): Promise<{ model: ModelState; loop: InnerLoop; optimizer: AdamW }> {

@@ -1,6 +1,7 @@
 /** @file A learner that was stopped and resumed has the bits of one that was not; a damaged state changes nothing. */
 import { afterAll, describe, expect, it } from 'vitest';
 import { packSequence, type Sequence } from '../data/shards.ts';
+import { endOfTextOf } from '../model/quasar-long/config.ts';
 import { presetConfig } from '../model/quasar-long/presets.ts';
 import { recipeSchema } from '../protocol/manifest.ts';
 import { nodeSha256 as hash } from '../util/node-sha256.ts';
@@ -42,7 +43,7 @@ function batchOf(step: number): Sequence[] {
   return Array.from({ length: 4 }, () =>
     packSequence(
       Array.from({ length: seqLen }, () => rng.below(40)),
-      config.eos_token_id,
+      endOfTextOf(config),
     ),
   );
 }

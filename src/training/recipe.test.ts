@@ -1,6 +1,7 @@
 /** @file A recipe's steps: micro-batches give the large batch's step, Engram's tables their own rate, the z-loss counts. */
 import { afterAll, describe, expect, it } from 'vitest';
 import { packSequence } from '../data/shards.ts';
+import { endOfTextOf } from '../model/quasar-long/config.ts';
 import { buildContract } from '../model/quasar-long/contract.ts';
 import { freezeContract, frozenNames } from '../model/quasar-long/frozen.ts';
 import { buildLossGraph } from '../model/quasar-long/graphs.ts';
@@ -40,8 +41,8 @@ async function openWith(fields: Record<string, unknown>) {
 const rng = new Rng(7);
 const sequences = Array.from({ length: 6 }, (_, row) =>
   packSequence(
-    Array.from({ length: seqLen }, () => (rng.below(row + 2) === 0 ? config.eos_token_id : 1 + rng.below(40))),
-    config.eos_token_id,
+    Array.from({ length: seqLen }, () => (rng.below(row + 2) === 0 ? endOfTextOf(config) : 1 + rng.below(40))),
+    endOfTextOf(config),
   ),
 );
 

@@ -10,6 +10,7 @@ import type { Device } from '../../src/engine/device.ts';
 import { checkDevice } from '../../src/engine/test-support.ts';
 import { primitiveCases } from '../../src/engine/test-support-primitives.ts';
 import { loadCheckpoint } from '../../src/model/checkpoint.ts';
+import { endOfTextOf } from '../../src/model/quasar-long/config.ts';
 import { openDecoder } from '../../src/model/quasar-long/generate.ts';
 import { presetConfig } from '../../src/model/quasar-long/presets.ts';
 import type { Recipe } from '../../src/protocol/manifest.ts';
@@ -82,11 +83,12 @@ async function decoding(): Promise<void> {
 /** Losses and gradient norms of a few steps, Muon's products included, against the CPU's. */
 async function training(): Promise<void> {
   const config = presetConfig('tiny');
+  const endOfText = endOfTextOf(config);
   const [batch, seqLen, steps] = [2, 16, 3];
   const sequenceOf = (row: number) =>
     packSequence(
-      Array.from({ length: seqLen }, (_, i) => (i % 11 === 7 ? config.eos_token_id : 1 + ((3 * i + 5 * row) % 200))),
-      config.eos_token_id,
+      Array.from({ length: seqLen }, (_, i) => (i % 11 === 7 ? endOfText : 1 + ((3 * i + 5 * row) % 200))),
+      endOfText,
     );
   const recipe = {
     ...runSettings.tiny.recipe,

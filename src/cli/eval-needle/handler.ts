@@ -23,7 +23,7 @@ export const handle: Handler = async (settings, io) => {
       },
     };
     const report = await needleRecall(options, model, ({ length, depth, recall }) =>
-      io.err(`length ${length}, depth ${depth}: ${formatPercent(recall)}`),
+      io.err(`length ${length}, depth ${depth}: recall ${formatPercent(recall)}`),
     );
     if (settings.switch('json')) {
       io.out(JSON.stringify(report));
@@ -39,7 +39,9 @@ export const handle: Handler = async (settings, io) => {
       options.lengths.map((length) => [String(length), ...row(length)]),
     );
     io.out(table.join('\n'));
-    io.out(`recall among ${report.candidates} words; guessing gives ${formatPercent(report.chance)}`);
+    io.out(
+      `Share of ${options.samples} prompts whose hidden word, one of ${report.candidates}${report.byFirstToken ? ' told apart by their first tokens' : ''}, scores highest of them at the end; guessing gives ${formatPercent(report.chance)}.`,
+    );
     return 0;
   } finally {
     await decoder.release();

@@ -4,13 +4,14 @@ import { deviceOption } from '../device.ts';
 
 export const evalNeedle: CommandDeclaration = {
   name: 'eval needle',
-  description: 'Hide a word in long texts and ask a checkpoint for it: recall by length and depth.',
+  description:
+    'Hide a word in filler text and ask a checkpoint for it at the end: how often it scores highest of all words of the test, by length and depth.',
   options: [
     { name: 'checkpoint', value: 'DIR', description: 'folder of the checkpoint', required: true },
     {
       name: 'lengths',
       value: 'LIST',
-      description: 'tokens of a prompt, separated by commas',
+      description: 'tokens of a whole prompt, separated by commas; up to 1048576, read in blocks of bounded memory',
       default: '256,512,1024,2048',
     },
     {

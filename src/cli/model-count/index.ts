@@ -10,7 +10,7 @@ export const modelCount: CommandDeclaration = {
       name: 'preset',
       value: 'NAME',
       description: 'a preset instead of a file',
-      choices: ['tiny', 'nano', 'small', 'quasar-preview'],
+      choices: ['tiny', 'nano', 'nano-gguf', 'small', 'quasar-preview'],
     },
     { name: 'context', value: 'T', description: 'tokens of context: prints the memory of one sequence' },
   ],

@@ -17,5 +17,9 @@ export function parseModelCountOptions(settings: Settings): ModelCountOptions {
   }
   const context = settings.has('context') ? settings.count('context', { min: 1, max: 2 ** 31 }) : null;
   if (settings.has('config')) return { config: settings.path('config'), preset: null, context };
-  return { config: null, preset: settings.choice('preset', ['tiny', 'nano', 'small', 'quasar-preview']), context };
+  return {
+    config: null,
+    preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small', 'quasar-preview']),
+    context,
+  };
 }

@@ -5,7 +5,7 @@ import { buildOrder, sequenceAt } from '../../data/order.ts';
 import { type Corpus, loadCorpus } from '../../data/prepared.ts';
 import { readSequence, sequenceCounts } from '../../data/shards.ts';
 import { openEvaluator } from '../../evaluation/evaluator.ts';
-import { heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
+import { heldOutCount, heldOutLosses, heldOutSequences } from '../../evaluation/held-out.ts';
 import type { QuasarLongConfig } from '../../model/quasar-long/config.ts';
 import { runConfig } from '../../roles/orchestrator/run-init.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
@@ -79,7 +79,10 @@ function settingsOf(options: TrainOptions): RunSettings {
   const base = runSettings[options.preset];
   const recipe = { ...base.recipe, batchSequences: microBatchOf(options) * options.batchFactor };
   const settings = applyRecipe({ ...base, recipe }, options.recipe);
-  return { ...settings, sequenceLength: options.sequenceLength ?? settings.sequenceLength };
+  const sequenceLength = options.sequenceLength ?? settings.sequenceLength;
+  const { heldOutSequences: sequences } = settings.evaluation;
+  const heldOutSequences = heldOutCount({ sequences, seqLen: settings.sequenceLength }, sequenceLength);
+  return { ...settings, sequenceLength, evaluation: { ...settings.evaluation, heldOutSequences } };
 }
 
 async function openLoop(options: TrainOptions, settings: RunSettings, config: QuasarLongConfig) {

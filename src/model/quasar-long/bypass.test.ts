@@ -32,6 +32,12 @@ it('skips the branches where the gate is below −13.8 and hybrid_alpha_zero_byp
   expect(logitsOf({ hybrid_alpha_zero_bypass: true }, 1)).toEqual(logitsOf({}, 1));
 });
 
+it('keeps the softmax attention of a replacing layer whose branches it skips', () => {
+  const replacing = { hybrid_alpha_zero_bypass: true, hybrid_replacement_mode: 'full' };
+  expect(logitsOf(replacing, -13.81)).toEqual(logitsOf({ hybrid_attention_layers: [] }));
+  expect(logitsOf(replacing, -13.79)).toEqual(logitsOf({ hybrid_replacement_mode: 'full' }));
+});
+
 it('sees all keys through a window that is as long as the row', () => {
   const wide = logitsOf({ hybrid_local_window_size: 11 });
   expect(logitsOf({ hybrid_local_window_size: 4000 })).toEqual(wide);

@@ -50,6 +50,67 @@ describe('config', () => {
     expect(parseConfig({ ...toConfigJson(presetConfig('tiny')), ...known })).toEqual(presetConfig('tiny'));
   });
 
+  it('refuses what no formula is known for only where it is used', () => {
+    const meta = { hybrid_local_meta_tokens: 4 };
+    expect(presetConfig('tiny', meta)).toEqual(presetConfig('tiny'));
+    const window = { ...toConfigJson(presetConfig('tiny', { hybrid_local_window_size: 4 })), ...meta };
+    expect(faultOf(window)).toEqual({ code: 'UNSUPPORTED_VARIANT', field: 'hybrid_local_meta_tokens' });
+    const noRaven = { hybrid_raven_enabled: false };
+    const decay = { hybrid_raven_decay_type: 'GLA' };
+    expect(presetConfig('tiny', { ...noRaven, ...decay })).toEqual(presetConfig('tiny', noRaven));
+  });
+
+  it('takes any value of a field that the architecture does not read', () => {
+    const unread = {
+      ...{ score_function: 'softmax', norm_topk_prob: false, moe_router_enable_expert_bias: false, use_rmsnorm: false },
+      ...{ router_dtype: 'bf16', embedding_dropout: 0.1, output_dropout: 0.1, hybrid_gla_expand_k: 0.5 },
+      ...{ hybrid_gla_expand_v: 2, hybrid_gla_mode: 'fused_chunk', moe_shared_expert_intermediate_size: 7 },
+      ...{ max_window_layers: 3, hybrid_skip_gqa_in_full_replacement: true },
+    };
+    expect(parseConfig({ ...toConfigJson(presetConfig('tiny')), ...unread })).toEqual(presetConfig('tiny'));
+  });
+
+  it('takes the config.json of the released checkpoint', () => {
+    const released = presetConfig('quasar-preview');
+    const written = {
+      ...toConfigJson(released),
+      ...{ architectures: ['QuasarLongForCausalLM'], dtype: 'bfloat16', torch_dtype: 'bfloat16', use_cache: true },
+      auto_map: { AutoConfig: 'configuration_quasar_long.QuasarLongConfig' },
+      ...{
+        hybrid_eval_force_branch: '',
+        hybrid_eval_mode: 'hybrid_add',
+        hybrid_gla_expand_k: 1,
+        hybrid_gla_expand_v: 1,
+      },
+      ...{ max_seq_length: 5000000, max_sequence_length: 5000000, max_window_layers: 20, hybrid_gla_mode: 'chunk' },
+      ...{ output_router_logits: false, router_dtype: 'fp32', transformers_version: '4.52.3' },
+      rope_parameters: { partial_rotary_factor: 0.5, rope_theta: 10000, rope_type: 'default' },
+    };
+    expect(parseConfig(written)).toEqual(released);
+    const { rope_theta, partial_rotary_factor, ...moved }: Record<string, unknown> = written;
+    expect(parseConfig(moved)).toEqual(released);
+  });
+
+  it('has no default of a token beyond the vocabulary', () => {
+    expect(parseConfig({ vocab_size: 64 })).toMatchObject({ pad_token_id: null, eos_token_id: null });
+    expect(parseConfig({})).toMatchObject({ pad_token_id: 156892, eos_token_id: 156892 });
+    expect(parseConfig({ num_shared_experts: null, head_dim: null })).toMatchObject({
+      num_shared_experts: 0,
+      head_dim: 128,
+    });
+  });
+
+  it('takes gla out of layers that hybrid_gla_layers leaves out', () => {
+    const only = { hybrid_attention_layers: [1, 3], hybrid_layerwise_cycle: ['gla'] };
+    expect(branchesByLayer(presetConfig('tiny', { ...only, hybrid_gla_layers: [2, 3] }))).toEqual([
+      [],
+      [],
+      [],
+      ['gla'],
+    ]);
+    expect(branchesByLayer(presetConfig('tiny', { ...only, hybrid_gla_layers: [0] })).flat()).toEqual([]);
+  });
+
   it('places the branches of the released model', () => {
     const branches = branchesByLayer(presetConfig('quasar-preview'));
     const layersOf = (wanted: string) =>
@@ -63,8 +124,6 @@ describe('config', () => {
     ['rope_scaling', { type: 'yarn' }],
     ['hybrid_raven_decay_type', 'GLA'],
     ['hybrid_raven_add_gumbel_noise', true],
-    ['hybrid_local_meta_tokens', 4],
-    ['hybrid_local_window_fraction', 0.5],
     ['attention_dropout', 0.1],
     ['hidden_act', 'gelu'],
     ['branch_mimic_loss', true],
@@ -89,7 +148,11 @@ describe('config', () => {
     ['hidden_sise', 32],
     ['engram_layers', [4]],
     ['engram_ngram_orders', [2, 2]],
-    ['hybrid_gla_layers', [0]],
+    ['hybrid_gla_layers', [4]],
+    ['rope_parameters', { rope_type: 'yarn', factor: 4 }],
+    ['rope_parameters', { rope_type: 'default', rope_theta: 500 }],
+    ['quantization_config', { bits: 4 }],
+    ['eos_token_id', 512],
     ['hybrid_branch_layout', 'woven'],
     ['hybrid_quasar_mode', 'parallel'],
     ['num_loops', 0],

@@ -1,7 +1,8 @@
 /**
  * @file The configuration of a `quasar_long` model: a Hugging Face config.json parsed once into a frozen object that
- * keeps the file's field names. Fields that change nothing are dropped. Variants for which no formula is known (dropout,
- * scaled rotary embeddings, router noise and others) and fields that nobody knows are refused by name, never ignored.
+ * keeps the file's field names. Fields that the architecture does not read are dropped, whatever they say. Variants for
+ * which no formula is known (attention dropout, scaled rotary embeddings, router noise and others) and fields that nobody
+ * knows are refused by name, never ignored.
  */
 import { z } from 'zod';
 import { ModelError } from '../errors.ts';
@@ -46,9 +47,9 @@ const schema = z.object({
   first_k_dense_replace: or(count(1024), 1),
   routed_scaling_factor: or(z.number().positive().max(1e6), 1),
   initializer_range: or(z.number().nonnegative().max(10), 0.02),
-  pad_token_id: z.int().min(0).nullable().default(156892),
+  pad_token_id: z.int().min(0).nullable(),
   bos_token_id: z.int().min(0).nullable().default(null),
-  eos_token_id: or(count(2 ** 24), 156892),
+  eos_token_id: z.int().min(0).nullable(),
   tie_word_embeddings: or(z.boolean(), false),
   num_loops: or(size(64), 1),
   use_looped_injection: or(z.boolean(), false),
@@ -78,6 +79,8 @@ const schema = z.object({
   hybrid_local_window_size: or(count(2 ** 31), 0),
   hybrid_local_window_layers: or(z.array(count(1023)).max(1024), []),
   hybrid_local_window_max_fraction: or(z.number().min(0).max(1), 1 / 3),
+  /** Initial share of the local window; training moves it. */
+  hybrid_local_window_fraction: or(z.number().min(0).max(1), 0),
   hybrid_alpha_init: or(z.number().min(-1000).max(1000), -15),
   hybrid_gla_group_norm_size: z.int().min(1).nullable().default(null),
   hybrid_raven_slots: or(size(65536), 64),
@@ -91,23 +94,25 @@ const schema = z.object({
 /** Frozen; field names are those of config.json. */
 export type QuasarLongConfig = Readonly<z.output<typeof schema>>;
 
-/** What must hold for a field whose other values have no formula in the specification. */
-const refusals: readonly (readonly [field: string, isBuilt: (value: unknown) => boolean, why: string])[] = [
+type Refusal = readonly [field: string, isBuilt: (value: unknown) => boolean, why: string, part?: 'raven' | 'window'];
+
+/**
+ * What must hold for a field whose other values have no formula in the specification; of a part of the network that the
+ * config does not build, nothing must.
+ */
+const refusals: readonly Refusal[] = [
   ['rope_scaling', absent, 'scaled rotary embeddings are not part of quasar_long'],
   ['hidden_act', (v) => absent(v) || v === 'silu', 'experts always use silu'],
   ['attention_dropout', isZero, 'dropout is not built; use 0'],
-  ['embedding_dropout', isZero, 'dropout is not built; use 0'],
-  ['output_dropout', isZero, 'dropout is not built; use 0'],
-  ['score_function', (v) => absent(v) || v === 'sigmoid', 'the router always uses the sigmoid'],
-  ['hybrid_gla_expand_k', (v) => absent(v) || v === 1, 'expanded heads are not built; use 1'],
-  ['hybrid_gla_expand_v', (v) => absent(v) || v === 1, 'expanded heads are not built; use 1'],
-  ['hybrid_raven_decay_type', (v) => absent(v) || v === 'Mamba2', 'only decay type "Mamba2" is built'],
-  ['hybrid_raven_add_gumbel_noise', isOff, 'router noise of the raven branch is not built'],
-  ['hybrid_local_window_fraction', isZero, 'a fixed share of the local window is not built; use 0'],
-  ['hybrid_local_meta_tokens', isZero, 'meta tokens of the local window are not built; use 0'],
+  ['hybrid_raven_decay_type', (v) => absent(v) || v === 'Mamba2', 'only decay type "Mamba2" is built', 'raven'],
+  ['hybrid_raven_add_gumbel_noise', isOff, 'router noise of the raven branch is not built', 'raven'],
+  ['hybrid_local_meta_tokens', isZero, 'meta tokens of the local window are not built; use 0', 'window'],
 ];
 
-/** Fields of other programs, and of the released config.json, that change nothing here. */
+/**
+ * Fields of other programs, and of the released config.json, that change nothing here: what transformers writes into any
+ * config, defaults of its text generation, fields of the architecture that its code does not read, choices of kernels.
+ */
 const ignoredFields: ReadonlySet<string> = new Set([
   ...['model_type', 'architectures', 'auto_map', 'torch_dtype', 'dtype', 'transformers_version', 'use_cache'],
   ...['_name_or_path', '_attn_implementation', 'attn_implementation', 'return_dict', 'output_attentions'],
@@ -115,6 +120,16 @@ const ignoredFields: ReadonlySet<string> = new Set([
   ...['max_seq_length', 'max_sequence_length', 'norm_topk_prob', 'router_dtype', 'max_window_layers'],
   ...['moe_router_enable_expert_bias', 'moe_shared_expert_intermediate_size', 'use_rmsnorm', 'hybrid_gla_mode'],
   ...['hybrid_skip_gqa_in_full_replacement', 'aux_loss_coef', 'router_aux_loss_coef', 'z_loss_coef'],
+  ...['embedding_dropout', 'output_dropout', 'score_function', 'hybrid_gla_expand_k', 'hybrid_gla_expand_v'],
+  ...['hybrid_gla_kernel_fp32', 'engram_triton_training', 'gradient_checkpointing', 'hybrid_local_meta_layers'],
+  ...['hybrid_local_meta_init_std', 'is_decoder', 'is_encoder_decoder', 'tie_encoder_decoder', 'tokenizer_class'],
+  ...['add_cross_attention', 'cross_attention_hidden_size', 'decoder_start_token_id', 'chunk_size_feed_forward'],
+  ...['finetuning_task', 'id2label', 'label2id', 'problem_type', 'prefix', 'pruned_heads', 'task_specific_params'],
+  ...['torchscript', 'use_bfloat16', 'tf_legacy_loss', 'bad_words_ids', 'begin_suppress_tokens', 'do_sample'],
+  ...['diversity_penalty', 'early_stopping', 'encoder_no_repeat_ngram_size', 'exponential_decay_length_penalty'],
+  ...['forced_bos_token_id', 'forced_eos_token_id', 'length_penalty', 'max_length', 'min_length', 'num_beams'],
+  ...['no_repeat_ngram_size', 'num_beam_groups', 'num_return_sequences', 'output_scores', 'remove_invalid_values'],
+  ...['repetition_penalty', 'return_dict_in_generate', 'suppress_tokens', 'temperature', 'top_k', 'top_p', 'typical_p'],
 ]);
 
 function absent(value: unknown): boolean {
@@ -140,8 +155,8 @@ export function parseConfig(fields: unknown): QuasarLongConfig {
       'BAD_CONFIG',
       `model_type: expected quasar_long, got ${JSON.stringify(modelType)?.slice(0, 60)}`,
     );
-  refuseVariants(record);
-  const parsed = schema.safeParse(record);
+  refuseUnknown(record);
+  const parsed = schema.safeParse(withDefaults(record));
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
     const field = String(issue.path[0] ?? 'config');
@@ -150,32 +165,77 @@ export function parseConfig(fields: unknown): QuasarLongConfig {
       context: { field },
     });
   }
+  refuseVariants(record, parsed.data);
   checkRelations(parsed.data);
   for (const value of Object.values(parsed.data)) if (Array.isArray(value)) Object.freeze(value);
   return Object.freeze(parsed.data);
 }
 
-function refuseVariants(record: Readonly<Record<string, unknown>>): void {
+const endOfText = 156892;
+
+/** Rotary fields as transformers 5 writes them, beside those of this name or instead of them. */
+const rotarySchema = z.strictObject({
+  rope_type: z.literal('default').optional(),
+  type: z.literal('default').optional(),
+  rope_theta: z.number().optional(),
+  partial_rotary_factor: z.number().optional(),
+});
+
+/** Defaults that depend on other fields, and the rotary fields where they are at home. */
+function withDefaults(record: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { vocab_size: vocab, hidden_size: h, num_attention_heads: heads, rope_parameters: given } = record;
+  const filled: Record<string, unknown> = { ...record };
+  // Of a small vocabulary nobody meant the released model's end of text.
+  const isSmall = typeof vocab === 'number' && vocab <= endOfText;
+  if (record.pad_token_id === undefined) filled.pad_token_id = isSmall ? null : endOfText;
+  if (record.eos_token_id === undefined) filled.eos_token_id = isSmall ? null : endOfText;
+  // What the config class makes of an explicit null.
+  if (record.num_shared_experts === null) filled.num_shared_experts = 0;
+  if (record.head_dim === null && typeof h === 'number' && typeof heads === 'number') filled.head_dim = h / heads;
+  if (absent(given)) return filled;
+  const rotary = rotarySchema.safeParse(given);
+  const fault = (rule: string) =>
+    new ModelError('BAD_CONFIG', `rope_parameters: ${rule} (got ${JSON.stringify(given)?.slice(0, 100)})`, {
+      context: { field: 'rope_parameters' },
+    });
+  if (!rotary.success) throw fault('only rope_type "default", rope_theta and partial_rotary_factor are built');
+  for (const field of ['rope_theta', 'partial_rotary_factor'] as const) {
+    const value = rotary.data[field];
+    if (value === undefined) continue;
+    if (!absent(record[field]) && record[field] !== value) throw fault(`contradicts ${field} ${record[field]}`);
+    filled[field] = value;
+  }
+  return filled;
+}
+
+const isDistillation = (field: string): boolean =>
+  /^(branch_mimic_|hybrid_mimic_|hybrid_attention_(mimic|collect|transfer)_|hybrid_eval_)/.test(field);
+
+function refuseUnknown(record: Readonly<Record<string, unknown>>): void {
+  for (const field of Object.keys(record)) {
+    const isKnown = field in schema.shape || ignoredFields.has(field) || field === 'rope_parameters';
+    if (isKnown || isDistillation(field) || refusals.some(([name]) => name === field)) continue;
+    const message = `${field.slice(0, 100)}: no field of quasar_long; misspelt, or another architecture?`;
+    throw new ModelError('BAD_CONFIG', message, { context: { field } });
+  }
+}
+
+function refuseVariants(record: Readonly<Record<string, unknown>>, config: QuasarLongConfig): void {
   const refuse = (field: string, why: string): never => {
     const value = JSON.stringify(record[field])?.slice(0, 60);
     throw new ModelError('UNSUPPORTED_VARIANT', `${field}: ${value ?? 'absent'} is asked for; ${why}`, {
       context: { field },
     });
   };
-  for (const [field, isBuilt, why] of refusals) if (!isBuilt(record[field])) refuse(field, why);
+  const isPresent = {
+    raven: branchesByLayer(config).flat().includes('raven'),
+    window: config.hybrid_local_window_size > 0,
+  };
+  for (const [field, isBuilt, why, part] of refusals)
+    if (!isBuilt(record[field]) && (part === undefined || isPresent[part])) refuse(field, why);
   for (const [field, value] of Object.entries(record)) {
-    const isDistillation = /^(branch_mimic_|hybrid_attention_mimic_|hybrid_eval_)/.test(field);
     const isOn = value === true || (typeof value === 'string' && value !== '' && value !== 'hybrid_add');
-    if (isDistillation && isOn) refuse(field, 'distillation switches are not built');
-    const isKnown = field in schema.shape || ignoredFields.has(field) || refusals.some(([name]) => name === field);
-    if (!isKnown && !isDistillation)
-      throw new ModelError(
-        'BAD_CONFIG',
-        `${field.slice(0, 100)}: no field of quasar_long; misspelt, or another architecture?`,
-        {
-          context: { field },
-        },
-      );
+    if (isDistillation(field) && isOn) refuse(field, 'distillation switches are not built');
   }
 }
 
@@ -197,17 +257,14 @@ function checkRelations(c: QuasarLongConfig): void {
     'must fit in the experts of topk_group groups',
   );
   demand(c.pad_token_id === null || c.pad_token_id < c.vocab_size, 'pad_token_id', 'must be below vocab_size');
-  demand(c.eos_token_id < c.vocab_size, 'eos_token_id', 'must be below vocab_size');
-  for (const field of ['hybrid_attention_layers', 'engram_layers'] as const)
+  demand(c.eos_token_id === null || c.eos_token_id < c.vocab_size, 'eos_token_id', 'must be below vocab_size');
+  const layerLists = ['hybrid_attention_layers', 'engram_layers', 'hybrid_gla_layers', 'hybrid_local_window_layers'];
+  for (const field of layerLists as readonly ('engram_layers' | 'hybrid_gla_layers')[])
     demand(areLayers(c[field]), field, 'must be different layers below num_hidden_layers');
-  for (const field of ['hybrid_gla_layers', 'hybrid_local_window_layers'] as const)
-    demand(
-      areLayers(c[field]) && c[field].every((layer) => c.hybrid_attention_layers.includes(layer)),
-      field,
-      'must be different layers of hybrid_attention_layers',
-    );
+  // Of the enabled ones; hybrid_gla_layers may well leave a layer without any.
+  const anywhere = { ...c, hybrid_gla_layers: [] };
   demand(
-    c.hybrid_attention_layers.length === 0 || branches.size > 0,
+    branchesByLayer(anywhere).every((owned, layer) => owned.length > 0 || !c.hybrid_attention_layers.includes(layer)),
     c.hybrid_branch_layout === 'layerwise' ? 'hybrid_layerwise_cycle' : 'hybrid_branch_layout',
     'must leave an enabled branch for the hybrid layers',
   );
@@ -220,11 +277,6 @@ function checkRelations(c: QuasarLongConfig): void {
     c.engram_layers.length === 0 || engramTables(c).slots < 2 ** 31,
     'engram_slots',
     'must give tables below 2^31',
-  );
-  demand(
-    !c.hybrid_alpha_zero_bypass || !dropsSoftmax(c),
-    'hybrid_alpha_zero_bypass',
-    `leaves nothing of a layer in hybrid_replacement_mode ${JSON.stringify(c.hybrid_replacement_mode)}`,
   );
   demand(
     !branches.has('quasar') || !c.hybrid_quasar_use_rope || rotaryWidth(c) > 0,
@@ -277,7 +329,17 @@ export function branchesByLayer(config: QuasarLongConfig): readonly (readonly Br
   return layers;
 }
 
-/** Do hybrid layers drop the output of softmax attention? */
+/**
+ * The token that ends a document, for those who read or write text.
+ * @throws ModelError BAD_CONFIG eos_token_id
+ */
+export function endOfTextOf({ eos_token_id: id, vocab_size: vocab }: QuasarLongConfig): number {
+  if (id !== null) return id;
+  const message = `eos_token_id: is needed, as the default ${endOfText} is beyond vocab_size ${vocab}`;
+  throw new ModelError('BAD_CONFIG', message, { context: { field: 'eos_token_id' } });
+}
+
+/** Do hybrid layers drop the output of softmax attention? Not where `hybrid_alpha_zero_bypass` drops the branches. */
 export function dropsSoftmax(config: QuasarLongConfig): boolean {
   return ['full', 'replace', 'linear'].includes(config.hybrid_replacement_mode);
 }

@@ -60,8 +60,9 @@ function addLayer(add: Add, config: QuasarLongConfig, layer: number): void {
   if (config.engram_layers.includes(layer)) addEngram(add, `${prefix}.engram`, config);
   add(`${prefix}.input_layernorm.weight`, [h]);
   const isHybrid = config.hybrid_attention_layers.includes(layer);
-  // In a replacing layer only a local window still reads the softmax attention's tensors.
-  const isRead = !isHybrid || !dropsSoftmax(config) || localWindow(config, layer) > 0;
+  // In a replacing layer only a local window still reads the softmax attention's tensors, or who bypasses the branches.
+  const isReplaced = isHybrid && dropsSoftmax(config) && !config.hybrid_alpha_zero_bypass;
+  const isRead = !isReplaced || localWindow(config, layer) > 0;
   addGroupedQuery(add, `${prefix}.attention`, config, isRead ? {} : { kind: 'constant' });
   if (isHybrid) {
     const branches = branchesByLayer(config)[layer]!;

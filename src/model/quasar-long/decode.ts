@@ -28,12 +28,16 @@ export interface DecodeGraphOptions {
   readonly lastOnly?: boolean;
   /** So many views make up the rows of a cache (one where it keeps only the last rows); 1 by default. */
   readonly segments?: number;
+  /** One operator for a layer's routed experts: for a session whose params are constants, on the CPU. */
+  readonly fusesExperts?: boolean;
+  /** The params keep every attention score small (`score-bound.ts`), so that no maximum is taken; false by default. */
+  readonly hasSmallScores?: boolean;
 }
 
 export const cacheInput = (name: string, segment: number, part: number): string => `cache:${name}#${segment}.${part}`;
 
 export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphOptions): DecodeGraph {
-  const { time, lastOnly = false } = options;
+  const { time, lastOnly = false, fusesExperts = false } = options;
   const g = new GraphBuilder();
   const states: DecodeGraph['states'][number][] = [];
   const caches: DecodeGraph['caches'][number][] = [];
@@ -43,6 +47,7 @@ export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphO
       return g.input(`state:${name}`, shape);
     },
     write: (name: string, tensor: Tensor): void => void g.output(`next:${name}`, tensor),
+    hasSmallScores: options.hasSmallScores ?? false,
     cache(name: string, { fresh, keep }: CachedRows): CacheSegment[] {
       const [parts, , width] = fresh.shape as [number, number, number];
       const segments = Number.isFinite(keep) ? 1 : (options.segments ?? 1);
@@ -56,7 +61,7 @@ export function buildDecodeGraph(config: QuasarLongConfig, options: DecodeGraphO
   };
   // Chunks without filling, which would decay the states.
   const chunk = time % prefillChunk === 0 ? prefillChunk : time;
-  const run = forward(g, config, { batch: 1, time, packed: false, chunk, carry });
+  const run = forward(g, config, { batch: 1, time, packed: false, chunk, carry, fusesExperts });
   const rows = lastOnly ? 1 : time;
   const hidden = g.slice(run.hidden, 0, time - rows);
   g.output('logits', g.reshape(logits(run.scope, hidden), [1, rows, config.vocab_size]));

@@ -5,10 +5,10 @@ import type { Scope } from './scope.ts';
 const table = 'model.word_embeddings.weight';
 
 /** ids (batch, time) i64 → (rows, hidden). The padding token's row gets no gradient. */
-export function embed({ g, config, batch, time, param }: Scope, ids: Tensor): Tensor {
+export function embed({ g, config, batch, time, param, carry }: Scope, ids: Tensor): Tensor {
   const flat = g.reshape(ids, [batch * time]);
   const rows = g.gather(param(table), flat);
-  if (config.pad_token_id === null) return rows;
+  if (config.pad_token_id === null || carry !== null) return rows;
   const isPadding = g.reshape(g.equal(flat, config.pad_token_id), [batch * time, 1]);
   return g.where(isPadding, g.stopGradient(rows), rows);
 }

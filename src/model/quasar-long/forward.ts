@@ -21,6 +21,8 @@ export interface ForwardOptions {
   readonly carry?: Carry;
   /** Computes each layer again in the backward pass: only its input is kept. */
   readonly recomputeLayers?: boolean;
+  /** For inference on the CPU in a session whose params are constants: one operator for a layer's routed experts. */
+  readonly fusesExperts?: boolean;
 }
 
 export interface Forward {
@@ -33,7 +35,7 @@ export interface Forward {
 
 /** Declares inputs `input_ids` and `position_ids` ((batch, time), i64) and the params that the config needs. */
 export function forward(g: GraphBuilder, config: QuasarLongConfig, options: ForwardOptions): Forward {
-  const { batch, time, packed, chunk = 32, carry = null, recomputeLayers = false } = options;
+  const { batch, time, packed, chunk = 32, carry = null, recomputeLayers = false, fusesExperts = false } = options;
   const inputIds = g.input('input_ids', [batch, time], 'i64');
   const fed = g.input('position_ids', [batch, time], 'i64');
   const positions = packed || carry ? fed : g.expand(g.range(time), [batch, time]);
@@ -49,6 +51,7 @@ export function forward(g: GraphBuilder, config: QuasarLongConfig, options: Forw
     rotation: buildRotation(g, config, positions),
     documents: packed ? findDocuments(g, positions) : null,
     carry,
+    fusesExperts,
     param: paramReader(g, config),
     report: (name, { load, shares }) => {
       const sum = routing.get(name);

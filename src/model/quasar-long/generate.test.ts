@@ -9,6 +9,7 @@ import { buildLogitsGraph } from './graphs.ts';
 import { floatsOf, initParams, type Params } from './init.ts';
 import { presetConfig } from './presets.ts';
 import { sampleToken } from './sampling.ts';
+import { areScoresSmall } from './score-bound.ts';
 
 // The rotation stops at position 40, so that both sides of the rule are decoded.
 const config = presetConfig('tiny', { nope_after_position: 40 });
@@ -88,8 +89,14 @@ describe('cached decoding', () => {
     }
   });
 
-  it('reads a long past in segments, across blocks and the end of rotation', async () => {
+  const scales: [string, number][] = [
+    ['small scores, without a running maximum', 1],
+    ['scores that e^x cannot hold', 8],
+  ];
+  it.each(scales)('reads a long past in segments, across blocks and the end of rotation: %s', async (_name, scale) => {
     const params = livelyParams(6);
+    for (const name of params.keys()) if (/(query|key)_layernorm/.test(name)) floatsOf(params, name).fill(scale);
+    expect(areScoresSmall(config, params)).toBe(scale === 1);
     const rng = new Rng(2);
     const ids = Array.from({ length: 330 }, () => rng.below(config.vocab_size));
     const decoders = [await openDecoder(config, params), await openDecoder(config, params, { pairsAtOnce: 600 })];

@@ -13,13 +13,19 @@ import { feedParams, feedTokens } from './feeds.ts';
 import type { Params } from './init.ts';
 import { RowCache } from './row-cache.ts';
 import { type SamplingOptions, sampleToken } from './sampling.ts';
+import { areScoresSmall } from './score-bound.ts';
 
 /** Tokens of a run, the largest that fits: few sizes, as each has a graph of its own. */
 const blockSizes = [256, 32, 8, 1];
 /** Token pairs for which a run holds scores of a key-value head's queries at once: a long past is read in segments. */
-const defaultPairs = 2 ** 21;
+const defaultPairs = 2 ** 20;
+/**
+ * Params up to here are copied into the session that reads single tokens: a step of nano takes 1.1 instead of 1.6 ms so. Of a
+ * larger model the products take nearly all the time, and the copy would be dear.
+ */
+const maxConstantBytes = 2 ** 29;
 /** Segments of one graph; beyond, they are longer. */
-const maxSegments = 64;
+const maxSegments = 128;
 /** Positions are exact in float32 up to here, and a cache of this length fills any machine. */
 const maxTokens = 2 ** 24;
 
@@ -52,16 +58,20 @@ export interface DecoderOptions {
   readonly threads?: number;
   /** Default cpu. */
   readonly device?: Device;
-  /** Attention reads the past in segments of at most so many keys times tokens of the run (2^21 by default). */
+  /** Attention reads the past in segments of at most so many keys times tokens of the run (2^20 by default). */
   readonly pairsAtOnce?: number;
 }
 
+/** `params` must not change while the decoder is open: a session may hold a copy of them. */
 export async function openDecoder(
   config: QuasarLongConfig,
   params: Params,
   options: DecoderOptions = {},
 ): Promise<Decoder> {
+  const { threads = 1, device = 'cpu' } = options;
   const fixed = feedParams(config, params);
+  const isSmall = Object.values(fixed).reduce((sum, { data }) => sum + data.byteLength, 0) <= maxConstantBytes;
+  const hasSmallScores = areScoresSmall(config, params);
   const sessions = new Map<string, { readonly session: Session; readonly segments: number }>();
   const { states: stateList, caches: cacheList } = buildDecodeGraph(config, { time: 1 });
   const caches = new Map(cacheList.map((options) => [options.name, new RowCache(options)]));
@@ -73,11 +83,15 @@ export async function openDecoder(
     const key = `${time} ${lastOnly}`;
     const known = sessions.get(key);
     if (known && known.segments >= segments) return known;
-    const { graph } = buildDecodeGraph(config, { time, lastOnly, segments });
+    // Single tokens are read often, and what each costs beside its products counts.
+    const isSpecial = time === 1 && isSmall && device === 'cpu';
+    const { graph } = buildDecodeGraph(config, { time, lastOnly, segments, hasSmallScores, fusesExperts: isSpecial });
     await known?.session.release();
     sessions.delete(key);
-    const { threads = 1, device = 'cpu' } = options;
-    const opened = { session: await openSession(graph, { threads, device }), segments };
+    const opened = {
+      session: await openSession(graph, { threads, device, ...(isSpecial ? { constants: fixed } : {}) }),
+      segments,
+    };
     sessions.set(key, opened);
     return opened;
   };
@@ -153,7 +167,7 @@ export async function openDecoder(
 export interface GenerateOptions extends SamplingOptions {
   readonly maxTokens: number;
   readonly seed: number | string;
-  /** Ends before such a token; the config's end-of-text token by default. */
+  /** Ends before such a token; the config's end-of-text token by default, where it has one. */
   readonly stopIds?: readonly number[];
   readonly signal?: AbortSignal;
   /** Called when the prompt has been read. */
@@ -167,7 +181,8 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<number, void> {
   if (prompt.length === 0) throw new ModelError('BAD_INPUT', 'the prompt is empty; give at least one token');
-  const stops = new Set(options.stopIds ?? [decoder.config.eos_token_id]);
+  const { eos_token_id: ending } = decoder.config;
+  const stops = new Set(options.stopIds ?? (ending === null ? [] : [ending]));
   const rng = new Rng(options.seed);
   let logits = await decoder.feedLast(prompt);
   options.onPrompt?.();

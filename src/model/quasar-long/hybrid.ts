@@ -1,7 +1,7 @@
 /**
  * @file A layer's attention: softmax attention, and in hybrid layers the gated addition of linear branches:
  * out = GQA(x) + σ(replace_alpha_raw)·z, z the branches' weighted sum after gains, local window and low-rank adapter. In
- * replacement mode "full" (or "replace", "linear") out = z.
+ * replacement mode "full" (or "replace", "linear") out = z; where `hybrid_alpha_zero_bypass` skips z, out = GQA(x) always.
  */
 import type { Tensor } from '../../engine/graph.ts';
 import { attention } from './attention.ts';
@@ -20,7 +20,11 @@ export function hybridAttention(scope: Scope, x: Tensor, layer: number): Tensor 
   const prefix = `model.layers.${layer}.attention`;
   if (!config.hybrid_attention_layers.includes(layer)) return attention(scope, x, prefix);
   const z = branchSum(scope, x, layer);
-  if (dropsSoftmax(config)) return z === null ? g.mul(x, 0) : g.add(z, adapter(scope, z, prefix) ?? 0);
+  if (dropsSoftmax(config)) {
+    const replaced = z === null ? g.mul(x, 0) : g.add(z, adapter(scope, z, prefix) ?? 0);
+    if (!config.hybrid_alpha_zero_bypass) return replaced;
+    return g.where(isBypassed(scope, prefix), attention(scope, x, prefix), replaced);
+  }
   const softmax = attention(scope, x, prefix);
   if (z === null) return softmax;
   // The adapter is linear, so the gate is already part of z: one product over the rows instead of two.
@@ -86,12 +90,17 @@ function innerGain({ g, param }: Scope, prefix: string): Tensor {
 }
 
 /** (hidden): gate · branch_output_gain · branch_output_channel_gain, after the local window. */
-function outerGains({ g, config, param }: Scope, prefix: string): Tensor {
+function outerGains(scope: Scope, prefix: string): Tensor {
+  const { g, config, param } = scope;
   const gains = g.mul(param(`${prefix}.branch_output_channel_gain`), param(`${prefix}.branch_output_gain`));
   if (dropsSoftmax(config)) return gains;
-  const raw = param(`${prefix}.replace_alpha_raw`);
-  const gate = g.sigmoid(raw);
-  return g.mul(gains, config.hybrid_alpha_zero_bypass ? g.where(g.less(raw, bypassBelow), 0, gate) : gate);
+  const gate = g.sigmoid(param(`${prefix}.replace_alpha_raw`));
+  return g.mul(gains, config.hybrid_alpha_zero_bypass ? g.where(isBypassed(scope, prefix), 0, gate) : gate);
+}
+
+/** (1) bool. */
+function isBypassed({ g, param }: Scope, prefix: string): Tensor {
+  return g.less(param(`${prefix}.replace_alpha_raw`), bypassBelow);
 }
 
 /** s·up(down z), s = alpha/rank; null without an adapter. */

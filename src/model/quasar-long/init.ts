@@ -92,12 +92,16 @@ function fillFor(config: QuasarLongConfig, spec: TensorSpec): Fill {
   if (part.startsWith('engram.')) return engramFill(config, part);
   const uniform = (bound: number) => (rng: Rng) => (2 * rng.uniform() - 1) * bound;
   const constant = (value: number) => () => value;
+  const logit = (share: number) => {
+    const inside = Math.min(Math.max(share, 1e-6), 1 - 1e-6);
+    return constant(Math.log(inside / (1 - inside)));
+  };
   if (part.endsWith('norm.weight') || part.endsWith('_channel_gain')) return constant(1);
   if (part.endsWith('.replace_alpha_raw')) return constant(config.hybrid_alpha_init);
   if (part.endsWith('.branch_global_output_gain')) return constant(config.hybrid_global_output_gain_init);
   if (part.endsWith('.branch_output_gain')) return constant(config.hybrid_output_gain_init);
   if (/^(injection_gate|parcae_decay_raw|parcae_anchor_gate)$/.test(part)) return constant(-6.907);
-  if (part.endsWith('.branch_local_window_mix_logit')) return constant(Math.log(1e-6 / (1 - 1e-6)));
+  if (part.endsWith('.branch_local_window_mix_logit')) return logit(config.hybrid_local_window_fraction);
   if (/branch_mix_logits$|adapter_up\.weight$|expert_bias$/.test(part)) return constant(0);
   if (part === 'attention.quasar_attention.A_log') return (rng) => Math.log(0.1 + 1.9 * rng.uniform());
   if (part === 'attention.raven_attention.A_log') return (rng) => Math.log(1 + 15 * rng.uniform());

@@ -24,6 +24,7 @@ export function carryOfLoop(carry: Carry | null, loop: number): Carry | null {
   return {
     read: (name, shape) => carry.read(`loop${loop}.${name}`, shape),
     write: (name, tensor) => carry.write(`loop${loop}.${name}`, tensor),
+    hasSmallScores: carry.hasSmallScores,
     cache: (name, rows) => carry.cache(`loop${loop}.${name}`, rows),
   };
 }

@@ -23,7 +23,8 @@ export function moe(scope: Scope, x: Tensor, prefix: string): Tensor {
   const routing = route(scope, x, prefix);
   // Below this many rows the dispatch would read mostly matrices of experts that nobody chose.
   const isFew = scope.batch * scope.time * config.num_experts_per_tok < config.num_experts;
-  const routed = isFew ? routedByGather(scope, x, routing, prefix) : routedByDispatch(scope, x, routing, prefix);
+  const byProducts = isFew ? routedByGather : routedByDispatch;
+  const routed = (scope.fusesExperts ? routedAsOne : byProducts)(scope, x, routing, prefix);
   return config.num_shared_experts === 0 ? routed : g.add(routed, mlp(scope, x, `${prefix}.shared_experts`));
 }
 
@@ -37,8 +38,7 @@ function route(scope: Scope, x: Tensor, prefix: string): Routing {
     const grouped = g.reshape(biased, [rows, groups, E / groups]);
     const best = g.topK(grouped, Math.min(2, E / groups), { sorted: false }).values;
     const chosen = g.topK(g.reduceSum(best, 2), kept, { sorted: false }).indices; // (rows, kept)
-    const isKept = g.greater(g.reduceSum(g.oneHot(chosen, groups), 1), 0); // (rows, groups)
-    biased = g.reshape(g.where(g.reshape(isKept, [rows, groups, 1]), grouped, -1e30), [rows, E]);
+    biased = g.reshape(keepGroups(scope, grouped, chosen), [rows, E]);
   }
   const experts = g.topK(biased, K, { sorted: false }).indices;
   const chosen = g.gatherElements(scores, experts, 1);
@@ -46,9 +46,37 @@ function route(scope: Scope, x: Tensor, prefix: string): Routing {
   return { experts, weights: g.mul(shares, config.routed_scaling_factor), scores };
 }
 
+/** grouped (rows, groups, E / groups), with −1e30 in the groups that are not `chosen` (rows, kept). */
+function keepGroups({ g, fusesExperts }: Scope, grouped: Tensor, chosen: Tensor): Tensor {
+  const [rows, groups] = grouped.shape as [number, number, number];
+  if (fusesExperts) {
+    // Fewer operators; a scatter is slow on other devices.
+    const [none, kept] = [g.constant(-1e30, [rows, groups]), g.constant(0, chosen.shape)];
+    return g.add(grouped, g.reshape(g.scatterElements(none, chosen, kept, 1), [rows, groups, 1]));
+  }
+  const isKept = g.greater(g.reduceSum(g.oneHot(chosen, groups), 1), 0); // (rows, groups)
+  return g.where(g.reshape(isKept, [rows, groups, 1]), grouped, -1e30);
+}
+
 function report({ g, report }: Scope, prefix: string, load: Tensor, { scores }: Routing): void {
   const total = g.maximum(g.reduceSum(scores, 1, true), 1e-20);
   report(`${prefix}.gate.expert_bias`, { load, shares: g.reduceSum(g.stopGradient(g.div(scores, total)), 0) });
+}
+
+/**
+ * The operator takes the k best of some scores, and their softmax as weights: with the logarithms of the chosen experts'
+ * scores, and next to nothing for the others, these are the chosen experts and their shares.
+ */
+function routedAsOne(scope: Scope, x: Tensor, { experts, scores }: Routing, prefix: string): Tensor {
+  const { g, config, param } = scope;
+  const chosen = g.log(g.maximum(g.gatherElements(scores, experts, 1), 1e-30));
+  const none = g.constant(-1e30, scores.shape);
+  const ranked = g.scatterElements(none, experts, chosen, 1);
+  const [W12, W3] = [param(`${prefix}.experts_w12`), param(`${prefix}.experts_w3`)];
+  const { num_experts_per_tok: K, routed_scaling_factor: scale } = config;
+  const y = g.mul(g.mixtureOfExperts(x, ranked, W12, W3, K), scale);
+  // A single expert's weight is its score.
+  return K === 1 ? g.mul(y, g.gatherElements(scores, experts, 1)) : y;
 }
 
 /** One product per assignment with gathered expert matrices: for few rows, where most experts are not needed. */

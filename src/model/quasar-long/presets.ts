@@ -1,7 +1,10 @@
-/** @file Named configs: `tiny` for tests, `nano` for `npm start`, `small`, and `quasar-preview`, the released model. */
+/**
+ * @file Named configs: `tiny` for tests, `nano` for `npm start`, `nano-gguf` for runs whose model is to be run by
+ * llama.cpp, `small`, and `quasar-preview`, the released model.
+ */
 import { parseConfig, type QuasarLongConfig } from './config.ts';
 
-export const presetNames = ['tiny', 'nano', 'small', 'quasar-preview'] as const;
+export const presetNames = ['tiny', 'nano', 'nano-gguf', 'small', 'quasar-preview'] as const;
 export type PresetName = (typeof presetNames)[number];
 
 /** Settings that the presets trained here share with the released model. */
@@ -66,6 +69,25 @@ const presets: Readonly<Record<PresetName, Readonly<Record<string, unknown>>>> =
     hybrid_raven_slots: 32,
     hybrid_raven_topk: 16,
     hybrid_output_adapter_rank: 8,
+  },
+  // No hybrid layers and no position beyond RoPE's, so that llama.cpp computes the same; rows of 256 for Q4_K and Q6_K.
+  'nano-gguf': {
+    ...common,
+    vocab_size: 2048,
+    hidden_size: 256,
+    initializer_range: 0.06,
+    intermediate_size: 512,
+    num_hidden_layers: 6,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 64,
+    max_position_embeddings: 2048,
+    nope_after_position: 2048,
+    num_experts: 16,
+    num_experts_per_tok: 2,
+    n_group: 4,
+    topk_group: 2,
+    moe_intermediate_size: 256,
   },
   small: {
     ...common,

@@ -15,6 +15,8 @@ export interface Rotation {
   readonly sin: Tensor;
   /** (headDim, headDim), entries 0 and ±1. */
   readonly partner: Tensor;
+  /** (1, 1, headDim, headDim), where there is one token alone: u ↦ u R is the same in one product. */
+  readonly matrix: Tensor | null;
 }
 
 /** Null where the config rotates nothing anywhere. */
@@ -30,18 +32,24 @@ export function buildRotation(g: GraphBuilder, config: QuasarLongConfig, positio
   if (config.use_nope) turns = g.where(g.less(turns, config.nope_after_position), turns, 0);
   const angle = g.mul(turns, frequencies); // (batch, time, 1, r/2)
   const fill = (value: number): Tensor[] => (D === 2 * half ? [] : [g.constant(value, [batch, time, 1, D - 2 * half])]);
-  const [cos, sin] = [g.cos(angle), g.sin(angle)];
-  return {
-    cos: g.concat([cos, cos, ...fill(1)], 3),
-    sin: g.concat([sin, sin, ...fill(0)], 3),
-    partner: partnerMatrix(g, D, half),
-  };
+  const double = (x: Tensor, rest: number): Tensor => g.concat([x, x, ...fill(rest)], 3);
+  const [cos, sin] = [double(g.cos(angle), 1), double(g.sin(angle), 0)];
+  const partner = partnerMatrix(g, D, half);
+  const matrix =
+    batch * time === 1 ? g.add(g.mul(identity(g, D), cos), g.mul(g.reshape(partner, [1, 1, D, D]), sin)) : null;
+  return { cos, sin, partner, matrix };
 }
 
 /** x (batch, time, heads, headDim). */
 export function rotate(g: GraphBuilder, rotation: Rotation | null, x: Tensor): Tensor {
   if (rotation === null) return x;
+  if (rotation.matrix !== null) return g.matmul(x, rotation.matrix);
   return g.add(g.mul(x, rotation.cos), g.mul(g.matmul(x, rotation.partner), rotation.sin));
+}
+
+function identity(g: GraphBuilder, D: number): Tensor {
+  const values = Float32Array.from({ length: D * D }, (_, i) => Number(i % (D + 1) === 0));
+  return g.constant(values, [D, D]);
 }
 
 /** (u Q)_j = −u_{j+half}, (u Q)_{j+half} = u_j. */

@@ -21,6 +21,8 @@ export interface Carry {
   /** The state as the previous run left it. */
   read(name: string, shape: Shape): Tensor;
   write(name: string, tensor: Tensor): void;
+  /** No attention score comes near the end of what e^x can hold: softmax is summed without a running maximum. */
+  readonly hasSmallScores: boolean;
   /** Rows that earlier runs left under this name, and place for those of this run. */
   cache(name: string, rows: CachedRows): readonly CacheSegment[];
 }
@@ -59,6 +61,8 @@ export interface Scope {
   /** Null where every row is one document. */
   readonly documents: Documents | null;
   readonly carry: Carry | null;
+  /** Routed experts are one operator, which has no gradient. */
+  readonly fusesExperts: boolean;
   /** A tensor of the checkpoint: params are differentiable, the other kinds are plain inputs. */
   readonly param: (name: string) => Tensor;
   /** What a router did with one batch, under the name of its selection bias. */

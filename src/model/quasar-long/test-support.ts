@@ -23,6 +23,9 @@ export const variants: readonly (readonly [name: string, overrides: Readonly<Rec
     'local window, in replacement too',
     { hybrid_local_window_size: 5, hybrid_local_window_layers: [1, 3], hybrid_replacement_mode: 'linear' },
   ],
+  ['one head', { num_attention_heads: 1, num_key_value_heads: 1, hybrid_gla_group_norm_size: 1 }],
+  ['a stabiliser without loops', { use_looped_injection: true, use_parcae_loop_stabilizer: true }],
+  ['replaced softmax attention, gated out', { hybrid_replacement_mode: 'replace', hybrid_alpha_zero_bypass: true }],
   ['local window in every hybrid layer', { hybrid_local_window_size: 33, hybrid_local_window_max_fraction: 1 }],
   [
     'decaying quasar branch, convolved and rotated',

@@ -8,6 +8,7 @@ import type { Device } from '../../engine/device.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { FragmentPlan } from '../../merge/fragment-plan.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
+import { endOfTextOf } from '../../model/quasar-long/config.ts';
 import { floatsOf } from '../../model/quasar-long/init.ts';
 import type { Sha256 } from '../../protocol/hash.ts';
 import type { Phase, RunManifest } from '../../protocol/manifest.ts';
@@ -61,7 +62,7 @@ export class Learner {
     const { config, plan } = runModelOf(manifest);
     this.#options = options;
     this.#plan = plan;
-    this.#data = runDataOf(manifest, options.loaded, config.eos_token_id);
+    this.#data = runDataOf(manifest, options.loaded, endOfTextOf(config));
     this.#model = allocateForRecipe(config, manifest.seed, recipe);
     plan.fragments.forEach((fragment, id) => {
       unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);

@@ -1,9 +1,11 @@
 /** @file A claim judged with the real model: its details, and validators found out who did not do what they published. */
+
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRunning, type RunningNetwork } from '../../../tests/support/local-network.ts';
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
 import { phaseOf } from '../../journal/queries.ts';
 import type { Claim, ClaimVerdict } from '../../journal/state.ts';
+import { endOfTextOf } from '../../model/quasar-long/config.ts';
 import { encodeDetails, type VerdictDetails } from '../../protocol/details.ts';
 import { type Decimal, fromDecimal, type Hotkey, toDecimal } from '../../protocol/names.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
@@ -28,7 +30,7 @@ beforeAll(async () => {
   const { manifest } = client;
   const model = a.model;
   const stages = ['train'] as const;
-  const endOfText = model.config.eos_token_id;
+  const endOfText = endOfTextOf(model.config);
   const data = await loadRunData(manifest, network.store, { endOfText, stages: [...stages], signal });
   const { sequenceLength: seqLen } = phaseOf(client.state);
   evaluator = await openEvaluator(model.config, { batch: 4, seqLen, threads: 1 });

@@ -9,6 +9,7 @@ import { evaluateHeldOut, type HeldOutStage, heldOutSequences } from '../../eval
 import { phaseOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
+import { endOfTextOf } from '../../model/quasar-long/config.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
 import { encodeDetails } from '../../protocol/details.ts';
@@ -165,7 +166,7 @@ class Validator {
     const { manifest, state, store, signal } = deps.client;
     const model = runModelOf(manifest);
     const data = await loadRunData(manifest, store, {
-      endOfText: model.config.eos_token_id,
+      endOfText: endOfTextOf(model.config),
       stages: ['train', 'held-out', 'held-out-other'],
       signal,
     });

@@ -1,0 +1,56 @@
+/** @file llama.cpp's side of the decoding benchmark: MODULE FILE THREADS CONTEXT; a process that decodes on request. */
+import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
+
+const [module, modelPath, threads, contextSize] = process.argv.slice(2);
+const { getLlama, LlamaLogLevel } = await import(pathToFileURL(module).href);
+const llama = await getLlama({
+  ...{ gpu: false, build: 'never', skipDownload: true },
+  ...{ maxThreads: Number(threads), logLevel: LlamaLogLevel.error },
+});
+const model = await llama.loadModel({ modelPath });
+const context = await model.createContext({
+  contextSize: Number(contextSize),
+  batchSize: 512,
+  // Its flash attention rounds inside to 16 bits: 4e-4 of a log-probability off instead of 1e-6.
+  flashAttention: false,
+  threads: Number(threads),
+  // As exact as ours; the default of 16 bits changes logits by 1e-2.
+  experimentalKvCacheKeyType: 'F32',
+  experimentalKvCacheValueType: 'F32',
+});
+const sequence = context.getSequence();
+console.log(JSON.stringify({ ready: true }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const { prompt, count, logits = false } = JSON.parse(line);
+  await sequence.clearHistory();
+  console.log(JSON.stringify(logits ? await readLogits(prompt) : await decode(prompt, count)));
+}
+process.exit(0);
+
+/** Greedy. */
+async function decode(prompt, count) {
+  const ids = [];
+  const ms = [];
+  let before = performance.now();
+  for await (const id of sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true })) {
+    const now = performance.now();
+    ms.push(now - before);
+    before = now;
+    ids.push(id);
+    if (ids.length === count) break;
+  }
+  return { ids, ms };
+}
+
+/** Log-probabilities of each next token of the prompt, and the most likely one. */
+async function readLogits(prompt) {
+  const options = { generateNext: { logits: true, options: { temperature: 0 } } };
+  const outputs = await sequence.controlledEvaluate(prompt.slice(0, -1).map((id) => [id, options]));
+  return outputs.map(({ next }, i) => {
+    const values = [...next.logits].sort(([a], [b]) => a - b).map(([, logit]) => logit);
+    const top = Math.max(...values);
+    const total = values.reduce((sum, value) => sum + Math.exp(value - top), 0);
+    return { greedy: values.indexOf(top), next: values[prompt[i + 1]] - top - Math.log(total) };
+  });
+}
