@@ -55,6 +55,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'http/server.ts': ['node:*', 'fastify'],
   'ledger/embedded.ts': ['node:*'],
   'ledger/file.ts': ['node:*'],
+  'ledger/read-file.ts': ['node:*'],
   'store/fs.ts': ['node:*'],
   'store/grants.ts': ['node:*'],
   'store/http-client.ts': ['node:*'],
