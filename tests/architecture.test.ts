@@ -24,7 +24,8 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   http: ['journal'],
   roles: ['training', 'evaluation', 'journal', 'ledger', 'store', 'bus', 'export'],
   export: ['model'],
-  cli: ['roles', 'http', 'export'],
+  verify: ['roles', 'http'],
+  cli: ['verify', 'roles', 'http', 'export'],
 };
 
 /** Decisions of the roles see only data: no training, no evaluation, no port. */
@@ -52,6 +53,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'roles/miner/learner-worker.ts': ['node:*'],
   'roles/orchestrator/release-writer.ts': ['node:*'],
   'bus/websocket.ts': ['node:*', 'ws'],
+  'http/release-files.ts': ['node:*'],
   'http/server.ts': ['node:*', 'fastify'],
   'ledger/embedded.ts': ['node:*'],
   'ledger/file.ts': ['node:*'],
@@ -62,6 +64,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
+  'verify/folder-record.ts': ['node:*'],
   'engine/onnx-schema.ts': ['protobufjs/light.js'],
   'engine/session.ts': ['node:module', 'onnxruntime-node'],
   'data/tokenizer.ts': ['@huggingface/tokenizers'],

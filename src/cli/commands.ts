@@ -11,6 +11,7 @@ import { status } from './status/index.ts';
 import { train } from './train/index.ts';
 import { up } from './up/index.ts';
 import { validate } from './validate/index.ts';
+import { verify } from './verify/index.ts';
 
 export const commands: readonly CommandDeclaration[] = [
   up,
@@ -21,6 +22,7 @@ export const commands: readonly CommandDeclaration[] = [
   generate,
   evalNeedle,
   status,
+  verify,
   doctor,
   modelCheck,
   modelCount,

@@ -31,7 +31,7 @@ export const releaseFolder = (dir: string, release: number): string => join(dir,
 export async function writeRelease(run: RunState, release: number, options: ReleaseWriterOptions): Promise<string> {
   const folder = releaseFolder(options.dir, release);
   const manifest = manifestOf(run);
-  const card = cardOf(run, release);
+  const card = releaseCard(run, release);
   const { config, contract, plan } = runModelOf(manifest);
   const params = new Map(contract.map((spec) => [spec.name, initTensor(config, spec, manifest.seed)]));
   for (const [id, artifact] of options.heads.entries()) {
@@ -52,7 +52,8 @@ export async function writeRelease(run: RunState, release: number, options: Rele
   return folder;
 }
 
-function cardOf(run: RunState, release: number): ModelCard {
+/** Follows from the fold once a validator has evaluated the release; nothing that is journaled later changes it. */
+export function releaseCard(run: RunState, release: number): ModelCard {
   const manifest = manifestOf(run);
   const { config } = runModelOf(manifest);
   const record = run.releases.find(({ body }) => body.release === release)!;
