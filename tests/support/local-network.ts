@@ -10,6 +10,7 @@ import type { Journal } from '../../src/journal/port.ts';
 import { openClaims, openLeases } from '../../src/journal/queries.ts';
 import type { Claim, Learner } from '../../src/journal/state.ts';
 import { openEmbeddedLedger } from '../../src/ledger/embedded.ts';
+import { MemoryLedgerStorage } from '../../src/ledger/file.ts';
 import type { Ledger } from '../../src/ledger/port.ts';
 import { encodeFragment } from '../../src/merge/codecs/fragment-file.ts';
 import { emptyFragment } from '../../src/merge/fragment-values.ts';
@@ -28,7 +29,14 @@ import { MemoryStore } from '../../src/store/memory.ts';
 import { hashArtifact } from '../../src/store/node-hash.ts';
 import type { Store } from '../../src/store/port.ts';
 import { silentLog, silentMetrics } from '../../src/util/clock.ts';
-import { normalizeRanges, type Range, subtractRanges, takeFromRanges, unionRanges } from '../../src/util/ranges.ts';
+import {
+  countRanges,
+  normalizeRanges,
+  type Range,
+  subtractRanges,
+  takeFromRanges,
+  unionRanges,
+} from '../../src/util/ranges.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { ManualClock, settle } from './manual-clock.ts';
 import { testHotkey, testSession } from './run-fixture.ts';
@@ -57,6 +65,11 @@ export function newTinyRun(changes: Partial<NewRun> = {}): NewRun {
   };
 }
 
+export interface NetworkParts {
+  readonly run?: Partial<NewRun>;
+  readonly ledgerStorage?: MemoryLedgerStorage;
+}
+
 export class LocalNetwork {
   readonly clock = new ManualClock(startMs);
   readonly bus: Bus = new InProcessBus();
@@ -76,13 +89,17 @@ export class LocalNetwork {
   }
 
   /** A new run with its orchestrator up. */
-  static async open(changes: Partial<OrchestratorDeps> = {}): Promise<LocalNetwork> {
+  static async open(
+    changes: Partial<OrchestratorDeps> = {},
+    { run = {}, ledgerStorage = new MemoryLedgerStorage() }: NetworkParts = {},
+  ): Promise<LocalNetwork> {
     const store = new MemoryStore();
-    const first = await initRun(newTinyRun({ store }));
+    const first = await initRun(newTinyRun({ store, ...run }));
     let network: LocalNetwork | null = null;
     const { ledger: binding } = (first[0].body as EventBody<'run'>).manifest;
     const ledger = await openEmbeddedLedger({
       genesis: { ...binding, owner: networkOwner.hotkey, secret: 'ab'.repeat(32) as Hash, startMs },
+      storage: ledgerStorage,
       clock: { nowMs: () => network?.clock.nowMs() ?? startMs },
     });
     network = new LocalNetwork({ store, ledger, first });
@@ -208,14 +225,13 @@ export class LocalMiner {
   /** A claim of the newest outer step, honest in all but its numbers. */
   async make(options: { readonly norm?: number } = {}): Promise<MadeClaim> {
     const { state, manifest } = this.client;
-    if (this.record.leases.size === 0) await this.client.requestLease();
+    const wanted = manifest.sync.innerStepsPerOuterStep * manifest.recipe.batchSequences;
+    if (countRanges(this.#unused()) < wanted) await this.client.requestLease();
     const { record } = this;
     const outerStep = state.nextOuterStep - 1;
     const fragment = outerStep % manifest.fragments.count;
-    const steps = manifest.sync.innerStepsPerOuterStep;
     const leases = openLeases(state, record.id);
-    const free = normalizeRanges(leases.flatMap(({ range, covered }) => subtractRanges([range], covered)));
-    const [fresh] = takeFromRanges(free, steps * manifest.recipe.batchSequences);
+    const [fresh] = takeFromRanges(this.#unused(), wanted);
     const book = new TraceBook(record.traceHead, record.innerSteps);
     for (const line of traceLines(record.innerSteps, fresh, manifest.recipe.batchSequences))
       book.add({ ...line, leases: leases.map(({ id }) => id) });
@@ -237,6 +253,12 @@ export class LocalMiner {
         trace: trace.claim,
       },
     };
+  }
+
+  /** What its open leases still hold. */
+  #unused(): Range[] {
+    const leases = openLeases(this.client.state, this.record.id);
+    return normalizeRanges(leases.flatMap(({ range, covered }) => subtractRanges([range], covered)));
   }
 
   #encode(id: number, outerStep: number, norm: number): Uint8Array {
@@ -344,8 +366,11 @@ export interface RunningNetwork {
 }
 
 /** A network with two miners and two validators that are known by their heartbeats. */
-export async function openRunning(): Promise<RunningNetwork> {
-  const network = await LocalNetwork.open();
+export async function openRunning(
+  changes: Partial<OrchestratorDeps> = {},
+  parts: NetworkParts = {},
+): Promise<RunningNetwork> {
+  const network = await LocalNetwork.open(changes, parts);
   const [a, b] = [await network.miner('a'), await network.miner('b')];
   const validators = [await network.validator('v'), await network.validator('w')];
   await network.pass(3_000, a, b, ...validators);

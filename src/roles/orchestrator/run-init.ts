@@ -19,7 +19,7 @@ import { signMessage } from '../../protocol/signing.ts';
 import type { Store } from '../../store/port.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { contractHashOf, runSeedOf } from '../run-model.ts';
-import { type RunPresetName, runSettings } from '../run-presets.ts';
+import { type RunPresetName, type RunSettings, runSettings } from '../run-presets.ts';
 import { storeFragment } from './merge-runner.ts';
 
 export interface NewRun {
@@ -30,6 +30,8 @@ export interface NewRun {
   readonly createdAtMs: number;
   /** Learners that the run is laid out for: the quorum is a majority of them. */
   readonly learners: number;
+  /** What is other than in the preset. */
+  readonly changes?: Partial<RunSettings>;
   readonly ledger: Pick<RunManifest['ledger'], 'chainId' | 'netuid'>;
   readonly owner: HotkeySigner;
   readonly syncer: SessionSigner;
@@ -57,7 +59,10 @@ export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
 ): RunManifest {
   const { catalog, preset } = options;
-  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = runSettings[preset];
+  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = {
+    ...runSettings[preset],
+    ...options.changes,
+  };
   const config = runConfig(preset, catalog);
   return manifestSchema.parse({
     version: 1,
