@@ -52,6 +52,9 @@ export class LedgerChecks implements Check {
   #anchors: Anchor[] = [];
   #anchoredSize = 0;
   #anchored = 0;
+  /** The journal is read; what follows on the ledger may rest on tempos that it does not have yet. */
+  #isAtEnd = false;
+  #newerRows = 0;
   #owner: Hotkey | null = null;
   #context: WalkContext;
 
@@ -92,10 +95,16 @@ export class LedgerChecks implements Check {
   async end(context: WalkContext): Promise<void> {
     this.#context = context;
     const { findings } = context;
+    this.#isAtEnd = true;
     await this.#replay.finish();
     if (this.#unseenStakes.length > 0) await this.#replay.tryAdvanceTo(this.#replay.block + this.#stakeRoom);
     this.#settleStakes(context, true);
     this.#settleAnchors(context);
+    if (this.#newerRows > 0)
+      findings.note(
+        'weights',
+        `${this.#newerRows} rows are newer than the journal's tempo ${context.state.tempo.index}`,
+      );
     findings.count('anchors', 'tree heads anchored', this.#anchored);
     if (this.#anchoredSize > 0) {
       const newer = context.state.size - this.#anchoredSize;
@@ -224,6 +233,10 @@ export class LedgerChecks implements Check {
 
   #checkWeights(hotkey: Hotkey, block: number, chain: ChainState): void {
     const { findings, state } = this.#context;
+    if (this.#isAtEnd && Math.floor(block / this.#ledger.genesis.tempoBlocks) > state.tempo.index) {
+      this.#newerRows++;
+      return;
+    }
     const uid = uidOf(chain, hotkey);
     const set = chain.neurons[uid]!.weights;
     const found = rowOf(

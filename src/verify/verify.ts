@@ -109,8 +109,7 @@ class Walk {
     const isWhole = await this.#walk();
     if (this.otherHistory !== null) return false;
     if (isWhole) await this.#checkEnd();
-    else this.#leaveRest();
-    await this.#end();
+    await this.#end(isWhole);
     return true;
   }
 
@@ -263,13 +262,7 @@ class Walk {
       fail(`at least ${this.#earlier.seq + 1} entries, which an earlier session saw`, `${size} entries`);
   }
 
-  /** After an entry that may not follow, nothing later can be judged. */
-  #leaveRest(): void {
-    const { size } = this.#state;
-    this.#findings.note('journal', `nothing from entry ${size} on could be folded`);
-  }
-
-  async #end(): Promise<void> {
+  async #end(isWhole: boolean): Promise<void> {
     const findings = this.#findings;
     const { from = null } = this.#options;
     findings.count('signatures', 'signatures', this.#signatures);
@@ -280,10 +273,20 @@ class Walk {
         `--from ${from}: the journal has releases up to ${this.#state.releases.length - 1}; give one of them`,
       );
     if (from !== null) this.#tellBeginning(from);
-    const context = this.#context(this.#isReached);
-    for (const check of this.#checks) await check.end?.(context);
-    this.#gone.settle(this.#state, findings);
+    if (isWhole) {
+      const context = this.#context(this.#isReached);
+      for (const check of this.#checks) await check.end?.(context);
+      this.#gone.settle(this.#state, findings);
+    } else this.#leaveRest();
     await this.#save();
+  }
+
+  /** After an entry that may not follow nothing later can be judged, and nothing that rests on the whole journal. */
+  #leaveRest(): void {
+    const { size } = this.#state;
+    this.#findings.note('journal', `nothing from entry ${size} on could be folded`);
+    for (const check of ['anchors', 'releases', 'weights', 'audits'] as const)
+      this.#findings.unchecked(check, `not past entry ${size - 1}`);
   }
 
   #tellBeginning(from: number): void {

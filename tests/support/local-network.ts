@@ -7,7 +7,7 @@ import type { Bus } from '../../src/bus/port.ts';
 import { nativeEquation } from '../../src/cli/native-ed25519.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import type { Journal } from '../../src/journal/port.ts';
-import { openClaims, openLeases } from '../../src/journal/queries.ts';
+import { auditsOwed, openClaims, openLeases } from '../../src/journal/queries.ts';
 import type { Claim, Learner } from '../../src/journal/state.ts';
 import { openEmbeddedLedger } from '../../src/ledger/embedded.ts';
 import { MemoryLedgerStorage } from '../../src/ledger/file.ts';
@@ -28,6 +28,7 @@ import { type RunModel, runModelOf } from '../../src/roles/run-model.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { hashArtifact } from '../../src/store/node-hash.ts';
 import type { Store } from '../../src/store/port.ts';
+import { utf8 } from '../../src/util/bytes.ts';
 import { silentLog, silentMetrics } from '../../src/util/clock.ts';
 import {
   countRanges,
@@ -233,8 +234,11 @@ export class LocalMiner {
     const leases = openLeases(state, record.id);
     const [fresh] = takeFromRanges(this.#unused(), wanted);
     const book = new TraceBook(record.traceHead, record.innerSteps);
-    for (const line of traceLines(record.innerSteps, fresh, manifest.recipe.batchSequences))
-      book.add({ ...line, leases: leases.map(({ id }) => id) });
+    const every = manifest.sync.stateRootEverySteps;
+    for (const line of traceLines(record.innerSteps, fresh, manifest.recipe.batchSequences)) {
+      const stateRoot = (line.step + 1) % every === 0 ? hashArtifact(this.stateAfter(line.step)).root : null;
+      book.add({ ...line, stateRoot, leases: leases.map(({ id }) => id) });
+    }
     const trace = book.interval();
     const from = record.claimedThrough[fragment]!;
     const known = record.segments.filter(({ lines }) => lines[1] > from).flatMap(({ sequences }) => sequences);
@@ -253,6 +257,24 @@ export class LocalMiner {
         trace: trace.claim,
       },
     };
+  }
+
+  /** Stands for its whole state after a step. */
+  stateAfter(step: number): Uint8Array {
+    return utf8(`state of ${this.name} after step ${step}`);
+  }
+
+  /** Shows the states that its open audits ask for. */
+  async answerAudits(): Promise<void> {
+    const { state } = this.client;
+    for (const audit of [...state.openAudits].map((id) => state.audits.get(id)!)) {
+      if (audit.learner !== this.record.id || audit.status !== 'open') continue;
+      const [from, to] = audit.body.steps;
+      const states = [audit.isFirst ? null : this.stateAfter(from - 1), this.stateAfter(to - 1)];
+      for (const bytes of states) if (bytes !== null) await this.network.store.put(hashArtifact(bytes), bytes);
+      const [start, end] = states.map((bytes) => (bytes === null ? null : hashArtifact(bytes)));
+      await this.client.submit('audit-answer', { audit: audit.id, start: start!, end: end! });
+    }
   }
 
   /** What its open leases still hold. */
@@ -353,6 +375,14 @@ export class LocalValidator {
           accused: [],
         },
       });
+  }
+}
+
+/** Every audit that waits for the validator passes. */
+export async function passAudits({ client, hotkey }: LocalValidator): Promise<void> {
+  for (const { id } of auditsOwed(client.state, hotkey.hotkey)) {
+    const body = { audit: id, outcome: 'pass', code: 'OK', sentence: '', measurements: {} } as const;
+    await client.submit('audit-verdict', body);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * @file A small real run, written to a folder as `accrete orchestrate` leaves it: journal, store, ledger, release folders. Made by
- * the network of `local-network.ts`; two releases, three tempos with weights, anchors, an evaluation and an attestation each.
+ * the network of `local-network.ts`; releases with evaluations, tempos with weights and anchors, answered audits.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -15,7 +15,7 @@ import { runSettings } from '../../src/roles/run-presets.ts';
 import { artifactPath } from '../../src/store/fs.ts';
 import type { Store } from '../../src/store/port.ts';
 import { canonicalJson } from '../../src/util/canonical-json.ts';
-import { type LocalValidator, networkOwner, openRunning, type RunningNetwork } from './local-network.ts';
+import { type LocalValidator, networkOwner, openRunning, passAudits, type RunningNetwork } from './local-network.ts';
 
 export interface RecordedRun {
   readonly dir: string;
@@ -27,15 +27,16 @@ export interface RecordedRun {
 
 const rounds = 12;
 
-/** `perTempo` 0: nothing is replayed here, and merged work is paid. */
-export async function recordRun(dir: string, changes: { readonly keepReleases?: number } = {}): Promise<RecordedRun> {
+export async function recordRun(dir: string): Promise<RecordedRun> {
   const ledgerStorage = new MemoryLedgerStorage();
   const heads = new Map<number, readonly ArtifactRef[]>();
   const { tiny } = runSettings;
   const run = {
     changes: {
-      audit: { ...tiny.audit, perTempo: 0 },
-      release: { ...tiny.release, everyMerges: 1, keepReleases: changes.keepReleases ?? 2, attestations: 1 },
+      audit: { ...tiny.audit, perTempo: 1 },
+      // A state after every claim, so that a short run has segments to audit.
+      sync: { ...tiny.sync, stateRootEverySteps: tiny.sync.innerStepsPerOuterStep },
+      release: { ...tiny.release, everyMerges: 1, keepReleases: 2, attestations: 1 },
     },
   };
   const running = await openRunning(
@@ -53,7 +54,10 @@ export async function recordRun(dir: string, changes: { readonly keepReleases?: 
   const book = { tempo: -1, evaluated: -1, weightsBlock: Number.NEGATIVE_INFINITY };
   for (let i = 0; i < rounds; i++) {
     await round();
-    await network.pass(7_000, a, b, ...validators);
+    await network.pass(4_000, a, b, ...validators);
+    for (const miner of [a, b]) await miner.answerAudits();
+    for (const validator of validators) await passAudits(validator);
+    await network.pass(4_000, a, b, ...validators);
     await doDuties(validators, network.ledger, book);
   }
   network.orchestrator.requestStop();

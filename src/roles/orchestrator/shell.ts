@@ -78,6 +78,11 @@ const submittable: ReadonlySet<string> = new Set([
   'claim-reveal',
   'verdict',
   'evaluation',
+  'appeal',
+  'serve',
+  'audit-answer',
+  'audit-verdict',
+  'segment-attested',
 ]);
 
 export class Orchestrator {
