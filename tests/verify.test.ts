@@ -316,7 +316,7 @@ describe('history', () => {
     entries.slice(0, end).findLast(({ seq, timeMs }) => timeMs < entries[seq + 1]!.timeMs)!;
 
   it('a forked one is told by the next tree head', async () => {
-    const early = movable(ofKind(entries, 'tree-head', 0).seq);
+    const early = movable(ofKind(entries, 'tree-head', 1).seq);
     const forked = chainAgain(entries.with(early.seq, { ...early, timeMs: early.timeMs + 1 }), early.seq);
     const head = entries.find(({ seq, message }) => seq > early.seq && message.kind === 'tree-head')!;
     const first = await withEntries(forked);

@@ -85,9 +85,8 @@ export class LedgerReplay {
     for (;;) {
       const next = await this.#nextCall();
       if (next === undefined || this.#isBroken) return;
-      const before = this.#block;
-      await this.advanceTo(next.block);
-      if (this.#block === before) return;
+      await this.tryAdvanceTo(next.block);
+      if (this.#block < next.block) return; // a running chain has not ended that block yet
     }
   }
 

@@ -50,8 +50,11 @@ const checkOfCode: Readonly<Record<string, CheckName>> = {
 };
 
 /** Of an entry that the rules refuse. */
-export const checkOfRefusal = (kind: string, code: string): CheckName =>
-  checkOfCode[code] ?? (checkOfKind as Record<string, CheckName>)[kind] ?? 'journal';
+export function checkOfRefusal(kind: string, code: string): CheckName {
+  const named = checkOfCode[code];
+  if (named !== undefined) return named;
+  return Object.hasOwn(checkOfKind, kind) ? checkOfKind[kind as EventKind] : 'journal';
+}
 
 /** Of an entry that cannot be opened. */
 export const checkOfFault = (code: OpenCode): CheckName =>

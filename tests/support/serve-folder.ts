@@ -11,7 +11,7 @@ import { canonicalJson } from '../../src/util/canonical-json.ts';
 
 export async function serveFolder(dir: string, entries: readonly JournalEntry[]): Promise<HttpServer> {
   const { ledger: binding, owner } = (entries[0]!.message.body as EventBody<'run'>).manifest;
-  const clock = new ManualBlockClock({ blockMs: binding.blockMs, startMs: entries.at(-1)!.timeMs });
+  const clock = new ManualBlockClock({ blockMs: binding.blockMs, startMs: entries.at(-1)!.timeMs + 5_000 });
   const chain = await EmbeddedChain.open({ genesis: { ...binding, owner }, dir: join(dir, 'ledger'), clock });
   const store = await FsStore.open(join(dir, 'store'));
   const server = await startHttpServer({
