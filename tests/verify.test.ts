@@ -87,6 +87,22 @@ describe('an untouched record', () => {
   });
 });
 
+it('a record that grows while it is read: the ledger and the releases are seen before the end of the journal', async () => {
+  const head = ofKind(entries, 'tree-head', -2); // anchored after the entries that are there at first
+  const dir = copyOf(run.dir);
+  writeJournal(dir, entries.slice(0, head.seq));
+  const record = await FolderRecord.open(dir);
+  const releases = record.releases.bind(record);
+  record.releases = () => {
+    writeJournal(dir, entries);
+    return releases();
+  };
+  const report = await verifyRecord(record, verifyOptions);
+  await record.close();
+  expect(report.first).toBeNull();
+  expect(report.entries).toBe(entries.length);
+});
+
 describe('one flipped byte', () => {
   it('in a fragment', async () => {
     const published = ofKind(entries, 'fragment-published', 3);
@@ -519,7 +535,7 @@ describe('a session that was stopped', () => {
     const record = await FolderRecord.open(run.dir);
     const read: string[] = [];
     const counted = Object.assign(Object.create(record) as FolderRecord, {
-      journal: () => record.journal(),
+      journal: (from: number) => record.journal(from),
       tornBytes: () => record.tornBytes(),
       ledger: () => record.ledger(),
       releases: () => record.releases(),

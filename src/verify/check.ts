@@ -40,7 +40,12 @@ export interface Check {
   before?(visit: Visit, context: WalkContext): void;
   /** The fold holds the entry. */
   after?(visit: Visit, context: WalkContext): Promise<void>;
-  /** The journal is at its end. */
+  /**
+   * The journal was read to its end: time to look at everything else that grows. The journal is read on after it, so that what
+   * was seen there and stands in the journal is in it.
+   */
+  beforeEnd?(context: WalkContext): Promise<void>;
+  /** The journal is at its end, for good. */
   end?(context: WalkContext): Promise<void>;
 }
 

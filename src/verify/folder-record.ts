@@ -42,9 +42,10 @@ export class FolderRecord implements PublicRecord {
     return new FolderRecord(dir, journal);
   }
 
-  async *journal(): AsyncGenerator<readonly string[]> {
+  async *journal(from: number): AsyncGenerator<readonly string[]> {
     let rest = Buffer.alloc(0);
-    for (let at = 0; ; ) {
+    if (from === 0) this.#readTo = 0;
+    for (let at = this.#readTo; ; ) {
       const { bytesRead, buffer } = await this.#journal.read(Buffer.alloc(chunkBytes), 0, chunkBytes, at);
       if (bytesRead === 0) return;
       at += bytesRead;

@@ -39,11 +39,11 @@ export class HttpRecord implements PublicRecord {
     this.#signal = signal;
   }
 
-  async *journal(): AsyncGenerator<readonly string[]> {
-    for (let from = 0; ; ) {
-      const page = await reached(fetchJournalText(this.name, { from, limit: pageEntries, ...this.#options }));
+  async *journal(from: number): AsyncGenerator<readonly string[]> {
+    for (let next = from; ; ) {
+      const page = await reached(fetchJournalText(this.name, { from: next, limit: pageEntries, ...this.#options }));
       if (page.length === 0) return;
-      from += page.length;
+      next += page.length;
       yield page;
     }
   }

@@ -92,11 +92,15 @@ export class LedgerChecks implements Check {
     }
   }
 
+  async beforeEnd(context: WalkContext): Promise<void> {
+    this.#context = context;
+    this.#isAtEnd = true;
+    await this.#replay.finish();
+  }
+
   async end(context: WalkContext): Promise<void> {
     this.#context = context;
     const { findings } = context;
-    this.#isAtEnd = true;
-    await this.#replay.finish();
     if (this.#unseenStakes.length > 0) await this.#replay.tryAdvanceTo(this.#replay.block + this.#stakeRoom);
     this.#settleStakes(context, true);
     this.#settleAnchors(context);

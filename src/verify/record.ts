@@ -34,8 +34,11 @@ export interface ReleaseFile {
 export interface PublicRecord {
   /** Folder or URL, for people. */
   readonly name: string;
-  /** Entries from the first on as text, in pages, up to the newest; also while more are appended. */
-  journal(): AsyncIterable<readonly string[]>;
+  /**
+   * Entries from `from` on as text, in pages, up to the newest; also while more are appended. `from` is 0, or as many as were
+   * read before: then what has been appended since.
+   */
+  journal(from: number): AsyncIterable<readonly string[]>;
   /** Bytes after the last whole entry, after `journal` ended; 0 after a clean end. */
   tornBytes(): Promise<number>;
   artifact(artifact: ArtifactRef): Promise<ArtifactAnswer>;

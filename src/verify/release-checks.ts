@@ -28,6 +28,7 @@ const keptReleases = 64;
 export class ReleaseChecks implements Check {
   readonly #releases = new Map<number, Release>();
   readonly #done = new Set<number>();
+  #folders: readonly number[] = [];
 
   async after(visit: Visit, context: WalkContext): Promise<void> {
     if (visit.kind === 'release') {
@@ -41,10 +42,14 @@ export class ReleaseChecks implements Check {
     if (release !== undefined && context.isHeavy) await checkRelease({ ...release, visit }, visit.body.files, context);
   }
 
+  async beforeEnd({ record }: WalkContext): Promise<void> {
+    this.#folders = await record.releases();
+  }
+
   /** Folders without an event that names their files; and folders of releases that the journal does not have. */
   async end(context: WalkContext): Promise<void> {
-    const { record, state, findings } = context;
-    for (const number of await record.releases()) {
+    const { state, findings } = context;
+    for (const number of this.#folders) {
       const release = this.#releases.get(number);
       const isEvaluated = state.evaluations.some((evaluation) => evaluation.release === number);
       // A folder is written once its release is evaluated, and tells the losses.

@@ -106,7 +106,11 @@ class Walk {
   async run(): Promise<boolean> {
     await this.#addLedger();
     if (this.#known !== null) this.#findings.fail({ check: 'journal', event: 'history', ...this.#known });
-    const isWhole = await this.#walk();
+    let isWhole = await this.#walk();
+    if (isWhole) {
+      for (const check of this.#checks) await check.beforeEnd?.(this.#context(this.#isReached));
+      isWhole = await this.#walk();
+    }
     if (this.otherHistory !== null) return false;
     if (isWhole) await this.#checkEnd();
     await this.#end(isWhole);
@@ -128,7 +132,7 @@ class Walk {
 
   /** False if an entry may not follow; the divergence is noted. */
   async #walk(): Promise<boolean> {
-    for await (const page of this.#record.journal())
+    for await (const page of this.#record.journal(this.#state.size))
       for (const text of page) {
         this.#options.signal?.throwIfAborted();
         if (!(await this.#take(text))) return false;
