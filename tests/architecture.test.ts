@@ -25,7 +25,8 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   roles: ['training', 'evaluation', 'journal', 'ledger', 'store', 'bus', 'export'],
   export: ['model'],
   simulate: ['roles', 'http'],
-  cli: ['roles', 'http', 'export', 'simulate'],
+  verify: ['roles', 'http'],
+  cli: ['verify', 'roles', 'http', 'export', 'simulate'],
 };
 
 /** Decisions of the roles see only data: no training, no evaluation, no port. */
@@ -55,15 +56,18 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'roles/miner/learner-worker.ts': ['node:*'],
   'roles/orchestrator/release-writer.ts': ['node:*'],
   'bus/websocket.ts': ['node:*', 'ws'],
+  'http/release-files.ts': ['node:*'],
   'http/server.ts': ['node:*', 'fastify'],
   'ledger/embedded.ts': ['node:*'],
   'ledger/file.ts': ['node:*'],
+  'ledger/read-file.ts': ['node:*'],
   'store/fs.ts': ['node:*'],
   'store/grants.ts': ['node:*'],
   'store/http-client.ts': ['node:*'],
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
+  'verify/folder-record.ts': ['node:*'],
   'engine/onnx-schema.ts': ['protobufjs/light.js'],
   'engine/placement.ts': ['node:*'],
   'engine/session.ts': ['node:module', 'onnxruntime-node'],

@@ -15,6 +15,7 @@ import { status } from './status/index.ts';
 import { train } from './train/index.ts';
 import { up } from './up/index.ts';
 import { validate } from './validate/index.ts';
+import { verify } from './verify/index.ts';
 
 export const commands: readonly CommandDeclaration[] = [
   up,
@@ -29,6 +30,7 @@ export const commands: readonly CommandDeclaration[] = [
   exportModel,
   status,
   explain,
+  verify,
   doctor,
   modelCheck,
   modelCount,

@@ -110,14 +110,21 @@ export async function computeMerge(
     },
     clip: { multiple: fromDecimal(manifest.merge.normClip), smallCohort },
     recentNorms,
+    into: { theta, momentum: velocity.params },
   });
   const selectionBias = new Float32Array(fragment.selectionBiasCount);
   return {
-    theta: encodeFragment('f32', fragment, merged.theta).bytes,
-    momentum: encodeFragment('f32', fragment, { params: merged.momentum, selectionBias }).bytes,
+    theta: encodeState(fragment, merged.theta),
+    momentum: encodeState(fragment, { params: merged.momentum, selectionBias }),
     shares: claims.map(({ claim }) => shareOf(merged, claim.id)),
   };
 }
+
+/** Absolute float32 values as a fragment file. */
+export const encodeState = (
+  fragment: Fragment,
+  values: { readonly params: Float32Array; readonly selectionBias: Float32Array },
+): Uint8Array => encodeFragment('f32', fragment, values).bytes;
 
 /** A store that is away, or an end that is asked for, says nothing about the claim. */
 async function decodeOrLose<T>(claim: Hash, decode: () => Promise<T>): Promise<T> {

@@ -8,12 +8,13 @@ import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
 import { buildStatus } from '../../http/build-status.ts';
+import { serveReleases } from '../../http/release-files.ts';
 import { startHttpServer } from '../../http/server.ts';
 import type { Status } from '../../http/status.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
-import { openEmbeddedLedger } from '../../ledger/embedded.ts';
+import { type EmbeddedChain, openEmbeddedLedger } from '../../ledger/embedded.ts';
 import { serveLedger } from '../../ledger/remote.ts';
 import { countParameters } from '../../model/quasar-long/contract.ts';
 import { sha256 } from '../../protocol/hash.ts';
@@ -147,8 +148,14 @@ async function open(
     ...{ host: options.host, port: options.port, log, metrics, status },
     run: () => canonicalJson(first!.message),
     journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
+    ledger: {
+      genesis: (ledger.backend as EmbeddedChain).publicGenesis,
+      blocks: (from, limit) => ledger.blocks(from, limit),
+      calls: (cursor, limit) => ledger.calls(cursor, limit),
+    },
     mounts: {
       '/store/': serveStore(store, { secret, log, metrics }),
+      '/releases/': serveReleases(join(options.dir, 'releases'), log),
       // One hash of the whole fold: an outsider who folds that many entries must get the same.
       '/state-hash': async (_, response) => {
         const { run } = orchestrator;

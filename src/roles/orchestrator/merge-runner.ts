@@ -4,12 +4,11 @@
  */
 import { manifestOf } from '../../journal/queries.ts';
 import type { RunState } from '../../journal/state.ts';
-import { encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { Fragment, FragmentPlan } from '../../merge/fragment-plan.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import type { Store } from '../../store/port.ts';
-import { computeMerge, pendingMergeInput } from '../merge-computation.ts';
+import { computeMerge, encodeState, pendingMergeInput } from '../merge-computation.ts';
 
 export interface MergeRunnerDeps {
   readonly store: Store;
@@ -48,7 +47,7 @@ export function storeFragment(
   fragment: Fragment,
   values: { readonly params: Float32Array; readonly selectionBias: Float32Array },
 ): Promise<ArtifactRef> {
-  return keep(deps, encodeFragment('f32', fragment, values).bytes);
+  return keep(deps, encodeState(fragment, values));
 }
 
 async function keep(

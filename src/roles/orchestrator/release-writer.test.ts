@@ -119,7 +119,7 @@ it('is bfloat16 where the manifest says so, its frozen tensors those of the star
     recipe: { ...recipe, frozen },
     release: { ...release, dtype: 'bf16' as const },
   };
-  const other = await openRunning({ settings });
+  const other = await openRunning({}, { run: { settings } });
   try {
     const { network, a, b, validators, round } = other;
     for (let i = 0; i < 4; i++) {

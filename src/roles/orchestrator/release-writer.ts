@@ -39,7 +39,7 @@ export const releaseFolder = (dir: string, release: number): string => join(dir,
 export async function writeRelease(run: RunState, release: number, options: ReleaseWriterOptions): Promise<string> {
   const folder = releaseFolder(options.dir, release);
   const manifest = manifestOf(run);
-  const card = cardOf(run, release);
+  const card = releaseCard(run, release);
   const { config, contract, plan } = runModelOf(manifest);
   const params = new Map<string, TensorValues>();
   const frozen = new FrozenTensors(contract, manifest.recipe.frozen?.dtype ?? 'f32');
@@ -111,7 +111,8 @@ async function fill(file: FileHandle, buffer: Uint8Array, from: number): Promise
   return filled;
 }
 
-function cardOf(run: RunState, release: number): ModelCard {
+/** Follows from the fold once a validator has evaluated the release; nothing that is journaled later changes it. */
+export function releaseCard(run: RunState, release: number): ModelCard {
   const manifest = manifestOf(run);
   const { config } = runModelOf(manifest);
   const record = run.releases.find(({ body }) => body.release === release)!;

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { Bus, Subscription } from '../../bus/port.ts';
 import { admit, applyEvent } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
-import { delegationOf, newestTreeHead } from '../../journal/queries.ts';
+import { delegationOf, newestTreeHead, treeHeadOf } from '../../journal/queries.ts';
 import { type Delegation, emptyState, type RunState } from '../../journal/state.ts';
 import type { Ledger, LedgerSigner } from '../../ledger/port.ts';
 import type { Ed25519Equation } from '../../protocol/ed25519.ts';
@@ -89,6 +89,11 @@ const submittable: ReadonlySet<string> = new Set([
   'audit-verdict',
   'segment-attested',
   'evaluation',
+  'appeal',
+  'serve',
+  'audit-answer',
+  'audit-verdict',
+  'segment-attested',
 ]);
 
 export class Orchestrator {
@@ -139,6 +144,22 @@ export class Orchestrator {
   async close(): Promise<void> {
     await Promise.all(this.#subscriptions.map((subscription) => subscription.close()));
     await this.#queue.catch(() => {});
+    if (this.#state.stop.state !== 'running') await this.#anchorEnd();
+  }
+
+  /** After an asked-for end nothing follows: a last head covers every entry, so that a cut can be seen. */
+  async #anchorEnd(): Promise<void> {
+    const { anchorSigner, ledger, log } = this.#deps;
+    if (anchorSigner === null) return;
+    const { size, root } = treeHeadOf(this.run);
+    const block = Math.max(this.#state.head?.number ?? 0, this.run.treeHeads.at(-1)?.block ?? 0);
+    this.#state = { ...this.#state, busy: new Set([...this.#state.busy, `anchor-${size}`]) }; // done here, not by the step
+    try {
+      await this.#enqueue(() => this.#appendOwn({ kind: 'tree-head', body: { size, root, block } }));
+      await ledger.commit(anchorSigner, fromHex(root)!);
+    } catch (error) {
+      log.warn('the end of the journal is not anchored', { error: String(error) });
+    }
   }
 
   async #restore(): Promise<void> {
