@@ -1,6 +1,7 @@
 /** @file `npm run bench [-- NAME...] [--run DIR]`: runs the benchmarks that are named, or all. */
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/table.ts';
+import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
@@ -9,7 +10,7 @@ import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, merge, codecsBench, journal];
+const benches: readonly Bench[] = [innerLoop, train, layers, merge, codecsBench, journal, audits];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

@@ -3,6 +3,7 @@
  * sequences and the learning rate come in with the call. The same calls give the same bits on one kind of machine.
  */
 import { type Sequence, stackSequences } from '../data/shards.ts';
+import type { Device } from '../engine/device.ts';
 import { openSession, type Session } from '../engine/session.ts';
 import { buildLossGraph, type LossGraph } from '../model/quasar-long/graphs.ts';
 import { updateSelectionBias } from '../model/quasar-long/selection-bias.ts';
@@ -22,6 +23,8 @@ export interface InnerLoopOptions {
   readonly zLoss?: number;
   readonly seqLen: number;
   readonly threads: number;
+  /** Where the graph runs; default `cpu`. */
+  readonly device?: Device;
   /** Gradient checkpointing: less memory, more work, the same bits. */
   readonly recomputeLayers?: boolean;
   /** u of the balancing rule. */
@@ -93,7 +96,7 @@ export class InnerLoop {
   }
 
   static async open(model: ModelState, optimizer: InnerOptimizer, options: InnerLoopOptions): Promise<InnerLoop> {
-    const { batch, seqLen, threads, microBatches = 1, zLoss = 0, recomputeLayers = false } = options;
+    const { batch, seqLen, threads, device = 'cpu', microBatches = 1, zLoss = 0, recomputeLayers = false } = options;
     assert(microBatches === 1 || model.accumulator !== null, 'micro-batches need a model that accumulates');
     const graph = buildLossGraph(model.config, {
       batch,
@@ -103,7 +106,7 @@ export class InnerLoop {
       zLoss,
       recomputeLayers,
     });
-    const session = await openSession(graph.graph, { threads });
+    const session = await openSession(graph.graph, { threads, device });
     return new InnerLoop({ model, optimizer, options, graph, session });
   }
 

@@ -4,6 +4,7 @@
  * the usual RMS of AdamW's, so that one learning rate and one decay serve both (Moonlight, arXiv:2502.16982, section 2.2).
  * The products run in the tensor engine, one session for each shape; experts of a layer are one batch.
  */
+import type { Device } from '../engine/device.ts';
 import { type Graph, GraphBuilder, type Tensor } from '../engine/graph.ts';
 import { openSession, type Session } from '../engine/session.ts';
 import type { FlatEntry, FlatParams } from '../tensor/flat-params.ts';
@@ -17,6 +18,8 @@ export interface MuonOptions extends AdamWOptions {
   readonly momentum: number;
   readonly newtonSchulzSteps: number;
   readonly threads: number;
+  /** Where the products run; default `cpu`. */
+  readonly device?: Device;
   /** How many matrices a tensor holds side by side on its last axis, each orthogonalised alone; null: AdamW. */
   readonly matricesOf: (entry: FlatEntry) => number | null;
 }
@@ -135,7 +138,8 @@ export class Muon implements InnerOptimizer {
     let session = this.#sessions.get(key);
     if (session === undefined) {
       const graph = orthogonaliseGraph(shape, parts, this.#options.newtonSchulzSteps);
-      session = await openSession(graph, { threads: this.#options.threads });
+      const { threads, device = 'cpu' } = this.#options;
+      session = await openSession(graph, { threads, device });
       this.#sessions.set(key, session);
     }
     const { buffer } = this.#memory;

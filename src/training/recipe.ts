@@ -1,4 +1,5 @@
 /** @file What a run's recipe asks of training: the model's buffers, its inner optimiser and the options of the inner loop. */
+import type { Device } from '../engine/device.ts';
 import type { QuasarLongConfig } from '../model/quasar-long/config.ts';
 import { buildContract } from '../model/quasar-long/contract.ts';
 import type { Recipe } from '../protocol/manifest.ts';
@@ -17,8 +18,13 @@ export function allocateForRecipe(config: QuasarLongConfig, seed: string, recipe
   return allocateModel(config, seed, { extraParamBuffers: 0, extraBytes, accumulates: (recipe.microBatches ?? 1) > 1 });
 }
 
-/** `model`: from `allocateForRecipe`; one optimiser fits. `threads`: of Muon's products. */
-export function createOptimizer(model: ModelState, recipe: Recipe, threads: number): InnerOptimizer {
+/** `model`: from `allocateForRecipe`; one optimiser fits. `threads`, `device`: of Muon's products. */
+export function createOptimizer(
+  model: ModelState,
+  recipe: Recipe,
+  threads: number,
+  device: Device = 'cpu',
+): InnerOptimizer {
   const common = {
     beta1: fromDecimal(recipe.beta1),
     beta2: fromDecimal(recipe.beta2),
@@ -33,17 +39,19 @@ export function createOptimizer(model: ModelState, recipe: Recipe, threads: numb
     momentum: fromDecimal(recipe.momentum),
     newtonSchulzSteps: recipe.newtonSchulzSteps,
     threads,
+    device,
     matricesOf: matricesFromContract(model.contract),
   });
 }
 
-export function loopOptions(recipe: Recipe, seqLen: number, threads: number): InnerLoopOptions {
+export function loopOptions(recipe: Recipe, seqLen: number, threads: number, device: Device = 'cpu'): InnerLoopOptions {
   const microBatches = recipe.microBatches ?? 1;
   return {
     batch: recipe.batchSequences / microBatches,
     microBatches,
     seqLen,
     threads,
+    device,
     selectionBiasRate: fromDecimal(recipe.selectionBiasRate),
     ...(recipe.zLoss === undefined ? {} : { zLoss: fromDecimal(recipe.zLoss) }),
   };

@@ -34,7 +34,7 @@ export const handle: Handler = async (settings, io) => {
       const { name, threads } = options;
       const summary = await runMiner(
         {
-          ...{ name, threads, stateDir: join(options.dir, 'shards') },
+          ...{ name, threads, stateDir: join(options.dir, 'shards'), statesDir: join(options.dir, 'states') },
           capabilities: {
             threads,
             // Rounded: capabilities must not name a machine.

@@ -16,6 +16,8 @@ import { type Hash, type Hotkey, toDecimal } from '../../protocol/names.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { Rng } from '../../util/rng.ts';
 import { contractHashOf } from '../run-model.ts';
+import { readState, stateSizeBytes } from '../learner/learner-state.ts';
+import { readKeptState } from '../learner/state-folder.ts';
 import { runSettings } from '../run-presets.ts';
 import type { TrainPlan } from './events.ts';
 import { type LearnerThread, startLearnerThread } from './learner-thread.ts';
@@ -55,7 +57,7 @@ const start = plan.fragments.map(
     ).bytes,
 );
 const trainPlan = (step: number): TrainPlan => ({
-  ...{ step, phase: 0, leases: [0], takenIn: [], scheduleTokens: 1000, warmup: 1, withStateRoot: step === 1 },
+  ...{ step, phase: 0, leases: [0], start: null, takenIn: [], claimed: [], scheduleTokens: 1000, warmup: 1, withStateRoot: step === 1 },
   sequences: [[4 * step, 4 * step + 4]],
 });
 
@@ -72,9 +74,13 @@ afterAll(async () => {
   await rm(dir, { recursive: true });
 });
 
-function startThread(files: readonly Uint8Array[] = start): LearnerThread {
+function startThread(
+  files: readonly Uint8Array[] = start,
+  statesDir = join(dir, `states-${threads.length}`),
+): LearnerThread {
   const shardFiles = new Map([[root as string, join(dir, 'shard')]]);
-  const thread = startLearnerThread({ manifest: tinyManifest(), threads: 1, start: files, shardFiles });
+  const states = { dir: statesDir, run: root, keep: 2, committedSteps: 0 };
+  const thread = startLearnerThread({ manifest: tinyManifest(), threads: 1, start: files, shardFiles, states });
   threads.push(thread);
   return thread;
 }
@@ -94,6 +100,24 @@ describe('startLearnerThread', () => {
     expect(one.reports.at(-1)!.loss).toBeLessThan(one.reports[0]!.loss - 0.5);
     const { params } = decodeFragment('int8', plan.fragments[2]!, one.claim);
     expect(params.some((value) => value !== 0)).toBe(true);
+  });
+
+  it('keeps the states that it rooted as files, and trains on where it cannot', async () => {
+    const kept = join(dir, 'kept');
+    const thread = startThread(start, kept);
+    await thread.step(trainPlan(0));
+    const { stateRoot } = await thread.step(trainPlan(1));
+    await thread.close();
+    const state = await readKeptState(kept, stateRoot!);
+    expect(state?.byteLength).toBe(stateSizeBytes(plan));
+    expect(readState(plan, state!).counters).toEqual({ innerSteps: 2, optimizerSteps: 2, skippedInARow: 0 });
+    const lost = startThread(start, kept);
+    await lost.prepare(0);
+    await rm(kept, { recursive: true });
+    await writeFile(kept, 'a file in its place');
+    const faults = [];
+    for (let step = 0; step < 4; step++) faults.push((await lost.step(trainPlan(step))).stateFault);
+    expect(faults.filter((fault) => fault !== null)).toEqual([expect.stringMatching(/state after 2 steps not kept/)]);
   });
 
   it('does its calls in the order in which they were made', async () => {

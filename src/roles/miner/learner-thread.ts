@@ -5,8 +5,9 @@
 import { Worker } from 'node:worker_threads';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { RoleError } from '../errors.ts';
+import type { StepReport } from '../learner/learner.ts';
+import type { StateFolderOptions } from '../learner/state-folder.ts';
 import type { TrainPlan } from './events.ts';
-import type { StepReport } from './learner.ts';
 
 /** What the thread is started with; it crosses by structured clone. */
 export interface ThreadSetup {
@@ -15,6 +16,13 @@ export interface ThreadSetup {
   readonly start: readonly Uint8Array[];
   /** Checked files of the manifest's training shards by artifact root. */
   readonly shardFiles: ReadonlyMap<string, string>;
+  /** Where states are kept for audits; `committedSteps`: the learner's, those that the journal knows. */
+  readonly states: StateFolderOptions & { readonly committedSteps: number };
+}
+
+export interface ThreadStepReport extends StepReport {
+  /** Why a state was not kept; it may have been handed over some steps ago. */
+  readonly stateFault: string | null;
 }
 
 export type ThreadCall =
@@ -36,7 +44,7 @@ export type ThreadReply =
 /** Calls are done one after another, in the order in which they were made. Failures: RoleError LEARNER_FAILED. */
 export interface LearnerThread {
   prepare(phase: number): Promise<void>;
-  step(plan: TrainPlan): Promise<StepReport>;
+  step(plan: TrainPlan): Promise<ThreadStepReport>;
   claim(fragment: number): Promise<Uint8Array>;
   takeIn(fragment: number, bytes: Uint8Array): Promise<void>;
   /** Waits for the calls made before it. */
@@ -47,7 +55,7 @@ export function startLearnerThread(setup: ThreadSetup): LearnerThread {
   const thread = new Thread(setup);
   return {
     prepare: (phase) => thread.call({ kind: 'prepare', phase }) as Promise<void>,
-    step: (plan) => thread.call({ kind: 'step', plan }) as Promise<StepReport>,
+    step: (plan) => thread.call({ kind: 'step', plan }) as Promise<ThreadStepReport>,
     claim: (fragment) => thread.call({ kind: 'claim', fragment }) as Promise<Uint8Array>,
     takeIn: (fragment, bytes) => thread.call({ kind: 'take-in', fragment, bytes }) as Promise<void>,
     close: () => thread.close(),

@@ -14,10 +14,11 @@ import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { RoleError } from '../errors.ts';
+import type { StepReport } from '../learner/learner.ts';
+import { keptStates } from '../learner/state-folder.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
-import type { StepReport } from './learner.ts';
 import { type LearnerThread, startLearnerThread } from './learner-thread.ts';
 import { initialMinerState, stepMiner } from './step.ts';
 import { TraceBook } from './trace-book.ts';
@@ -28,6 +29,8 @@ export interface MinerOptions {
   readonly threads: number;
   /** Where the run's shards are kept. */
   readonly stateDir: string;
+  /** Where this learner's states are kept for audits; of this learner alone. */
+  readonly statesDir: string;
   readonly capabilities: Omit<EventBody<'join'>, 'atMs'>;
 }
 
@@ -78,7 +81,12 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
-  const thread = startLearnerThread({ manifest: client.manifest, threads: options.threads, start, shardFiles });
+  const { manifest, runId: run } = client;
+  const states = {
+    ...{ dir: options.statesDir, run, keep: keptStates(manifest.audit.window) },
+    committedSteps: client.state.learners.get(learner)?.innerSteps ?? 0,
+  };
+  const thread = startLearnerThread({ manifest, threads: options.threads, start, shardFiles, states });
   try {
     await thread.prepare(client.state.phase);
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
@@ -308,20 +316,23 @@ class Miner {
 
   async #train(plan: TrainPlan): Promise<void> {
     const report = await this.#thread.step(plan);
-    const { step, leases, sequences, scheduleTokens, takenIn } = plan;
+    const { step, leases, sequences, scheduleTokens, start, takenIn, claimed } = plan;
     this.#trace.add({
       step,
       leases: [...leases],
       sequences: [...sequences],
       scheduleTokens,
       learningRate: toDecimal(report.learningRate),
+      start: start === null ? null : [...start],
       takenIn: takenIn.map(([fragment, version]) => [fragment, version]),
+      claimed: claimed.map(([fragment, outerStep]) => [fragment, outerStep]),
       stateRoot: report.stateRoot,
     });
     this.#tokens += report.tokens;
     this.#rate.tokens += report.tokens;
     this.#lastLoss = report.loss;
     if (report.isSkipped) this.#deps.log.warn('step skipped: loss or gradient not finite', { step });
+    if (report.stateFault !== null) this.#deps.log.warn('audits may go unanswered', { fault: report.stateFault });
     this.#deps.metrics.count('inner_steps_total');
     this.#deps.onStep?.(plan, report);
     this.#dispatch({ kind: 'step-done' });

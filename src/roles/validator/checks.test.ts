@@ -227,7 +227,9 @@ describe('trace', () => {
     sequences: [[from, from + 2]],
     scheduleTokens: 0,
     learningRate: '0.001' as never,
+    start: null,
     takenIn: [],
+    claimed: [],
     stateRoot: null,
   });
 

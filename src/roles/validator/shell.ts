@@ -281,6 +281,8 @@ class Validator {
       previousHead,
       head,
       batchSequences: manifest.recipe.batchSequences,
+      fragmentCount: manifest.fragments.count,
+      stateRootEverySteps: manifest.sync.stateRootEverySteps,
       leaseRange: (id) => {
         const lease = state.leases.get(id);
         return lease?.learner === claim.learner ? lease.range : null;
