@@ -33,7 +33,7 @@ const replayers = [native1, native2, wasm];
 /** Segments of each learner; 6 audits come of a pair. Nano's WebAssembly takes most of a second a step. */
 const plans: readonly { readonly preset: RunPresetName; readonly segments: number; readonly attacked: number }[] = [
   { preset: 'tiny', segments: 34, attacked: 5 },
-  { preset: 'nano', segments: 2, attacked: 1 },
+  { preset: 'nano', segments: 3, attacked: 1 },
 ];
 
 export const audits: Bench = {

@@ -49,7 +49,7 @@ const nano: RunSettings = {
     maxStaleness: 2,
     leaseSequences: 192,
     leaseMs: 30_000,
-    stateRootEverySteps: 50,
+    stateRootEverySteps: 20,
   },
   codec: 'int8',
   // Simulated, 180 steps, one seed: 1 without momentum 5.66 nats, 0.8 with 0.5 the same, 1 with 0.7 and 0.9 5.80 and 5.95.
@@ -84,7 +84,7 @@ const tiny: RunSettings = {
   schedule: { ...nano.schedule, peakLearningRate: d('0.005'), finalLearningRate: d('0.005'), warmupTokens: 8_000 },
   recipe: { ...nano.recipe, batchSequences: 4 },
   fragments: { count: 4 },
-  sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000 },
+  sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000, stateRootEverySteps: 10 },
   evaluation: { ...nano.evaluation, heldOutSequences: 16 },
   release: { everyMerges: 1, keepReleases: 2, attestations: 1 },
 };
