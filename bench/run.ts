@@ -8,9 +8,10 @@ import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
+import { stateRoot } from './state-root.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, merge, codecsBench, journal, audits];
+const benches: readonly Bench[] = [innerLoop, train, layers, merge, codecsBench, journal, stateRoot, audits];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

@@ -70,8 +70,9 @@ const nano: RunSettings = {
     perTempo: 3,
     window: 8,
     answerMs: 20_000,
-    minCosine: d('0.99'),
-    maxNormRatio: d('1.05'),
+    // Between native code and WebAssembly (docs/experiments.md): routers and the signs of small gradients fall otherwise.
+    minCosine: d('0.85'),
+    maxNormRatio: d('1.2'),
     copyResemblance: d('0.8'),
   },
   rewards: { verdictShare: d('0.1'), halfLifeTempos: d('4') },

@@ -2,6 +2,7 @@
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { connectRun } from '../../roles/client.ts';
+import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { runMiner } from '../../roles/miner/shell.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
@@ -39,7 +40,7 @@ export const handle: Handler = async (settings, io) => {
             threads,
             // Rounded: capabilities must not name a machine.
             memoryGib: 2 ** Math.round(Math.log2(Math.max(1, totalmem() / 1024 ** 3))),
-            machineClass: `${process.platform}-${process.arch}`,
+            machineClass: machineClassOf({ threads }),
           },
         },
         {

@@ -133,7 +133,7 @@ describe('Replayer', () => {
       [
         'other data',
         withLine(second, 1, { sequences: [[from - 4, to - 4]], scheduleTokens: earlier, learningRate: rate }),
-        /other bits/,
+        /update|bits/,
       ],
       ["another's lease", withLine(second, 1, { leases: [99] }), /not this learner's/],
       ['a version that never was', withLine(second, 1, { takenIn: [[3, 5]] }), /never was/],
