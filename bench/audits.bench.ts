@@ -7,8 +7,9 @@ import type { Device } from '../src/engine/device.ts';
 import { artifactOf } from '../src/protocol/artifact.ts';
 import { hotkeyFromSeed } from '../src/protocol/keys.ts';
 import type { TraceLine } from '../src/protocol/trace.ts';
+import type { AuditedSegment, ReplayFinding } from '../src/roles/learner/audited-segment.ts';
 import { statePartsOf } from '../src/roles/learner/learner-state.ts';
-import { type AuditedSegment, Replayer, type ReplayFinding } from '../src/roles/learner/replay.ts';
+import { Replayer } from '../src/roles/learner/replay.ts';
 import { openForger, TestRun, TracedLearner } from '../src/roles/learner/test-support.ts';
 import { buildManifest } from '../src/roles/orchestrator/run-init.ts';
 import type { RunPresetName } from '../src/roles/run-presets.ts';
@@ -109,7 +110,7 @@ async function measure({ preset, segments, attacked }: (typeof plans)[number]): 
 function rowOf(what: string, findings: readonly ReplayFinding[]): BenchRow {
   const numbers = (name: string, exact: number): number[] =>
     findings.map(({ measurements }) => measurements[name] ?? exact).sort((a, b) => a - b);
-  const exact = findings.filter(({ measurements }) => measurements['exact'] === 1).length;
+  const exact = findings.filter(({ measurements }) => measurements.exact === 1).length;
   const failed = findings.filter(({ outcome }) => outcome === 'fail');
   const codes = [...new Set(failed.map(({ code }) => code))].join(' ');
   const low = (name: string): string => quantiles(numbers(name, 1), [0, 0.05, 0.5, 1]);

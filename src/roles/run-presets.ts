@@ -68,7 +68,8 @@ const nano: RunSettings = {
   },
   audit: {
     perTempo: 3,
-    window: 8,
+    // 10 states of 106 MB lie on the disk of each learner.
+    window: 6,
     answerMs: 20_000,
     // Between native code and WebAssembly (docs/experiments.md): routers and the signs of small gradients fall otherwise.
     minCosine: d('0.85'),
@@ -86,6 +87,7 @@ const tiny: RunSettings = {
   recipe: { ...nano.recipe, batchSequences: 4 },
   fragments: { count: 4 },
   sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000, stateRootEverySteps: 10 },
+  audit: { ...nano.audit, window: 32 },
   evaluation: { ...nano.evaluation, heldOutSequences: 16 },
   release: { everyMerges: 1, keepReleases: 2, attestations: 1 },
 };
@@ -98,6 +100,8 @@ const small: RunSettings = {
   fragments: { count: 24 },
   sync: { ...nano.sync, leaseSequences: 96, leaseMs: 240_000, deadlineMs: 180_000 },
   evaluation: { ...nano.evaluation, gainSequences: 4, heldOutSequences: 8 },
+  // A state has 2 GB.
+  audit: { ...nano.audit, window: 3 },
 };
 
 export const runPresetNames = ['tiny', 'nano', 'small'] as const;

@@ -77,6 +77,8 @@ export function likenessOf(
       apart += (x - y) * (x - y);
       size += origin * origin;
     }
+  // A redone state may have overflowed; an answered one was found finite.
+  if (!Number.isFinite(aa + bb)) return { cosine: 0, normRatio: maxRatio, difference: maxRatio };
   const [low, high] = aa < bb ? [aa, bb] : [bb, aa];
   const cosine = high === 0 ? 1 : low === 0 ? 0 : dot / Math.sqrt(aa) / Math.sqrt(bb);
   const normRatio = high === 0 ? 1 : low === 0 ? maxRatio : Math.min(maxRatio, Math.sqrt(high / low));
@@ -127,12 +129,13 @@ function compareFragment(compared: StatesCompared, fragment: Fragment, worst: Wo
   const first = likenessOf(replayed.firstMoments, answered.firstMoments, null, params);
   const second = likenessOf(replayed.secondMoments, answered.secondMoments, null, params);
   const drift = driftOf(replayed.selectionBiases, answered.selectionBiases, selectionBiases);
-  const biasDrift = drift / Math.max(Number.MIN_VALUE, compared.selectionBiasRate * steps);
+  const reach = compared.selectionBiasRate * steps;
+  const biasDrift = drift === 0 ? 0 : drift < maxRatio * reach ? drift / reach : maxRatio;
   worst.low('cosine', update.cosine);
   worst.high('normRatio', update.normRatio);
   worst.low('momentCosine', Math.min(first.cosine, second.cosine));
   worst.high('momentRatio', Math.max(first.normRatio, second.normRatio));
-  worst.high('biasDrift', Math.min(maxRatio, biasDrift));
+  worst.high('biasDrift', biasDrift);
   const faults = [
     unlike('its update', update, bounds, steps),
     apart('the first moments', first),

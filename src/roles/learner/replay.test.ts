@@ -5,7 +5,8 @@ import { type Decimal, toDecimal } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
 import { learningRateAt } from '../../training/schedule.ts';
 import { nodeSha256 as hash } from '../../util/node-sha256.ts';
-import { type AuditedSegment, Replayer, type ReplayFinding } from './replay.ts';
+import type { AuditedSegment, ReplayFinding } from './audited-segment.ts';
+import { Replayer } from './replay.ts';
 import { TracedLearner } from './test-support.ts';
 import { tinyRun } from './test-support-run.ts';
 
@@ -176,7 +177,7 @@ describe('Replayer', () => {
     expect(await replay(jittered, true)).toMatchObject({ outcome: 'fail', code: 'REPLAY' });
     const finding = await replay(jittered, false);
     expect(finding).toMatchObject({ outcome: 'pass', code: 'OK', measurements: { exact: 0, claims: 1 } });
-    expect(finding.measurements['cosine']).toBeGreaterThan(0.999);
+    expect(finding.measurements.cosine).toBeGreaterThan(0.999);
     const before = new Float32Array(second.start!.bytes.slice().buffer, 64, n);
     const biases = run.model.plan.fragments.reduce((sum, { selectionBiasCount }) => sum + selectionBiasCount, 0);
     const cases: [string, AuditedSegment, RegExp][] = [

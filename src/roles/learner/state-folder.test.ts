@@ -92,6 +92,7 @@ describe('StateFolder', () => {
   });
 
   it('has room for a window and what comes while an answer is under way', () => {
-    expect(keptStates(8)).toBe(11);
+    expect(keptStates(8)).toBe(13);
+    expect(keptStates(1)).toBe(3);
   });
 });

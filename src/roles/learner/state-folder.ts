@@ -18,8 +18,8 @@ export interface StateFolderOptions {
   readonly keep: number;
 }
 
-/** Segments of a window have one more end than there are segments; two more states come while an answer is under way. */
-export const keptStates = (window: number): number => window + 1 + 2;
+/** Segments of a window have one more end than there are segments; more come while a challenge is under way. */
+export const keptStates = (window: number): number => window + 1 + Math.ceil(window / 2);
 
 interface Kept {
   readonly file: string;

@@ -11,9 +11,9 @@ import type { TraceLine } from '../../protocol/trace.ts';
 import { concatBytes } from '../../util/bytes.ts';
 import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { type RunModel, runModelOf } from '../run-model.ts';
+import type { AuditedSegment, SegmentClaim } from './audited-segment.ts';
 import { Learner, type StepPlan } from './learner.ts';
 import { readState } from './learner-state.ts';
-import type { AuditedSegment, SegmentClaim } from './replay.ts';
 import { type LeaseTerms, scheduleTokensAt, warmupOf } from './schedule-position.ts';
 
 /** A run's published fragments, and leases that are dealt out by number. */
