@@ -34,7 +34,7 @@ const replayers = [native1, native2, wasm];
 /** Segments of each learner, 4 audits come of a pair; and those of them that are attacked. */
 const plans: readonly { readonly preset: RunPresetName; readonly segments: number; readonly attacked: number }[] = [
   { preset: 'tiny', segments: 50, attacked: 3 },
-  { preset: 'nano', segments: 3, attacked: 0 },
+  { preset: 'nano', segments: 8, attacked: 2 },
 ];
 
 export const audits: Bench = {
@@ -42,7 +42,7 @@ export const audits: Bench = {
   about: 'replays of honest segments between classes of machines, and of attacks (minutes)',
   async run() {
     const rows: BenchRow[] = [];
-    for (const plan of plans) rows.push(...(await measure(plan)));
+    for (const plan of plans) rows.push(...(await measureAudits(plan)));
     return rows;
   },
 };
@@ -75,7 +75,8 @@ async function train(run: TestRun, traced: readonly TracedLearner[]): Promise<vo
   }
 }
 
-async function measure({ preset, segments, attacked }: (typeof plans)[number]): Promise<readonly BenchRow[]> {
+/** A row for each pair of machines and each attack. */
+export async function measureAudits({ preset, segments, attacked }: (typeof plans)[number]): Promise<readonly BenchRow[]> {
   const run = openRun(preset);
   const { manifest, loaded } = run;
   const traced = learners.map((machine) => new TracedLearner(run, machine));

@@ -72,8 +72,8 @@ const nano: RunSettings = {
     window: 6,
     answerMs: 20_000,
     // Between native code and WebAssembly (docs/experiments.md): routers and the signs of small gradients fall otherwise.
-    minCosine: d('0.85'),
-    maxNormRatio: d('1.2'),
+    minCosine: d('0.75'),
+    maxNormRatio: d('1.1'),
     copyResemblance: d('0.8'),
   },
   rewards: { verdictShare: d('0.1'), halfLifeTempos: d('4') },
@@ -87,7 +87,7 @@ const tiny: RunSettings = {
   recipe: { ...nano.recipe, batchSequences: 4 },
   fragments: { count: 4 },
   sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000, stateRootEverySteps: 10 },
-  audit: { ...nano.audit, window: 32 },
+  audit: { ...nano.audit, window: 32, minCosine: d('0.9') },
   evaluation: { ...nano.evaluation, heldOutSequences: 16 },
   release: { everyMerges: 1, keepReleases: 2, attestations: 1 },
 };
