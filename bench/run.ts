@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/table.ts';
 import { attacksBench } from './attacks.bench.ts';
+import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { decode } from './decode.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
@@ -10,9 +11,10 @@ import { layers } from './layers.bench.ts';
 import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
+import { stateRoot } from './state-root.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, long, decode, merge, codecsBench, journal, attacksBench];
+const benches: readonly Bench[] = [innerLoop, train, layers, long, decode, merge, codecsBench, journal, stateRoot, audits, attacksBench];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

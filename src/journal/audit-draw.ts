@@ -21,7 +21,13 @@ export function extendSegments(state: RunState, learner: Learner, claim: Hash): 
     const from = learner.segmentFrom;
     const to = (Math.floor(from / every) + 1) * every;
     if (to > learner.innerSteps) break;
-    learner.auditable.push({ steps: [from, to], isFirst: from === learner.joinedAtStep, claim, isDrawn: false });
+    learner.auditable.push({
+      steps: [from, to],
+      isFirst: from === learner.joinedAtStep,
+      joinedAtStep: learner.joinedAtStep,
+      claim,
+      isDrawn: false,
+    });
     learner.segmentFrom = to;
   }
   learner.auditable = learner.auditable.slice(-audit.window);

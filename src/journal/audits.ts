@@ -49,6 +49,7 @@ export const auditChallengeRule: Rule<'audit-challenge'> = {
       body,
       learner: learner.id,
       isFirst: segment.isFirst,
+      joinedAtStep: segment.joinedAtStep,
       lagBlocks: body.block - firstBlockOf(state, body),
       isDouble: drawRechecked({ ...draw, share: fromDecimal(recheckShare) }) && body.committee.length > 1,
       openedAtMs: timeMs,

@@ -30,6 +30,8 @@ export interface AuditSegment {
   readonly steps: Range;
   /** Begins with a join: its start follows from published fragments. */
   readonly isFirst: boolean;
+  /** Inner step of the join that its state goes back to: the warm-up counts from there. */
+  readonly joinedAtStep: number;
   /** The claim that committed its last line. */
   readonly claim: Hash;
   isDrawn: boolean;
@@ -201,6 +203,7 @@ export interface Audit {
   readonly body: EventBody<'audit-challenge'>;
   readonly learner: LearnerId;
   readonly isFirst: boolean;
+  readonly joinedAtStep: number;
   /** Blocks between the first one that the fold allows and the one that the syncer took: it should have no choice. */
   readonly lagBlocks: number;
   /** Two verdicts are asked for even where the first one passes. */

@@ -1,8 +1,10 @@
 /** @file A learner in this process on virtual time: real training, whose steps take as long as the simulated machine needs. */
 import { decodeShard, type TokenIds } from '../data/shards.ts';
 import type { RunManifest } from '../protocol/manifest.ts';
+import type { Hash } from '../protocol/names.ts';
+import { Learner } from '../roles/learner/learner.ts';
+import { keptStates } from '../roles/learner/state-folder.ts';
 import type { TrainPlan } from '../roles/miner/events.ts';
-import { Learner } from '../roles/miner/learner.ts';
 import type { LearnerThread } from '../roles/miner/learner-thread.ts';
 import type { Store } from '../store/port.ts';
 import type { Clock } from '../util/clock.ts';
@@ -38,7 +40,16 @@ export function openSimulatedLearner(
   },
   machine: SimulatedMachine,
 ): LearnerThread {
-  const learner = new Learner({ ...parts, threads: 1, hash: nodeSha256 });
+  const states = new Map<Hash, Uint8Array>();
+  const learner = new Learner({
+    ...parts,
+    threads: 1,
+    hash: nodeSha256,
+    onState: async ({ root, parts: live }) => {
+      states.set(root, Buffer.concat(live));
+      if (states.size > keptStates(parts.manifest.audit.window)) states.delete(states.keys().next().value!);
+    },
+  });
   let last: Promise<unknown> = Promise.resolve();
   const next = <T>(call: () => Promise<T> | T): Promise<T> => {
     const result = last.then(call);
@@ -52,10 +63,11 @@ export function openSimulatedLearner(
         const report = await learner.step(plan);
         machine.onTokens(report.tokens);
         await machine.clock.sleep(machine.stepMs, machine.signal);
-        return report;
+        return { ...report, stateFault: null };
       }),
     claim: (fragment) => next(() => learner.claim(fragment)),
     takeIn: (fragment, bytes) => next(() => learner.takeIn(fragment, bytes)),
+    keptState: async (root) => states.get(root) ?? null,
     close: () => next(() => learner.close()),
   };
 }

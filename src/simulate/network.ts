@@ -212,7 +212,7 @@ export class SimulatedNetwork {
       };
       await runMiner(
         {
-          ...{ name, threads: 1, stateDir: '' },
+          ...{ name, threads: 1, stateDir: '', statesDir: '' },
           capabilities: { threads: 1, memoryGib: 1, machineClass: 'simulated' },
         },
         {

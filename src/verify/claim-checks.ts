@@ -93,13 +93,16 @@ export class ClaimChecks implements Check {
 /** The lines that a claim committed to, or why they are not what it says. */
 export function linesOf(claim: Claim, bytes: Uint8Array, state: RunState): readonly TraceLine[] | string {
   const { lines, previousHead, head } = claim.body.trace;
+  const { recipe, fragments, sync } = manifestOf(state);
   const parsed = parseTrace(bytes, lines[1] - lines[0]);
   if (!parsed.ok) return parsed.sentence;
   const fault = checkTraceInterval(parsed.lines, {
     lines,
     previousHead,
     head,
-    batchSequences: manifestOf(state).recipe.batchSequences,
+    batchSequences: recipe.batchSequences,
+    fragmentCount: fragments.count,
+    stateRootEverySteps: sync.stateRootEverySteps,
     leaseRange: (id) => {
       const lease = state.leases.get(id);
       return lease?.learner === claim.learner ? lease.range : null;

@@ -1,8 +1,9 @@
 /** @file Does `accrete mine`: joins, enters the run, trains until a signal, leaves cleanly. */
 import { join } from 'node:path';
 import { connectRun } from '../../roles/client.ts';
+import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { runMiner } from '../../roles/miner/shell.ts';
-import { machineClass, roundedMemoryGib } from '../capabilities.ts';
+import { roundedMemoryGib } from '../capabilities.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
@@ -34,12 +35,8 @@ export const handle: Handler = async (settings, io) => {
       const { name, threads, device } = options;
       const summary = await runMiner(
         {
-          ...{ name, threads, device, stateDir: join(options.dir, 'shards') },
-          capabilities: {
-            threads,
-            memoryGib: roundedMemoryGib(),
-            machineClass: `${machineClass()}${device === 'cpu' ? '' : `-${device}`}`,
-          },
+          ...{ name, threads, device, stateDir: join(options.dir, 'shards'), statesDir: join(options.dir, 'states') },
+          capabilities: { threads, memoryGib: roundedMemoryGib(), machineClass: machineClassOf({ threads, device }) },
         },
         {
           ...keys,

@@ -2,11 +2,11 @@
 import { join } from 'node:path';
 import { connectRun } from '../../roles/client.ts';
 import { HeadsHistory } from '../../roles/heads-history.ts';
+import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { MergeHistory } from '../../roles/merge-history.ts';
 import { runValidator } from '../../roles/validator/shell.ts';
 import { cachedStore } from '../../store/cached.ts';
 import { FsStore } from '../../store/fs.ts';
-import { machineClass } from '../capabilities.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
@@ -41,7 +41,7 @@ export const handle: Handler = async (settings, io) => {
       for (const { artifact } of client.manifest.data.shards) shards.add(artifact.root);
       const rssBytes = (): number => process.memoryUsage.rss();
       await runValidator(
-        { name: options.name, threads: options.threads, machineClass: machineClass() },
+        { name: options.name, threads: options.threads, machineClass: machineClassOf({ threads: options.threads }) },
         { client, hotkey, session, ledgerSigner: hotkey, heads, merges, clock, log, signal, rssBytes },
       );
       await client.close();

@@ -17,12 +17,13 @@ import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
+import type { StepReport } from '../learner/learner.ts';
+import { keptStates } from '../learner/state-folder.ts';
 import { routersBody } from '../routers-body.ts';
 import { fetchFrozen } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
-import type { StepReport } from './learner.ts';
 import { type LearnerThread, startLearnerThread } from './learner-thread.ts';
 import { initialMinerState, stepMiner } from './step.ts';
 import { TraceBook } from './trace-book.ts';
@@ -35,6 +36,8 @@ export interface MinerOptions {
   readonly device?: Device;
   /** Where the run's shards are kept. */
   readonly stateDir: string;
+  /** Where this learner's states are kept for audits; of this learner alone. */
+  readonly statesDir: string;
   readonly capabilities: Omit<EventBody<'join'>, 'atMs'>;
 }
 
@@ -119,7 +122,13 @@ async function openThread(options: MinerOptions, deps: MinerDeps, parts: Learner
     wants: ({ stage }) => stage === 'train',
   });
   const { threads, device = 'cpu' } = options;
-  return startLearnerThread({ manifest: client.manifest, threads, device, ...parts, shardFiles });
+  const { manifest, runId: run } = client;
+  const learner = learnerIdOf(deps.hotkey.hotkey, options.name);
+  const states = {
+    ...{ dir: options.statesDir, run, keep: keptStates(manifest.audit.window) },
+    committedSteps: client.state.learners.get(learner)?.innerSteps ?? 0,
+  };
+  return startLearnerThread({ manifest, threads, device, ...parts, shardFiles, states });
 }
 
 /** Joins and leaves of a learner are told apart by their times, which must grow even if the clock went back. */
@@ -315,16 +324,16 @@ class Miner {
 
   async #train(plan: TrainPlan): Promise<void> {
     const report = await this.#thread.step(plan);
-    const { step, leases, sequences, scheduleTokens, takenIn } = plan;
+    const { step, leases, sequences, scheduleTokens, start, takenIn, claimed } = plan;
     this.#trace.add({
       step,
       leases: [...leases],
       sequences: [...sequences],
       scheduleTokens,
       learningRate: toDecimal(report.learningRate),
-      start: null,
+      start: start === null ? null : [...start],
       takenIn: takenIn.map(([fragment, version]) => [fragment, version]),
-      claimed: [],
+      claimed: claimed.map(([fragment, outerStep]) => [fragment, outerStep]),
       stateRoot: report.stateRoot,
     });
     this.#tokens += report.tokens;
@@ -332,6 +341,7 @@ class Miner {
     this.#lastLoss = report.loss;
     this.#routers.add(report.routers);
     if (report.isSkipped) this.#deps.log.warn('step skipped: loss or gradient not finite', { step });
+    if (report.stateFault !== null) this.#deps.log.warn('audits may go unanswered', { fault: report.stateFault });
     this.#deps.metrics.count('inner_steps_total');
     this.#deps.onStep?.(plan, report);
     this.#dispatch({ kind: 'step-done' });

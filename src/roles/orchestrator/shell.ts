@@ -24,6 +24,7 @@ import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SubmitResult, topics } from '../client.ts';
 import { RoleError } from '../errors.ts';
 import { HeadsHistory } from '../heads-history.ts';
+import { stateSizeBytes as stateSizeBytesOf } from '../learner/learner-state.ts';
 import { LostClaimError } from '../merge-computation.ts';
 import { runModelOf } from '../run-model.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
@@ -393,7 +394,8 @@ export class Orchestrator {
 
   async #onGrantRequest(payload: string): Promise<WriteGrant> {
     const { delegation, body } = this.#openWire(payload, 'grant-request');
-    const stateSizeBytes = this.#deps.stateSizeBytes ?? null;
+    const stateSizeBytes =
+      this.#deps.stateSizeBytes ?? ((manifest: RunManifest) => stateSizeBytesOf(runModelOf(manifest).plan));
     const refused = refuseGrant(this.run, delegation, body, { stakeRao: this.#state.stakeRao, stateSizeBytes });
     if (refused !== null) throw new RoleError('REFUSED', `no grant: ${refused}`);
     return this.#deps.issueGrant(body.artifact, learnerIdOf(delegation.hotkey, delegation.name));

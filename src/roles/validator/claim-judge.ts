@@ -282,6 +282,8 @@ export class ClaimJudge {
       previousHead,
       head,
       batchSequences: manifest.recipe.batchSequences,
+      fragmentCount: manifest.fragments.count,
+      stateRootEverySteps: manifest.sync.stateRootEverySteps,
       leaseRange: (id) => {
         const lease = state.leases.get(id);
         return lease?.learner === claim.learner ? lease.range : null;

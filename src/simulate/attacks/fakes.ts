@@ -5,7 +5,7 @@ import type { Fragment } from '../../merge/fragment-plan.ts';
 import { emptyFragment, type FragmentValues } from '../../merge/fragment-values.ts';
 import { hashOfText } from '../../protocol/hash.ts';
 import type { TrainPlan } from '../../roles/miner/events.ts';
-import type { StepReport } from '../../roles/miner/learner.ts';
+import type { ThreadStepReport } from '../../roles/miner/learner-thread.ts';
 import { runModelOf } from '../../roles/run-model.ts';
 import { learningRateAt } from '../../training/schedule.ts';
 import type { Rng } from '../../util/rng.ts';
@@ -48,7 +48,7 @@ export function noiseClaim(context: BehaviourContext, id: number, steps: number,
 }
 
 /** What a step would report that nobody did: plausible numbers, and a state root of nothing. */
-export function fakedStep({ manifest, hotkey }: BehaviourContext, plan: TrainPlan): StepReport {
+export function fakedStep({ manifest, hotkey }: BehaviourContext, plan: TrainPlan): ThreadStepReport {
   const { recipe, phases } = manifest;
   const { schedule, sequenceLength } = phases[plan.phase]!;
   return {
@@ -58,6 +58,7 @@ export function fakedStep({ manifest, hotkey }: BehaviourContext, plan: TrainPla
     imbalance: 1,
     routers: [],
     isSkipped: false,
+    stateFault: null,
     learningRate: learningRateAt(schedule, plan.scheduleTokens) * plan.warmup,
     stateRoot: plan.withStateRoot ? hashOfText(`no state ${hotkey.hotkey} ${plan.step}`) : null,
   };
