@@ -34,7 +34,7 @@ const replayers = [native1, native2, wasm];
 /** Segments of each learner, 4 audits come of a pair; and those of them that are attacked. */
 const plans: readonly { readonly preset: RunPresetName; readonly segments: number; readonly attacked: number }[] = [
   { preset: 'tiny', segments: 50, attacked: 3 },
-  { preset: 'nano', segments: 8, attacked: 2 },
+  { preset: 'nano', segments: 6, attacked: 2 },
 ];
 
 export const audits: Bench = {
