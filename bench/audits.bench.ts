@@ -76,7 +76,11 @@ async function train(run: TestRun, traced: readonly TracedLearner[]): Promise<vo
 }
 
 /** A row for each pair of machines and each attack. */
-export async function measureAudits({ preset, segments, attacked }: (typeof plans)[number]): Promise<readonly BenchRow[]> {
+export async function measureAudits({
+  preset,
+  segments,
+  attacked,
+}: (typeof plans)[number]): Promise<readonly BenchRow[]> {
   const run = openRun(preset);
   const { manifest, loaded } = run;
   const traced = learners.map((machine) => new TracedLearner(run, machine));
