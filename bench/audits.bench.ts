@@ -34,7 +34,7 @@ const replayers = [native1, native2, wasm];
 /** Segments of each learner, 4 audits come of a pair; and those of them that are attacked. */
 const plans: readonly { readonly preset: RunPresetName; readonly segments: number; readonly attacked: number }[] = [
   { preset: 'tiny', segments: 50, attacked: 3 },
-  { preset: 'nano', segments: 8, attacked: 2 },
+  { preset: 'nano', segments: 6, attacked: 2 },
 ];
 
 export const audits: Bench = {
@@ -76,7 +76,11 @@ async function train(run: TestRun, traced: readonly TracedLearner[]): Promise<vo
 }
 
 /** A row for each pair of machines and each attack. */
-export async function measureAudits({ preset, segments, attacked }: (typeof plans)[number]): Promise<readonly BenchRow[]> {
+export async function measureAudits({
+  preset,
+  segments,
+  attacked,
+}: (typeof plans)[number]): Promise<readonly BenchRow[]> {
   const run = openRun(preset);
   const { manifest, loaded } = run;
   const traced = learners.map((machine) => new TracedLearner(run, machine));

@@ -125,14 +125,14 @@ describe('startLearnerThread', () => {
 
   it('keeps the states that it rooted as files, and trains on where it cannot', async () => {
     const kept = join(dir, 'kept');
-    const thread = startThread(start, kept);
+    const thread = startThread(start, { statesDir: kept });
     await thread.step(trainPlan(0));
     const { stateRoot } = await thread.step(trainPlan(1));
     await thread.close();
     const state = await readKeptState(kept, stateRoot!);
     expect(state?.byteLength).toBe(stateSizeBytes(plan));
     expect(readState(plan, state!).counters).toEqual({ innerSteps: 2, optimizerSteps: 2, skippedInARow: 0 });
-    const lost = startThread(start, kept);
+    const lost = startThread(start, { statesDir: kept });
     await lost.prepare(0);
     await rm(kept, { recursive: true });
     await writeFile(kept, 'a file in its place');
