@@ -14,7 +14,19 @@ import { merge } from './merge.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, long, decode, merge, codecsBench, journal, stateRoot, audits, attacksBench];
+const benches: readonly Bench[] = [
+  innerLoop,
+  train,
+  layers,
+  long,
+  decode,
+  merge,
+  codecsBench,
+  journal,
+  stateRoot,
+  audits,
+  attacksBench,
+];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

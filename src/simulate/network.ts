@@ -24,6 +24,7 @@ import { initRun } from '../roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../roles/orchestrator/shell.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
 import { runValidator } from '../roles/validator/shell.ts';
+import { VersionHistory } from '../roles/version-history.ts';
 import { MemoryStore } from '../store/memory.ts';
 import { hashArtifact } from '../store/node-hash.ts';
 import type { Store } from '../store/port.ts';
@@ -178,8 +179,8 @@ export class SimulatedNetwork {
   async addValidator(name: string, behave: ValidatorBehaviour = {}): Promise<void> {
     const keys = keysOf(name);
     this.validators.push({ name, hotkey: keys.hotkey });
-    const [heads, merges] = [new HeadsHistory(), new MergeHistory()];
-    const client = await this.#connect(keys.session, [heads, merges]);
+    const [heads, merges, versions] = [new HeadsHistory(), new MergeHistory(), new VersionHistory()];
+    const client = await this.#connect(keys.session, [heads, merges, versions]);
     const context = this.#context(client, keys.hotkey, 0);
     this.#start(name, () =>
       runValidator(
@@ -188,7 +189,15 @@ export class SimulatedNetwork {
           ...keys,
           client: behave.client?.(client, context) ?? client,
           ledgerSigner: keys.hotkey,
-          ...{ heads, merges, clock: this.clock, log: this.#log(name), signal: this.#ending.signal, rssBytes: () => 0 },
+          ...{
+            heads,
+            merges,
+            versions,
+            clock: this.clock,
+            log: this.#log(name),
+            signal: this.#ending.signal,
+            rssBytes: () => 0,
+          },
         },
       ),
     );
@@ -237,7 +246,10 @@ export class SimulatedNetwork {
     return { client, hotkey, store, manifest, pause, friends: this.attackers };
   }
 
-  async #connect(session: SessionSigner, histories: readonly (HeadsHistory | MergeHistory)[]): Promise<RunClient> {
+  async #connect(
+    session: SessionSigner,
+    histories: readonly (HeadsHistory | MergeHistory | VersionHistory)[],
+  ): Promise<RunClient> {
     return connectRun({
       ...{ bus: this.#bus, store: this.store, ledger: this.ledger, clock: this.clock, log: silentLog, session },
       signal: this.#ending.signal,

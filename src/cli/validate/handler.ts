@@ -5,6 +5,7 @@ import { HeadsHistory } from '../../roles/heads-history.ts';
 import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { MergeHistory } from '../../roles/merge-history.ts';
 import { runValidator } from '../../roles/validator/shell.ts';
+import { VersionHistory } from '../../roles/version-history.ts';
 import { cachedStore } from '../../store/cached.ts';
 import { FsStore } from '../../store/fs.ts';
 import type { Handler } from '../command.ts';
@@ -26,9 +27,11 @@ export const handle: Handler = async (settings, io) => {
     try {
       const heads = new HeadsHistory();
       const merges = new MergeHistory();
+      const versions = new VersionHistory();
       const onFold: typeof heads.onFold = (state, entry) => {
         heads.onFold(state, entry);
         merges.onFold(state, entry);
+        versions.onFold(state, entry);
       };
       const signal = io.stop;
       // Shards are large and never change: a restart finds them in its own folder.
@@ -42,7 +45,7 @@ export const handle: Handler = async (settings, io) => {
       const rssBytes = (): number => process.memoryUsage.rss();
       await runValidator(
         { name: options.name, threads: options.threads, machineClass: machineClassOf({ threads: options.threads }) },
-        { client, hotkey, session, ledgerSigner: hotkey, heads, merges, clock, log, signal, rssBytes },
+        { client, hotkey, session, ledgerSigner: hotkey, heads, merges, versions, clock, log, signal, rssBytes },
       );
       await client.close();
       return 0;

@@ -22,6 +22,7 @@ import { keptStates } from '../learner/state-folder.ts';
 import { routersBody } from '../routers-body.ts';
 import { fetchFrozen } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
+import { AuditAnswerer } from './audit-answerer.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
 import { type LearnerThread, startLearnerThread } from './learner-thread.ts';
@@ -78,6 +79,8 @@ const heartbeatMs = 2_000;
 const tickMs = 250;
 const leaseRetryMs = 500;
 const fetchRetryMs = 500;
+/** A leave waits so long for open audits to be answered. */
+const answerLimitMs = 10_000;
 /** A leave that takes longer goes without ceremony: the syncer lets the lease expire. */
 const leaveLimitMs = 15_000;
 
@@ -144,6 +147,7 @@ class Miner {
   readonly #deps: MinerDeps;
   readonly #uploader: ClaimUploader;
   readonly #trace: TraceBook;
+  readonly #answerer: AuditAnswerer;
   /** Bytes of fetched versions, by fragment, until they are taken in. */
   readonly #fetched = new Map<number, Uint8Array>();
   readonly #firstStep: number;
@@ -169,6 +173,10 @@ class Miner {
     this.#thread = parts.thread;
     this.#deps = parts.deps;
     this.#uploader = new ClaimUploader({ client, log, clock: parts.deps.clock });
+    this.#answerer = new AuditAnswerer({
+      ...{ client, log, clock: parts.deps.clock, learner: parts.learner },
+      keptState: (root) => parts.thread.keptState(root),
+    });
     const record = this.#record();
     this.#firstStep = record.innerSteps;
     this.#trace = new TraceBook(record.traceHead, record.innerSteps);
@@ -224,6 +232,7 @@ class Miner {
     });
     if (state.due !== null)
       this.#dispatch({ kind: 'fragment-due', outerStep: state.due.outerStep, fragment: state.due.fragment });
+    this.#answerer.answerOpen();
   }
 
   async #untilLeft(ended: AbortSignal): Promise<void> {
@@ -279,7 +288,10 @@ class Miner {
       case 'train':
         return await this.#train(effect.plan);
       case 'leave':
-        this.#tell(() => client.submit('leave', { atMs: nextAtMs(this.#deps, this.#learner) }));
+        this.#tell(async () => {
+          await this.#answerer.finish(answerLimitMs);
+          return client.submit('leave', { atMs: nextAtMs(this.#deps, this.#learner) });
+        });
         return this.#wake();
       default:
         assertNever(effect);
@@ -336,6 +348,7 @@ class Miner {
       claimed: claimed.map(([fragment, outerStep]) => [fragment, outerStep]),
       stateRoot: report.stateRoot,
     });
+    this.#answerer.noteLine({ step, stateRoot: report.stateRoot });
     this.#tokens += report.tokens;
     this.#rate.tokens += report.tokens;
     this.#lastLoss = report.loss;
@@ -380,6 +393,8 @@ class Miner {
     else if (kind === 'lease-return') this.#onLeaseReturn(as(kind));
     else if (kind === 'verdict') this.#onVerdict(as(kind));
     else if (kind === 'claim-void') this.#onVoid(as(kind));
+    else if (kind === 'audit-challenge') this.#answerer.answerOpen();
+    else if (kind === 'audit-verdict' || kind === 'audit-close') this.#onAuditEnd(as(kind).audit);
     else if (kind === 'fragment-due') {
       const { outerStep, fragment } = as(kind);
       this.#dispatch({ kind, outerStep, fragment });
@@ -412,6 +427,14 @@ class Miner {
     if (!this.#isMine(claim)) return;
     this.#deps.log.warn('claim voided', { claim, code, sentence });
     this.#dispatch({ kind: 'claim-voided', claim });
+  }
+
+  /** A failed audit voids the tempo: the miner sees why at once. */
+  #onAuditEnd(id: number): void {
+    const audit = this.#deps.client.state.audits.get(id);
+    if (audit?.learner !== this.#learner || audit.status !== 'failed') return;
+    const { code, sentence, verdicts } = audit;
+    this.#deps.log.warn('audit failed', { audit: id, code, sentence, measurements: verdicts[0]?.measurements ?? {} });
   }
 
   #isMine(claim: Hash): boolean {

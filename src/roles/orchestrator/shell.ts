@@ -90,11 +90,6 @@ const submittable: ReadonlySet<string> = new Set([
   'audit-verdict',
   'segment-attested',
   'evaluation',
-  'appeal',
-  'serve',
-  'audit-answer',
-  'audit-verdict',
-  'segment-attested',
 ]);
 
 export class Orchestrator {

@@ -11,9 +11,10 @@ import type { FragmentValues } from '../../merge/fragment-values.ts';
 import { maxDetailsBytes, parseDetails, type VerdictDetails } from '../../protocol/details.ts';
 import { drawTestSequences } from '../../protocol/draw.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
-import { fromDecimal, type Hash, type Hotkey, toDecimal } from '../../protocol/names.ts';
+import { fromDecimal, type Hash, type Hotkey, type LearnerId, toDecimal } from '../../protocol/names.ts';
 import { checkTraceInterval, maxTraceBytes, parseTrace, type TraceLine } from '../../protocol/trace.ts';
 import type { Log } from '../../util/clock.ts';
+import type { Range } from '../../util/ranges.ts';
 import { Rng } from '../../util/rng.ts';
 import type { RunClient } from '../client.ts';
 import { RoleError } from '../errors.ts';
@@ -263,6 +264,18 @@ export class ClaimJudge {
       if (!('finding' in read)) lines.push(...read.lines);
     }
     return checkTrace(claim, lines);
+  }
+
+  /** Of a learner's trace, in order; without those whose bytes are gone or are not what was committed to. */
+  async linesOf(learner: LearnerId, [from, to]: Range): Promise<readonly TraceLine[]> {
+    const lines: TraceLine[] = [];
+    for (const claim of this.#deps.client.state.claims.values()) {
+      const range = claim.body.trace.lines;
+      if (claim.learner !== learner || range[1] <= from || range[0] >= to) continue;
+      const read = await this.#readTrace(claim);
+      if (!('finding' in read)) lines.push(...read.lines);
+    }
+    return lines.filter(({ step }) => step >= from && step < to).sort((a, b) => a.step - b.step);
   }
 
   /** The lines that a claim committed to, or why they are not what it says. */

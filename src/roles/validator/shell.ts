@@ -31,7 +31,9 @@ import type { MergeHistory } from '../merge-history.ts';
 import { routersBody } from '../routers-body.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
 import { fetchFrozen, type RunModel, runModelOf } from '../run-model.ts';
+import type { VersionHistory } from '../version-history.ts';
 import { findDivergence } from './attest.ts';
+import { AuditJudge, GoneError } from './audit-judge.ts';
 import { finite } from './checks.ts';
 import { ClaimJudge } from './claim-judge.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState, VerdictBody } from './events.ts';
@@ -54,6 +56,8 @@ export interface ValidatorDeps {
   readonly heads: HeadsHistory;
   /** Its `onFold` is the client's too. */
   readonly merges: MergeHistory;
+  /** Its `onFold` is the client's too. */
+  readonly versions: VersionHistory;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -127,9 +131,11 @@ class Validator {
   readonly #evaluator: Evaluator;
   readonly #heldOut: ReadonlyMap<HeldOutStage, readonly Sequence[]>;
   readonly #judge: ClaimJudge;
+  readonly #audits: AuditJudge;
   #state: ValidatorState;
 
   private constructor(
+    options: ValidatorOptions,
     deps: ValidatorDeps,
     model: RunModel,
     data: RunData,
@@ -150,6 +156,13 @@ class Validator {
       hotkey: deps.hotkey.hotkey,
       secret: toHex(session.sign(utf8('accrete/validator-secret/1'))),
     });
+    const { threads, machineClass } = options;
+    this.#audits = new AuditJudge({
+      ...{ manifest, loaded: data.loaded, frozen, threads, machineClass, signal },
+      fetch: (artifact) => this.#fetch(artifact),
+      versionOf: (fragment, version) => deps.versions.artifactOf(fragment, version),
+      linesOf: (learner, steps) => this.#judge.linesOf(learner, steps),
+    });
     this.#state = {
       run: state,
       hotkey: deps.hotkey.hotkey,
@@ -162,7 +175,8 @@ class Validator {
     };
   }
 
-  static async open({ threads }: ValidatorOptions, deps: ValidatorDeps): Promise<Validator> {
+  static async open(options: ValidatorOptions, deps: ValidatorDeps): Promise<Validator> {
+    const { threads } = options;
     const { manifest, state, store, signal } = deps.client;
     const model = runModelOf(manifest);
     const data = await loadRunData(manifest, store, {
@@ -173,11 +187,12 @@ class Validator {
     const { sequenceLength: seqLen } = phaseOf(state);
     const batch = Math.min(evaluationBatch, manifest.evaluation.gainSequences);
     const evaluator = await openEvaluator(model.config, { batch, seqLen, threads });
-    return new Validator(deps, model, data, evaluator, await fetchFrozen(state, store, signal));
+    return new Validator(options, deps, model, data, evaluator, await fetchFrozen(state, store, signal));
   }
 
-  close(): Promise<void> {
-    return this.#evaluator.close();
+  async close(): Promise<void> {
+    await this.#audits.close();
+    await this.#evaluator.close();
   }
 
   dispatch(event: ValidatorEvent): void {
@@ -201,7 +216,7 @@ class Validator {
       case 'check-claim':
         return this.#checkClaim(effect.claim, effect.round);
       case 'redo-segment':
-        return; // filled in by the replay
+        return this.#redo(effect.audit);
       case 'attest-segment':
         return this.#attest(effect.release);
       case 'evaluate-release':
@@ -235,6 +250,35 @@ class Validator {
     log.info('verdict', { ...fields, round, ...finding.measurements });
     for (const [validator, reason] of liars) log.warn('validator accused', { claim: fields.claim, validator, reason });
     if (result.outcome === 'reject') log.warn('verdict refused', { code: result.code, sentence: result.sentence });
+  }
+
+  async #redo(id: number): Promise<void> {
+    const { client, log } = this.#deps;
+    const audit = client.state.audits.get(id);
+    if (audit === undefined) return;
+    const finding = await this.#audits.judge(client.state, audit).catch((error) => {
+      if (!(error instanceof GoneError)) throw error;
+      // Nobody is blamed: the audit closes unchecked, and another is drawn.
+      log.warn('an audit cannot be redone', { audit: id, error: error.message });
+      return null;
+    });
+    if (finding === null) return;
+    const { outcome, code, sentence } = finding;
+    const measurements = Object.fromEntries(
+      Object.entries(finding.measurements).map(([name, value]) => [name, toDecimal(finite(value))]),
+    );
+    const result = await client.submit('audit-verdict', { audit: id, outcome, code, sentence, measurements });
+    const fields = { audit: id, learner: audit.learner.slice(-20), steps: audit.body.steps, code };
+    log.info('audit redone', { ...fields, ...finding.measurements });
+    if (result.outcome === 'reject')
+      log.warn('audit verdict refused', { code: result.code, sentence: result.sentence });
+  }
+
+  /** Null if the store does not have it; other failures are the environment's and are tried again. */
+  async #fetch(artifact: ArtifactRef): Promise<Uint8Array | null> {
+    const { store } = this.#deps.client;
+    if ((await store.stat(artifact.root)) !== artifact.sizeBytes) return null;
+    return store.get(artifact, { signal: this.#deps.signal });
   }
 
   async #store(bytes: Uint8Array): Promise<ArtifactRef> {
