@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { primitiveCases } from '../src/engine/test-support-primitives.ts';
+import { portableCases } from '../src/engine/test-support-primitives.ts';
 import type { GoldenReport } from '../src/model/golden.ts';
 import { debianProgram } from './support/debian.ts';
 import type { ChildLine, Result } from './support/webgpu-child.ts';
@@ -73,7 +73,7 @@ describe.skipIf(!swiftshader.isThere)(`WebGPU on ${needed}: primitives`, () => {
     resultOf = await runJob('primitives');
   }, processMs + 10_000);
 
-  const names = Object.entries(primitiveCases).flatMap(([primitive, cases]) =>
+  const names = portableCases.flatMap(([primitive, cases]) =>
     Object.keys(cases).map((title) => `${primitive} ${title}`),
   );
   it.each(names)('%s', (name) => expectWithin(resultOf(name), primitiveTolerance));

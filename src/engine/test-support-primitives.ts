@@ -416,3 +416,6 @@ export const primitiveCases: { readonly [P in Primitive]: Readonly<Record<string
     },
   },
 };
+
+/** Without what is written for the CPU alone: decoders ask for it there only. */
+export const portableCases = Object.entries(primitiveCases).filter(([primitive]) => primitive !== 'mixtureOfExperts');

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { packSequence } from '../../src/data/shards.ts';
 import type { Device } from '../../src/engine/device.ts';
 import { checkDevice } from '../../src/engine/test-support.ts';
-import { primitiveCases } from '../../src/engine/test-support-primitives.ts';
+import { portableCases } from '../../src/engine/test-support-primitives.ts';
 import { loadCheckpoint } from '../../src/model/checkpoint.ts';
 import { endOfTextOf } from '../../src/model/quasar-long/config.ts';
 import { openDecoder } from '../../src/model/quasar-long/generate.ts';
@@ -49,7 +49,7 @@ function greatest(pairs: readonly (readonly [where: string, a: number, b: number
 
 /** Each primitive and its gradients against the reference engine. */
 async function primitives(): Promise<void> {
-  for (const [primitive, cases] of Object.entries(primitiveCases))
+  for (const [primitive, cases] of portableCases)
     for (const [title, spec] of Object.entries(cases)) {
       const name = `${primitive} ${title}`;
       await report(name, async () => {

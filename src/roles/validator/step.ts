@@ -1,5 +1,4 @@
-/** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then
- * replays, weights, releases. */
+/** @file The validator's decisions: which piece of work is next. Replays, then claims (oldest first), weights, releases. */
 import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
@@ -28,8 +27,9 @@ function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
 export function nextWork(state: ValidatorState): ValidatorEffect | null {
   const owed = [
-    ...owedVerdicts(state),
+    // Few, and pay waits for them: a flood of claims must not.
     ...owedAudits(state),
+    ...owedVerdicts(state),
     ...owedWeights(state),
     ...owedEvaluation(state),
     ...owedAttestation(state),
