@@ -607,7 +607,7 @@ describe('--replay', () => {
       expect(lines.length).toBe(to - from + (start === null ? 0 : 1));
       expect(hashArtifact(end).root).toBe(audit.answer!.end.root);
       const { body } = ofKind(entries, 'fragment-published', 2);
-      expect(hashArtifact(await fragmentAt(body.fragment, body.version))).toEqual(body.artifact);
+      expect(hashArtifact((await fragmentAt(body.fragment, body.version))!)).toEqual(body.artifact);
     }
   });
 

@@ -10,6 +10,7 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { replay } from './replay/index.ts';
 import { simulate } from './simulate/index.ts';
 import { status } from './status/index.ts';
 import { train } from './train/index.ts';
@@ -23,6 +24,7 @@ export const commands: readonly CommandDeclaration[] = [
   mine,
   validate,
   appeal,
+  replay,
   train,
   generate,
   evalNeedle,

@@ -1,3 +1,4 @@
+/** @file Robust merge rules: what is cut off, what liars can move, and that all stay between the smallest and the largest. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MergeError } from './errors.ts';

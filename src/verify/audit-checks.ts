@@ -8,8 +8,9 @@ import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { AuditCode } from '../protocol/messages.ts';
 import type { Hash, LearnerId } from '../protocol/names.ts';
 import type { TraceLine } from '../protocol/trace.ts';
+import type { LeaseTerms } from '../roles/learner/schedule-position.ts';
 import type { Range } from '../util/ranges.ts';
-import { need } from './artifact-cache.ts';
+import { need, Unavailable } from './artifact-cache.ts';
 import { type Check, divergenceAt, type Visit, type WalkContext, withArtifacts } from './check.ts';
 import { linesOf } from './claim-checks.ts';
 
@@ -28,12 +29,14 @@ export interface ReplayJob {
   readonly lines: readonly TraceLine[];
   /** The learner's claims of which a pseudo-gradient was taken within the steps. */
   readonly claims: readonly Claim[];
-  /** Bytes of a fragment at a version, as published. */
-  readonly fragmentAt: (fragment: number, version: number) => Promise<Uint8Array>;
+  /** Bytes of a fragment at a version, as published; null for one that never was. */
+  readonly fragmentAt: (fragment: number, version: number) => Promise<Uint8Array | null>;
   /** Bytes of any other artifact: shards, claims. */
   readonly artifact: (artifact: ArtifactRef) => Promise<Uint8Array>;
-  /** Range of a lease of the run. */
-  readonly leaseRange: (lease: number) => Range | null;
+  /** A lease of the learner. */
+  readonly leaseOf: (lease: number) => LeaseTerms | null;
+  /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
+  readonly frozen: Uint8Array | null;
 }
 
 export interface ReplayResult {
@@ -98,7 +101,7 @@ export class AuditChecks implements Check {
       context.findings.fail(divergenceAt('audits', visit, `state ${state.root} of audit ${audit.id}`, found.found));
       return true;
     }
-    return await withArtifacts('audits', visit, context, async () => {
+    return await withBytes(visit, context, async () => {
       const job = await this.#jobOf(audit, context);
       const result = checkRoots(job) ?? (this.#replay === null ? null : await this.#replay(job));
       if (result === null) {
@@ -133,16 +136,32 @@ export class AuditChecks implements Check {
       end: await need(cache, answer.end),
       lines: lines.filter(({ step }) => step >= steps[0] - 1 && step < steps[1]).sort((a, b) => a.step - b.step),
       claims: claims.filter(({ body }) => body.steps[1] > steps[0] && body.steps[1] <= steps[1]),
-      fragmentAt: async (fragment, version) => need(cache, this.#versions.get(`${fragment} ${version}`)!),
+      fragmentAt: async (fragment, version) => {
+        const artifact = this.#versions.get(`${fragment} ${version}`);
+        return artifact === undefined ? null : need(cache, artifact);
+      },
       artifact: (artifact) => need(cache, artifact),
-      leaseRange: (lease) => leaseOf(state, lease, audit.learner),
+      leaseOf: (lease) => leaseOf(state, lease, audit.learner),
+      frozen: state.run!.frozen === undefined ? null : await need(cache, state.run!.frozen),
     };
   }
 }
 
-function leaseOf(state: RunState, id: number, learner: LearnerId): Range | null {
+function leaseOf(state: RunState, id: number, learner: LearnerId): LeaseTerms | null {
   const lease = state.leases.get(id);
-  return lease?.learner === learner ? lease.range : null;
+  return lease?.learner === learner ? lease : null;
+}
+
+/** What retention has dropped since cannot be redone; what is damaged is a divergence. False if bytes are gone. */
+async function withBytes(visit: Visit, context: WalkContext, work: () => Promise<void>): Promise<boolean> {
+  let isGone = false;
+  await withArtifacts('audits', visit, context, () =>
+    work().catch((error) => {
+      if (!(error instanceof Unavailable) || error.answer.kind !== 'missing') throw error;
+      isGone = true;
+    }),
+  );
+  return !isGone;
 }
 
 /** The answered states must be the ones that the trace names; this needs no engine. Null if they are. */

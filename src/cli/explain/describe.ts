@@ -1,8 +1,13 @@
 /** @file An explained hotkey as lines for people. */
-import type { AuditExplained, ClaimExplained } from '../../journal/explain.ts';
+import type { AuditExplained, ClaimExplained, HotkeyExplained } from '../../journal/explain.ts';
+import type { Neuron } from '../../ledger/port.ts';
 import { formatCount, formatPercent } from '../output.ts';
 import { formatTable } from '../table.ts';
-import type { Explained } from './handler.ts';
+
+export interface Explained extends HotkeyExplained {
+  /** Null if the ledger does not know it. */
+  readonly ledger: Pick<Neuron, 'uid' | 'stakeRao' | 'emissionRao' | 'incentive'> | null;
+}
 
 export interface DescribeOptions {
   /** Newest claims; 0: all. */

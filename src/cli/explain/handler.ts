@@ -1,5 +1,5 @@
 /** @file Does `accrete explain`: folds the run's journal and prints what it says of one hotkey. */
-import { Explainer, type HotkeyExplained } from '../../journal/explain.ts';
+import { Explainer } from '../../journal/explain.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { Neuron } from '../../ledger/port.ts';
 import type { Hotkey } from '../../protocol/names.ts';
@@ -9,12 +9,7 @@ import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { joinNetwork } from '../join.ts';
 import { nativeEquation } from '../native-ed25519.ts';
-import { describeHotkey } from './describe.ts';
-
-export interface Explained extends HotkeyExplained {
-  /** Null if the ledger does not know it. */
-  readonly ledger: Pick<Neuron, 'uid' | 'stakeRao' | 'emissionRao' | 'incentive'> | null;
-}
+import { describeHotkey, type Explained } from './describe.ts';
 
 export const handle: Handler = async (settings, io) => {
   const environment = roleEnvironment(io, { role: 'observer', json: settings.switch('json') });

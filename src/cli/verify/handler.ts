@@ -1,6 +1,7 @@
 /** @file Does `accrete verify`: a report on standard output, progress on standard error. */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { CheckLine, Divergence, Report } from '../../verify/findings.ts';
@@ -8,6 +9,7 @@ import { FolderRecord } from '../../verify/folder-record.ts';
 import { HttpRecord } from '../../verify/http-record.ts';
 import type { ProgressStore } from '../../verify/progress.ts';
 import type { PublicRecord } from '../../verify/record.ts';
+import { openSegmentReplay } from '../../verify/replay-segment.ts';
 import { verifyRecord } from '../../verify/verify.ts';
 import type { Handler } from '../command.ts';
 import type { Io } from '../io.ts';
@@ -20,10 +22,14 @@ const tellEveryMs = 2_000;
 export const handle: Handler = async (settings, io) => {
   const options = parseVerifyOptions(settings, io.cwd);
   const record = await openRecord(options.source, io.stop);
+  const segments = openSegmentReplay({
+    ...{ threads: 1, machineClass: machineClassOf({ threads: 1 }), hash: nodeSha256, signal: io.stop },
+  });
   try {
     const report = await verifyRecord(record, {
       from: options.from,
       replayCount: options.replayCount,
+      replay: segments.replay,
       progress: progressOf(options.state, io.cwd),
       equation: nativeEquation,
       sha256: nodeSha256,
@@ -40,6 +46,7 @@ export const handle: Handler = async (settings, io) => {
     io.err('stopped; the same command goes on from here');
     return 1;
   } finally {
+    await segments.close();
     await record.close();
   }
 };

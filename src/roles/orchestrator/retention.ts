@@ -8,10 +8,15 @@ import type { Claim, RunState } from '../../journal/state.ts';
 import type { JournalEntry } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 
+/** Audits of learners that fell silent hold nothing for longer: they close unchecked then. */
+const mostHeldReleases = 32;
+
 interface Retired {
   readonly root: Hash;
   /** The release that closes the segment in which it was last used. */
   readonly segment: number;
+  /** Events that the run had when it went out of use. */
+  readonly seq: number;
 }
 
 export class Retention {
@@ -35,7 +40,9 @@ export class Retention {
   /** Roots that may go now; each is named once. `needed`: what must stay all the same, for now. */
   takeExpired(run: RunState, needed: ReadonlySet<Hash> = new Set()): Hash[] {
     const { keepReleases, attestations } = manifestOf(run).release;
-    const isExpired = ({ root, segment }: Retired): boolean =>
+    const audited = oldestAudited(run);
+    const isExpired = ({ root, segment, seq }: Retired): boolean =>
+      (seq < audited || segment + keepReleases + mostHeldReleases < run.releases.length) &&
       segment + keepReleases < run.releases.length &&
       run.releases[segment]!.attestedBy.length >= (segment === 0 ? 0 : attestations) &&
       !needed.has(root);
@@ -57,7 +64,7 @@ export class Retention {
     const current = new Set(heads.flat());
     // It went into a merge of the segment that the next release closes.
     const segment = run.releases.length;
-    for (const root of this.#heads.flat()) if (!current.has(root)) this.#retired.push({ root, segment });
+    for (const root of this.#heads.flat()) if (!current.has(root)) this.#retired.push({ root, segment, seq: run.size });
     this.#heads = heads;
   }
 
@@ -80,8 +87,34 @@ export class Retention {
 
   /** In the segment that was closed just now. */
   #retire(run: RunState, roots: readonly Hash[]): void {
-    for (const root of roots) this.#retired.push({ root, segment: run.releases.length - 1 });
+    for (const root of roots) this.#retired.push({ root, segment: run.releases.length - 1, seq: run.size });
   }
+}
+
+/**
+ * Audits need what their learner took in and claimed: nothing goes that was in use when the oldest segment that may still be
+ * redone began, or one claim earlier, since a version may be taken in a while after it was published.
+ */
+function oldestAudited(run: RunState): number {
+  if (manifestOf(run).audit.perTempo === 0) return Number.POSITIVE_INFINITY;
+  const open = [...run.openAudits]
+    .map((id) => run.audits.get(id)!)
+    .map(({ learner, body }) => [learner, body.steps[0]]);
+  const drawable = [...run.learners.values()]
+    .filter(({ present }) => present)
+    .map(({ id, auditable, segmentFrom }) => [id, auditable[0]?.steps[0] ?? segmentFrom]);
+  const firstSteps = new Map<unknown, number>();
+  for (const [learner, from] of [...open, ...drawable])
+    firstSteps.set(learner, Math.min(firstSteps.get(learner) ?? Number.POSITIVE_INFINITY, Number(from)));
+  const before = new Map<unknown, number>([...firstSteps.keys()].map((learner) => [learner, 0]));
+  // In commit order: the newest claim whose lines end before the learner's oldest segment, and the one before that.
+  const previous = new Map<unknown, number>();
+  for (const { learner, commitSeq, body } of run.claims.values())
+    if (body.trace.lines[1] <= (firstSteps.get(learner) ?? 0)) {
+      before.set(learner, previous.get(learner) ?? 0);
+      previous.set(learner, commitSeq);
+    }
+  return Math.min(Number.POSITIVE_INFINITY, ...before.values());
 }
 
 const headsOf = (run: RunState): (readonly Hash[])[] =>

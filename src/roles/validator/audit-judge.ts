@@ -10,6 +10,13 @@ import type { AuditedSegment, ReplayFinding, SegmentClaim } from '../learner/aud
 import { isSameMachineClass } from '../learner/machine-class.ts';
 import { Replayer } from '../learner/replay.ts';
 
+/** A segment of a learner's trace and the states at its ends. */
+export interface SegmentAsked extends Pick<Audit, 'learner' | 'isFirst' | 'joinedAtStep'> {
+  readonly steps: Range;
+  readonly start: ArtifactRef | null;
+  readonly end: ArtifactRef;
+}
+
 export interface AuditJudgeDeps {
   readonly manifest: RunManifest;
   /** Training shards by artifact root. */
@@ -40,27 +47,33 @@ export class AuditJudge {
   }
 
   /** @throws GoneError; EngineError, StoreError */
-  async judge(state: RunState, audit: Audit): Promise<ReplayFinding> {
+  judge(state: RunState, { learner, isFirst, joinedAtStep, body, answer }: Audit): Promise<ReplayFinding> {
+    const { start, end } = answer!;
+    return this.redo(state, { learner, isFirst, joinedAtStep, steps: body.steps, start, end });
+  }
+
+  /** @throws GoneError; EngineError, StoreError */
+  async redo(state: RunState, asked: SegmentAsked): Promise<ReplayFinding> {
     const { machineClass, signal } = this.#deps;
     // Taken before the first await: the fold moves on.
-    const theirs = state.learners.get(audit.learner)!.capabilities.machineClass;
-    const [from, to] = audit.body.steps;
-    const claims = segmentClaims(state, audit.learner, [from, to]);
+    const theirs = state.learners.get(asked.learner)!.capabilities.machineClass;
+    const [from, to] = asked.steps;
+    const claims = segmentClaims(state, asked.learner, [from, to]);
     const leaseOf: AuditedSegment['leaseOf'] = (id) => {
       const lease = state.leases.get(id);
-      return lease?.learner === audit.learner ? lease : null;
+      return lease?.learner === asked.learner ? lease : null;
     };
     const failed = (code: ReplayFinding['code'], sentence: string): ReplayFinding => ({
       ...{ outcome: 'fail', code, sentence, measurements: {} },
     });
-    const { start, end } = audit.answer!;
+    const { start, end, isFirst, joinedAtStep } = asked;
     const sizeBytes = this.#replayer.stateSizeBytes;
     for (const artifact of [start, end])
       if (artifact !== null && artifact.sizeBytes !== sizeBytes)
         return failed('STATE', `a state has ${sizeBytes} bytes, the answer names ${artifact.sizeBytes}`);
-    const lines = await this.#deps.linesOf(audit.learner, [audit.isFirst ? from : from - 1, to]);
-    const before = audit.isFirst ? null : lines[0];
-    const own = audit.isFirst ? lines : lines.slice(1);
+    const lines = await this.#deps.linesOf(asked.learner, [isFirst ? from : from - 1, to]);
+    const before = isFirst ? null : lines[0];
+    const own = isFirst ? lines : lines.slice(1);
     if (own.length !== to - from || (before !== null && before?.step !== from - 1))
       throw new GoneError(`${own.length} of ${to - from} lines of the segment are in the store`);
     if (before?.stateRoot === null) return failed('STATE', `line ${from - 1} names no state`);
@@ -72,7 +85,7 @@ export class AuditJudge {
     const segment: AuditedSegment = {
       steps: [from, to],
       lines: own,
-      joinedAtStep: audit.joinedAtStep,
+      joinedAtStep,
       start: start === null ? null : { root: before!.stateRoot!, bytes: await bytesOf(start) },
       end: await bytesOf(end),
       claims: await Promise.all(
