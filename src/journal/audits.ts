@@ -17,7 +17,7 @@ import type { Audit, AuditVerdict, HotkeyState, RunState, Suspicion } from './st
 /** A replay is paid as so many verdicts. */
 const verdictsWorth = 5;
 /** An answered audit without enough verdicts after this time is nobody's fault, and drawn anew. */
-export const auditCheckMs = 60_000;
+export const auditCheckMs = 120_000;
 /** Whoever is drawn first and says nothing for so long has lost its turn to the next. */
 const turnMs = 20_000;
 /** Room between the syncer's clock and the journal's; a syncer cannot put an audit off by a distant deadline. */

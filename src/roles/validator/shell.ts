@@ -167,6 +167,8 @@ class Validator {
       run: state,
       hotkey: deps.hotkey.hotkey,
       busy: null,
+      replaySinceMs: null,
+      claimsUntilMs: 0,
       lastFailed: null,
       sent: new Set(),
       weightsTempo: state.tempo.index,

@@ -1,6 +1,7 @@
-/** @file What a validator does next: claims before weights before releases, one at a time, failures after the rest. */
+/** @file What a validator does next: replays and claims share its time, then weights, then releases; failures after the rest. */
 import { describe, expect, it } from 'vitest';
 import { DrivenRun, type Member } from '../../../tests/support/run-driver.ts';
+import type { Audit } from '../../journal/state.ts';
 import { hashOfText } from '../../protocol/hash.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 import { step } from './step.ts';
@@ -14,6 +15,8 @@ class Validator {
     run: this.run.state,
     hotkey: this.member.hotkey.hotkey,
     busy: null,
+    replaySinceMs: null,
+    claimsUntilMs: 0,
     lastFailed: null,
     sent: new Set(),
     weightsTempo: -1,
@@ -48,6 +51,15 @@ class Validator {
     this.run.reveal(claim);
     claim.beacon = { ...claim.beacon!, committee: this.run.validators.map(({ hotkey }) => hotkey.hotkey) };
     return `committee-${claim.id}-${claim.beacon.block}`;
+  }
+
+  /** An answered audit that this validator is the first to redo. */
+  audit(id: number): string {
+    const body = { audit: id, committee: [this.member.hotkey.hotkey] } as unknown as Audit['body'];
+    const audit = { id, body, status: 'answered', verdicts: [], isDouble: false, answer: { atMs: this.run.nowMs } };
+    this.run.state.audits.set(id, audit as unknown as Audit);
+    this.run.state.openAudits.add(id);
+    return `audit-${id}`;
   }
 
   release(): void {
@@ -85,6 +97,22 @@ describe('a validator', () => {
     }
     expect(keys(validator.effects)).toEqual(order);
     expect(validator.tick(10)).toEqual([]);
+  });
+
+  it('gives replays a third of its time while claims wait, and all of it while none do', () => {
+    const validator = new Validator();
+    const audits = [0, 1, 2].map((id) => validator.audit(id));
+    const claims = validator.run.miners.slice(0, 2).map((miner) => validator.claim(miner));
+    expect(keys(validator.tick())).toEqual([audits[0]]);
+    validator.run.state.lastTimeMs += 6_000;
+    expect(keys(validator.done(audits[0]!))).toEqual([claims[0]]);
+    validator.run.state.lastTimeMs += 6_000;
+    expect(keys(validator.done(claims[0]!))).toEqual([claims[1]]);
+    validator.run.state.lastTimeMs += 6_000;
+    expect(keys(validator.done(claims[1]!))).toEqual([audits[1]]);
+    // A failed replay is none that took time.
+    expect(keys(validator.failed(audits[1]!))).toEqual([audits[2]]);
+    expect(keys(validator.done(audits[2]!))).toEqual([audits[1]]);
   });
 
   it('judges a claim once, and again when it is drawn for again', () => {

@@ -1,4 +1,5 @@
-/** @file The validator's decisions: which piece of work is next. Replays, then claims (oldest first), weights, releases. */
+/** @file The validator's decisions: which piece of work is next. Replays and claims (oldest first)
+ * share its time, so that neither starves the other; then weights and releases. */
 import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
@@ -10,13 +11,16 @@ export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorS
   const state = take(before, event);
   if (state.busy !== null) return [state, []];
   const effect = nextWork(state);
-  return effect === null ? [state, []] : [{ ...state, busy: effect.key }, [effect]];
+  if (effect === null) return [state, []];
+  const replaySinceMs = effect.kind === 'redo-segment' ? state.run.lastTimeMs : null;
+  return [{ ...state, busy: effect.key, replaySinceMs }, [effect]];
 }
 
 function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   if (event.kind === 'tick') return { ...state, block: Math.max(state.block, event.block) };
-  if (event.kind === 'failed') return { ...state, busy: null, lastFailed: event.key };
+  if (event.kind === 'failed') return { ...state, busy: null, replaySinceMs: null, lastFailed: event.key };
   if (event.kind !== 'done') return state;
+  if (state.replaySinceMs !== null) return takeReplay(state, event.key, state.replaySinceMs);
   const sent = new Set(state.sent).add(event.key);
   if (!event.key.startsWith('weights-')) return { ...state, busy: null, lastFailed: null, sent };
   const weightsTempo = Number(event.key.slice('weights-'.length));
@@ -24,12 +28,19 @@ function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   return { ...state, busy: null, lastFailed: null, sent, weightsTempo, weightsBlock: state.block + 1 };
 }
 
+function takeReplay(state: ValidatorState, key: string, sinceMs: number): ValidatorState {
+  const { lastTimeMs } = state.run;
+  const claimsUntilMs = lastTimeMs + 2 * (lastTimeMs - sinceMs);
+  const sent = new Set(state.sent).add(key);
+  return { ...state, busy: null, lastFailed: null, sent, replaySinceMs: null, claimsUntilMs };
+}
+
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
 export function nextWork(state: ValidatorState): ValidatorEffect | null {
   const owed = [
-    // Few, and pay waits for them: a flood of claims must not.
-    ...owedAudits(state),
+    ...(state.run.lastTimeMs < state.claimsUntilMs ? [] : owedAudits(state)),
     ...owedVerdicts(state),
+    ...owedAudits(state),
     ...owedWeights(state),
     ...owedEvaluation(state),
     ...owedAttestation(state),
