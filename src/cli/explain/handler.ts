@@ -14,12 +14,15 @@ import { describeHotkey, type Explained } from './describe.ts';
 export const handle: Handler = async (settings, io) => {
   const environment = roleEnvironment(io, { role: 'observer', json: settings.switch('json') });
   const network = await joinNetwork(settings.url('join'), environment);
+  // Ends the following of the journal with the command.
+  const connection = new AbortController();
+  const signal = AbortSignal.any([io.stop, connection.signal]);
   try {
     const explainer = new Explainer();
     const { clock, log } = environment;
     const client = await connectRun({
       ...network,
-      ...{ clock, log, session: null, equation: nativeEquation, signal: io.stop, onFold: explainer.onFold },
+      ...{ clock, log, session: null, equation: nativeEquation, signal, onFold: explainer.onFold },
     });
     const hotkey = hotkeyOf(client.state, settings.argument ?? '');
     const explained = explainer.explain(client.state, hotkey)!;
@@ -33,6 +36,7 @@ export const handle: Handler = async (settings, io) => {
     }
     return 0;
   } finally {
+    connection.abort();
     await network.close();
   }
 };

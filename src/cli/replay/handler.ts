@@ -38,11 +38,14 @@ export const handle: Handler = async (settings, io) => {
   const [dir, threads, isJson] = [settings.path('dir'), parseThreads(settings), settings.switch('json')];
   const environment = roleEnvironment(io, { role: 'miner', json: isJson });
   const network = await joinNetwork(settings.url('join'), environment);
+  // Ends the following of the journal with the command.
+  const connection = new AbortController();
+  const signal = AbortSignal.any([io.stop, connection.signal]);
   try {
     const versions = new VersionHistory();
     const { clock, log } = environment;
     const client = await connectRun({
-      ...{ ...network, clock, log, session: null, equation: nativeEquation, signal: io.stop },
+      ...{ ...network, clock, log, session: null, equation: nativeEquation, signal },
       onFold: versions.onFold,
     });
     const claim = findClaim(client.state, typed);
@@ -52,6 +55,7 @@ export const handle: Handler = async (settings, io) => {
     else for (const line of describe(claim, redone)) io.out(line);
     return redone.some(({ outcome }) => outcome === 'fail') ? 1 : 0;
   } finally {
+    connection.abort();
     await network.close();
   }
 };
