@@ -47,14 +47,16 @@ describe('an explained hotkey', () => {
 
   it('is told what to change where a claim was refused, and what a closed tempo paid', () => {
     const { run, explainer } = openRun();
+    const tempo = (tempo: number) =>
+      run.must('tempo', { tempo, block: tempo * 10, blockHash: hashOfText(`tempo ${tempo}`) });
+    tempo(0);
     const [a, b] = [run.miners[0]!, run.miners[2]!]; // of two hotkeys
     claimed(run, a, 0);
     claimed(run, b, 2);
     run.merge();
     run.publish();
     for (const { entry } of run.entries) explainer.onFold(run.state, entry);
-    for (const tempo of [0, 1])
-      run.must('tempo', { tempo, block: tempo * 10, blockHash: hashOfText(`tempo ${tempo}`) });
+    tempo(1);
     const refused = explainer.explain(run.state, a.hotkey.hotkey)!;
     expect(refused.claims[0]).toMatchObject({ status: 'refused', code: 'HARMFUL', isPaid: false, mergeShare: null });
     expect(refused.claims[0]!.advice).toMatch(/check that the leased text was read/);
