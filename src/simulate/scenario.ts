@@ -14,6 +14,7 @@ import { fetchFrozen, runModelOf } from '../roles/run-model.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
 import { HeadParams } from '../roles/validator/heads.ts';
 import type { Attack } from './attacks/attack.ts';
+import type { Notice } from './forked-bus.ts';
 import { SimulatedNetwork, type SimulationOptions } from './network.ts';
 
 export interface ScenarioOptions extends Omit<SimulationOptions, 'settings' | 'minerCount'> {
@@ -51,6 +52,8 @@ export interface ScenarioOutcome {
   readonly heldOut: number;
   readonly merges: number;
   readonly headHash: string;
+  /** What told that the syncer shows two histories, by whom, and how many events after the first difference. */
+  readonly notices: readonly Notice[];
   readonly failures: readonly string[];
 }
 
@@ -63,10 +66,12 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioOut
     minerCount: honestMiners + (attack?.miners ?? 0),
   });
   try {
-    const lying = attack?.validators ?? 0;
+    const { validators: lying = 0, deceived = 0 } = attack ?? {};
+    if (deceived > 0) await network.equivocate('honest-0');
     for (let i = 0; i < validators; i++)
-      await network.addValidator(`validator-${i}`, i < lying ? attack!.validator!() : {});
-    for (let i = 0; i < honestMiners; i++) network.addMiner({ name: `honest-${i}`, stepMs });
+      await network.addValidator(`validator-${i}`, i < lying ? attack!.validator!() : {}, deceived > 0 && i === 0);
+    for (let i = 0; i < honestMiners; i++)
+      network.addMiner({ name: `honest-${i}`, stepMs, isDeceived: i >= honestMiners - deceived });
     for (let i = 0; i < (attack?.miners ?? 0); i++)
       network.addMiner({ name: `attacker-${i}`, stepMs: stepMs / (attack!.speed ?? 1), behave: attack!.miner(i) });
     const { tempoBlocks, blockMs } = settings.ledger;
@@ -83,10 +88,12 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioOut
 async function outcomeOf(network: SimulatedNetwork, lying: number): Promise<ScenarioOutcome> {
   const { run } = network;
   const miners: MinerOutcome[] = [];
-  for (const { name, hotkey, tokens } of network.miners) {
+  for (const { name, hotkey, tokens, told } of network.miners) {
     const emissionRao = (await network.neuron(hotkey))?.emissionRao ?? 0;
     const isAttacker = network.attackers.has(hotkey.hotkey);
-    miners.push({ name, isAttacker, tokens, emissionRao, ...standingOf(run, hotkey) });
+    const standing = standingOf(run, hotkey);
+    const codes = { ...told, ...standing.codes };
+    miners.push({ name, isAttacker, tokens, emissionRao, ...standing, codes });
   }
   return {
     miners,
@@ -98,8 +105,15 @@ async function outcomeOf(network: SimulatedNetwork, lying: number): Promise<Scen
     heldOut: await heldOutLoss(network),
     merges: run.merges,
     headHash: run.headHash,
+    notices: network.notices.map(({ by, ...notice }) => ({ ...notice, by: nameOf(network, by) })),
     failures: network.failures.map(({ name, error }) => `${name}: ${String(error)}`),
   };
+}
+
+/** Whose session key signed. */
+function nameOf(network: SimulatedNetwork, signer: string): string {
+  const key = [...network.run.delegations.values()].find(({ sessionKey }) => signer.endsWith(sessionKey));
+  return key?.name ?? signer;
 }
 
 function standingOf(run: RunState, { hotkey }: HotkeySigner): Pick<MinerOutcome, 'claims' | 'refused' | 'codes'> {
@@ -120,7 +134,7 @@ async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<
   const signal = new AbortController().signal;
   const data = await loadRunData(manifest, store, {
     endOfText: endOfTextOf(model.config),
-    stages: ['train', 'held-out'],
+    stages: ['train', 'held-out', 'held-out-other'],
     signal,
   });
   const rows = heldOutSequences({ ...data, seqLen, sequences: 64, mixture });

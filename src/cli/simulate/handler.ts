@@ -1,10 +1,10 @@
 /** @file Does `accrete simulate`: runs with and without the attack, and the report. */
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
-import { runSettings } from '../../roles/run-presets.ts';
 import { type AttackReport, reportAttack } from '../../simulate/attack-report.ts';
 import type { Attack } from '../../simulate/attacks/attack.ts';
 import { attacks } from '../../simulate/attacks/catalogue.ts';
 import { runScenario, type ScenarioOutcome } from '../../simulate/scenario.ts';
+import { simulationSettings, withMergeRule } from '../../simulate/settings.ts';
 import type { Interval } from '../../simulate/statistics.ts';
 import type { Handler } from '../command.ts';
 import { ensureCorpus } from '../corpus.ts';
@@ -42,7 +42,7 @@ function simulate(options: SimulateOptions, seed: string, attack: Attack | null,
   const { miners: honestMiners, validators, stepMs, tempos } = options;
   return runScenario({
     ...{ seed, attack, catalog, honestMiners, validators, stepMs, tempos },
-    settings: runSettings.tiny,
+    settings: withMergeRule(simulationSettings, options.mergeRule),
     equation: nativeEquation,
     readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
     onTempo: (tempo) => io.err(`seed ${seed}, ${attack?.name ?? 'no attack'}: tempo ${tempo + 1} of ${tempos}`),
