@@ -25,7 +25,15 @@ export interface ScenarioOptions extends Omit<SimulationOptions, 'settings' | 'm
   /** Virtual time of an honest miner's inner step. */
   readonly stepMs: number;
   readonly tempos: number;
+  /** Honest miners beside the others: slower ones, newcomers. */
+  readonly others?: readonly { readonly name: string; readonly stepMs: number; readonly delayMs?: number }[];
   readonly onTempo?: (tempo: number) => void;
+}
+
+/** The same run without the attack: with the settings that it asks for. */
+export function withoutAttack(options: ScenarioOptions): ScenarioOptions {
+  const { attack, settings } = options;
+  return { ...options, attack: null, settings: attack?.settings?.(settings) ?? settings };
 }
 
 export interface MinerOutcome {
@@ -34,6 +42,8 @@ export interface MinerOutcome {
   /** Of the inner steps that were truly done, by the simulator's own count; of refused claims too. */
   readonly tokens: number;
   readonly emissionRao: number;
+  /** Cell-tokens that each tempo scored, from the first. */
+  readonly scored: readonly number[];
   readonly claims: number;
   /** Refused by verdicts; claims that were too late are no mistake of anybody's. */
   readonly refused: number;
@@ -58,12 +68,12 @@ export interface ScenarioOutcome {
 }
 
 export async function runScenario(options: ScenarioOptions): Promise<ScenarioOutcome> {
-  const { attack, honestMiners, validators, stepMs, tempos } = options;
+  const { attack, honestMiners, validators, stepMs, tempos, others = [] } = options;
   const settings = attack?.settings?.(options.settings) ?? options.settings;
   const network = await SimulatedNetwork.open({
     ...options,
     settings,
-    minerCount: honestMiners + (attack?.miners ?? 0),
+    minerCount: honestMiners + others.length + (attack?.miners ?? 0),
   });
   try {
     const { validators: lying = 0, deceived = 0 } = attack ?? {};
@@ -72,6 +82,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioOut
       await network.addValidator(`validator-${i}`, i < lying ? attack!.validator!() : {}, deceived > 0 && i === 0);
     for (let i = 0; i < honestMiners; i++)
       network.addMiner({ name: `honest-${i}`, stepMs, isDeceived: i >= honestMiners - deceived });
+    for (const other of others) network.addMiner(other);
     for (let i = 0; i < (attack?.miners ?? 0); i++)
       network.addMiner({ name: `attacker-${i}`, stepMs: stepMs / (attack!.speed ?? 1), behave: attack!.miner(i) });
     const { tempoBlocks, blockMs } = settings.ledger;
@@ -93,7 +104,10 @@ async function outcomeOf(network: SimulatedNetwork, lying: number): Promise<Scen
     const isAttacker = network.attackers.has(hotkey.hotkey);
     const standing = standingOf(run, hotkey);
     const codes = { ...told, ...standing.codes };
-    miners.push({ name, isAttacker, tokens, emissionRao, ...standing, codes });
+    const scored = run.tempo.history.map(
+      ({ work }) => work.find((each) => each.hotkey === hotkey.hotkey)?.cellTokens ?? 0,
+    );
+    miners.push({ name, isAttacker, tokens, emissionRao, scored, ...standing, codes });
   }
   return {
     miners,

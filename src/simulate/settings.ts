@@ -26,7 +26,9 @@ export function withMergeRule(settings: RunSettings, rule: MergeRule): RunSettin
 export const simulationSettings: RunSettings = {
   ...runSettings.tiny,
   sequenceLength: 32,
-  recipe: { ...runSettings.tiny.recipe, batchSequences: 2 },
+  // Of tiny's 8,000: a run this short would be half over.
+  schedule: { ...runSettings.tiny.schedule, warmupTokens: 500 },
+  recipe: { ...runSettings.tiny.recipe, batchSequences: 2, joinWarmupSteps: 5 },
   sync: { ...runSettings.tiny.sync, leaseSequences: 64 },
   evaluation: { ...runSettings.tiny.evaluation, gainFirstClaims: 4, gainSequences: 4, heldOutSequences: 4 },
 };
