@@ -31,7 +31,7 @@ function payShare({ miners }: ScenarioOutcome, one: MinerOutcome): number {
 const named = (outcome: ScenarioOutcome, name: string): MinerOutcome =>
   outcome.miners.find((miner) => miner.name === name)!;
 
-describe('an honest network', () => {
+describe('an honest network', { timeout: 240_000 }, () => {
   it('is the same journal to the byte for one seed, and another for another', async () => {
     const short = { tempos: 1, stepMs: 2_000 };
     const [first, again, other] = [
@@ -57,7 +57,7 @@ describe('an honest network', () => {
   });
 });
 
-describe('an attack', () => {
+describe('an attack', { timeout: 240_000 }, () => {
   const cases = { 'sign-flip': 'CLAIM', noise: 'UNANSWERED', 'cross-run-replay': 'WRONG_RUN' };
   for (const [name, code] of Object.entries(cases))
     it(`${name} earns nothing, by ${code}`, async () => {
