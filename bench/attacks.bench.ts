@@ -2,27 +2,37 @@
 import { nativeEquation } from '../src/cli/native-ed25519.ts';
 import { corpusDir } from '../src/cli/paths.ts';
 import { loadCatalog, readCatalogFile } from '../src/data/prepared.ts';
-import { runSettings } from '../src/roles/run-presets.ts';
 import { reportAttack } from '../src/simulate/attack-report.ts';
 import type { Attack } from '../src/simulate/attacks/attack.ts';
 import { attacks } from '../src/simulate/attacks/catalogue.ts';
-import { runScenario, type ScenarioOutcome } from '../src/simulate/scenario.ts';
+import { runScenario, type ScenarioOptions, type ScenarioOutcome, withoutAttack } from '../src/simulate/scenario.ts';
+import { simulationSettings } from '../src/simulate/settings.ts';
 import type { Bench, BenchRow } from './measure.ts';
 
 const seeds = Array.from({ length: Number(process.env.ACCRETE_ATTACK_SEEDS ?? 5) }, (_, i) => String(i + 1));
+const tempos = Number(process.env.ACCRETE_ATTACK_TEMPOS ?? 3);
 const chosen = process.env.ACCRETE_ATTACKS?.split(',');
 
 export const attacksBench: Bench = {
   name: 'attacks',
-  about: `preset tiny, 8 honest miners, 5 validators, 4 tempos, seeds ${seeds.join(' ')} (hours; ACCRETE_ATTACKS=a,b and ACCRETE_ATTACK_SEEDS=n choose)`,
+  about: `preset tiny, 8 honest miners, 5 validators, ${tempos} tempos, seeds ${seeds.join(' ')} (hours; ACCRETE_ATTACKS=a,b, ACCRETE_ATTACK_SEEDS=n and ACCRETE_ATTACK_TEMPOS=n choose)`,
   isLong: true,
   async run() {
     const rows: BenchRow[] = [];
     const baselines = new Map<string, ScenarioOutcome>();
-    for (const seed of seeds) baselines.set(seed, await simulate(seed, null));
+    /** Once for each seed and settings. */
+    const baselineOf = async (scenario: ScenarioOptions): Promise<ScenarioOutcome> => {
+      const plain = withoutAttack(scenario);
+      const key = `${plain.seed} ${JSON.stringify(plain.settings)}`;
+      if (!baselines.has(key)) baselines.set(key, await runScenario(plain));
+      return baselines.get(key)!;
+    };
     for (const attack of attacks.filter(({ name }) => chosen?.includes(name) ?? true)) {
       const runs = [];
-      for (const seed of seeds) runs.push({ attacked: await simulate(seed, attack), baseline: baselines.get(seed)! });
+      for (const seed of seeds) {
+        const scenario = scenarioOf(seed, attack);
+        runs.push({ baseline: await baselineOf(scenario), attacked: await runScenario(scenario) });
+      }
       const { earned, lossHarm, caughtBy, honestPay, honestRefused } = reportAttack(attack.name, runs);
       const codes = Object.entries(caughtBy).map(([code, count]) => `${code} ${count}`);
       const row = {
@@ -37,12 +47,12 @@ export const attacksBench: Bench = {
   },
 };
 
-function simulate(seed: string, attack: Attack | null): Promise<ScenarioOutcome> {
+function scenarioOf(seed: string, attack: Attack): ScenarioOptions {
   const catalog = loadCatalog(corpusDir, 'tiny');
-  return runScenario({
-    ...{ seed, attack, catalog, honestMiners: 8, validators: 5, stepMs: 500, tempos: 4 },
-    settings: runSettings.tiny,
+  return {
+    ...{ seed, attack, catalog, honestMiners: 8, validators: 5, stepMs: 1_000, tempos },
+    settings: simulationSettings,
     equation: nativeEquation,
     readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
-  });
+  };
 }

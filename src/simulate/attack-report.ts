@@ -25,6 +25,10 @@ export function reportAttack(
   for (const { attacked } of runs) {
     for (const miner of attacked.miners.filter(({ isAttacker }) => isAttacker))
       for (const [code, count] of Object.entries(miner.codes)) caughtBy[code] = (caughtBy[code] ?? 0) + count;
+    for (const { kind } of attacked.notices) {
+      const code = `OTHER_HISTORY (${kind})`;
+      caughtBy[code] = (caughtBy[code] ?? 0) + 1;
+    }
     const barred = attacked.validators.filter((validator) => validator.isAttacker && validator.barred !== null).length;
     if (barred > 0) caughtBy.BARRED = (caughtBy.BARRED ?? 0) + barred;
   }

@@ -3,6 +3,7 @@
  * over the bus, journal, store and ledger in memory. One seed gives one journal, byte for byte.
  */
 import { InProcessBus } from '../bus/in-process.ts';
+import type { Bus } from '../bus/port.ts';
 import type { Catalog } from '../data/catalog.ts';
 import type { TokenIds } from '../data/shards.ts';
 import { MemoryJournal } from '../journal/memory.ts';
@@ -15,7 +16,7 @@ import { type HotkeySigner, hotkeyFromSeed, type SessionSigner, sessionKeyFromSe
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { EventBody } from '../protocol/messages.ts';
 import type { Hotkey } from '../protocol/names.ts';
-import { connectRun, type RunClient } from '../roles/client.ts';
+import { connectRun, type RunClient, type SubmitResult, topics } from '../roles/client.ts';
 import { HeadsHistory } from '../roles/heads-history.ts';
 import { MergeHistory } from '../roles/merge-history.ts';
 import type { LearnerThread } from '../roles/miner/learner-thread.ts';
@@ -30,6 +31,7 @@ import { hashArtifact } from '../store/node-hash.ts';
 import type { Store } from '../store/port.ts';
 import { fromHex } from '../util/bytes.ts';
 import { type Log, silentLog, silentMetrics } from '../util/clock.ts';
+import { ForkedBus, type Notice } from './forked-bus.ts';
 import { loadTrainingText, openSimulatedLearner } from './learner.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -52,6 +54,8 @@ export interface MinerOptions {
   readonly delayMs?: number;
   /** What an attacker does instead. */
   readonly behave?: MinerBehaviour;
+  /** Is shown the other history of a syncer that shows two. */
+  readonly isDeceived?: boolean;
 }
 
 /** How an attacker's parts differ from an honest miner's; what it leaves out is honest. */
@@ -68,7 +72,10 @@ export interface ValidatorBehaviour {
 export interface BehaviourContext {
   readonly client: RunClient;
   readonly hotkey: HotkeySigner;
+  readonly session: SessionSigner;
   readonly store: Store;
+  /** Hands in any text in the place of a signed message. */
+  readonly submitRaw: (payload: string) => Promise<SubmitResult>;
   readonly manifest: RunManifest;
   /** Virtual time of one inner step passes; of none for validators. */
   readonly pause: () => Promise<void>;
@@ -81,7 +88,11 @@ export interface SimulatedMiner {
   readonly hotkey: HotkeySigner;
   /** Tokens of the inner steps that it truly did. */
   tokens: number;
+  /** How often each code refused a message of it before the journal saw it. */
+  readonly told: Record<string, number>;
 }
+
+type History = HeadsHistory | MergeHistory | VersionHistory;
 
 const startMs = 1_700_000_000_000;
 /** The same for all simulations: a test's keys protect nothing. */
@@ -103,6 +114,7 @@ export class SimulatedNetwork {
   readonly failures: { readonly name: string; readonly error: unknown }[] = [];
   readonly #options: SimulationOptions;
   readonly #bus: InProcessBus;
+  #forked: ForkedBus | null = null;
   readonly #loaded: ReadonlyMap<string, TokenIds>;
   readonly #ending = new AbortController();
   readonly #roles: Promise<void>[] = [];
@@ -151,6 +163,22 @@ export class SimulatedNetwork {
     return network;
   }
 
+  /** Messages that did not fit into a history that the syncer showed; empty where it shows one. */
+  get notices(): readonly Notice[] {
+    return this.#forked?.notices ?? [];
+  }
+
+  /** From the first tree head on the syncer hides the claims of one miner from whom `isDeceived` says. */
+  async equivocate(leavesOut: string): Promise<void> {
+    const { equation } = this.#options;
+    const { session: syncer } = keysOf('owner');
+    const leftOut = keysOf(leavesOut).session.signer;
+    const { journal } = this;
+    this.#forked = await ForkedBus.open({
+      ...{ inner: this.#bus, journal, syncer, equation, leavesOut: leftOut, afterHeads: 1 },
+    });
+  }
+
   get run(): RunState {
     return this.#orchestrator!.run;
   }
@@ -176,12 +204,12 @@ export class SimulatedNetwork {
     return (this.#options.log ?? silentLog).child({ role });
   }
 
-  async addValidator(name: string, behave: ValidatorBehaviour = {}): Promise<void> {
+  async addValidator(name: string, behave: ValidatorBehaviour = {}, isDeceived = false): Promise<void> {
     const keys = keysOf(name);
     this.validators.push({ name, hotkey: keys.hotkey });
     const [heads, merges, versions] = [new HeadsHistory(), new MergeHistory(), new VersionHistory()];
-    const client = await this.#connect(keys.session, [heads, merges, versions]);
-    const context = this.#context(client, keys.hotkey, 0);
+    const client = await this.#connect(keys.session, { histories: [heads, merges, versions], isDeceived });
+    const context = this.#context(client, keys, 0);
     this.#start(name, () =>
       runValidator(
         { name, threads: 1, machineClass: 'simulated' },
@@ -204,15 +232,15 @@ export class SimulatedNetwork {
     await this.clock.quiesce();
   }
 
-  addMiner({ name, stepMs, delayMs = 0, behave }: MinerOptions): SimulatedMiner {
+  addMiner({ name, stepMs, delayMs = 0, behave, isDeceived = false }: MinerOptions): SimulatedMiner {
     const keys = keysOf(name);
-    const miner: SimulatedMiner = { name, hotkey: keys.hotkey, tokens: 0 };
+    const miner: SimulatedMiner = { name, hotkey: keys.hotkey, tokens: 0, told: {} };
     if (behave !== undefined) this.attackers.add(keys.hotkey.hotkey);
     this.miners.push(miner);
     this.#start(name, async () => {
       await this.clock.sleep(delayMs, this.#ending.signal);
-      const client = await this.#connect(keys.session, []);
-      const context = this.#context(client, keys.hotkey, stepMs);
+      const client = await this.#connect(keys.session, { histories: [], isDeceived });
+      const context = this.#context(client, keys, stepMs, miner.told);
       const machine = {
         ...{ clock: this.clock, stepMs, signal: this.#ending.signal },
         onTokens: (tokens: number) => {
@@ -240,18 +268,31 @@ export class SimulatedNetwork {
     return miner;
   }
 
-  #context(client: RunClient, hotkey: HotkeySigner, stepMs: number): BehaviourContext {
+  #context(
+    client: RunClient,
+    { hotkey, session }: ReturnType<typeof keysOf>,
+    stepMs: number,
+    told: Record<string, number> = {},
+  ): BehaviourContext {
     const { store, manifest, clock } = this;
     const pause = (): Promise<void> => clock.sleep(stepMs, this.#ending.signal);
-    return { client, hotkey, store, manifest, pause, friends: this.attackers };
+    const submitRaw = async (payload: string): Promise<SubmitResult> => {
+      const result = JSON.parse(
+        await this.#bus.request(topics.submit, payload, { timeoutMs: 10_000, signal: this.#ending.signal }),
+      ) as SubmitResult;
+      if (result.outcome === 'reject') told[result.code] = (told[result.code] ?? 0) + 1;
+      return result;
+    };
+    return { client, hotkey, session, store, submitRaw, manifest, pause, friends: this.attackers };
   }
 
   async #connect(
     session: SessionSigner,
-    histories: readonly (HeadsHistory | MergeHistory | VersionHistory)[],
+    { histories, isDeceived }: { readonly histories: readonly History[]; readonly isDeceived: boolean },
   ): Promise<RunClient> {
+    const bus: Bus = isDeceived && this.#forked !== null ? this.#forked : this.#bus;
     return connectRun({
-      ...{ bus: this.#bus, store: this.store, ledger: this.ledger, clock: this.clock, log: silentLog, session },
+      ...{ bus, store: this.store, ledger: this.ledger, clock: this.clock, log: silentLog, session },
       signal: this.#ending.signal,
       equation: this.#options.equation,
       onFold: (state, entry) => {

@@ -14,6 +14,7 @@ import { fetchFrozen, runModelOf } from '../roles/run-model.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
 import { HeadParams } from '../roles/validator/heads.ts';
 import type { Attack } from './attacks/attack.ts';
+import type { Notice } from './forked-bus.ts';
 import { SimulatedNetwork, type SimulationOptions } from './network.ts';
 
 export interface ScenarioOptions extends Omit<SimulationOptions, 'settings' | 'minerCount'> {
@@ -24,7 +25,15 @@ export interface ScenarioOptions extends Omit<SimulationOptions, 'settings' | 'm
   /** Virtual time of an honest miner's inner step. */
   readonly stepMs: number;
   readonly tempos: number;
+  /** Honest miners beside the others: slower ones, newcomers. */
+  readonly others?: readonly { readonly name: string; readonly stepMs: number; readonly delayMs?: number }[];
   readonly onTempo?: (tempo: number) => void;
+}
+
+/** The same run without the attack: with the settings that it asks for. */
+export function withoutAttack(options: ScenarioOptions): ScenarioOptions {
+  const { attack, settings } = options;
+  return { ...options, attack: null, settings: attack?.settings?.(settings) ?? settings };
 }
 
 export interface MinerOutcome {
@@ -33,6 +42,8 @@ export interface MinerOutcome {
   /** Of the inner steps that were truly done, by the simulator's own count; of refused claims too. */
   readonly tokens: number;
   readonly emissionRao: number;
+  /** Cell-tokens that each tempo scored, from the first. */
+  readonly scored: readonly number[];
   readonly claims: number;
   /** Refused by verdicts; claims that were too late are no mistake of anybody's. */
   readonly refused: number;
@@ -51,22 +62,27 @@ export interface ScenarioOutcome {
   readonly heldOut: number;
   readonly merges: number;
   readonly headHash: string;
+  /** What told that the syncer shows two histories, by whom, and how many events after the first difference. */
+  readonly notices: readonly Notice[];
   readonly failures: readonly string[];
 }
 
 export async function runScenario(options: ScenarioOptions): Promise<ScenarioOutcome> {
-  const { attack, honestMiners, validators, stepMs, tempos } = options;
+  const { attack, honestMiners, validators, stepMs, tempos, others = [] } = options;
   const settings = attack?.settings?.(options.settings) ?? options.settings;
   const network = await SimulatedNetwork.open({
     ...options,
     settings,
-    minerCount: honestMiners + (attack?.miners ?? 0),
+    minerCount: honestMiners + others.length + (attack?.miners ?? 0),
   });
   try {
-    const lying = attack?.validators ?? 0;
+    const { validators: lying = 0, deceived = 0 } = attack ?? {};
+    if (deceived > 0) await network.equivocate('honest-0');
     for (let i = 0; i < validators; i++)
-      await network.addValidator(`validator-${i}`, i < lying ? attack!.validator!() : {});
-    for (let i = 0; i < honestMiners; i++) network.addMiner({ name: `honest-${i}`, stepMs });
+      await network.addValidator(`validator-${i}`, i < lying ? attack!.validator!() : {}, deceived > 0 && i === 0);
+    for (let i = 0; i < honestMiners; i++)
+      network.addMiner({ name: `honest-${i}`, stepMs, isDeceived: i >= honestMiners - deceived });
+    for (const other of others) network.addMiner(other);
     for (let i = 0; i < (attack?.miners ?? 0); i++)
       network.addMiner({ name: `attacker-${i}`, stepMs: stepMs / (attack!.speed ?? 1), behave: attack!.miner(i) });
     const { tempoBlocks, blockMs } = settings.ledger;
@@ -83,10 +99,15 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioOut
 async function outcomeOf(network: SimulatedNetwork, lying: number): Promise<ScenarioOutcome> {
   const { run } = network;
   const miners: MinerOutcome[] = [];
-  for (const { name, hotkey, tokens } of network.miners) {
+  for (const { name, hotkey, tokens, told } of network.miners) {
     const emissionRao = (await network.neuron(hotkey))?.emissionRao ?? 0;
     const isAttacker = network.attackers.has(hotkey.hotkey);
-    miners.push({ name, isAttacker, tokens, emissionRao, ...standingOf(run, hotkey) });
+    const standing = standingOf(run, hotkey);
+    const codes = { ...told, ...standing.codes };
+    const scored = run.tempo.history.map(
+      ({ work }) => work.find((each) => each.hotkey === hotkey.hotkey)?.cellTokens ?? 0,
+    );
+    miners.push({ name, isAttacker, tokens, emissionRao, scored, ...standing, codes });
   }
   return {
     miners,
@@ -98,8 +119,15 @@ async function outcomeOf(network: SimulatedNetwork, lying: number): Promise<Scen
     heldOut: await heldOutLoss(network),
     merges: run.merges,
     headHash: run.headHash,
+    notices: network.notices.map(({ by, ...notice }) => ({ ...notice, by: nameOf(network, by) })),
     failures: network.failures.map(({ name, error }) => `${name}: ${String(error)}`),
   };
+}
+
+/** Whose session key signed. */
+function nameOf(network: SimulatedNetwork, signer: string): string {
+  const key = [...network.run.delegations.values()].find(({ sessionKey }) => signer.endsWith(sessionKey));
+  return key?.name ?? signer;
 }
 
 function standingOf(run: RunState, { hotkey }: HotkeySigner): Pick<MinerOutcome, 'claims' | 'refused' | 'codes'> {
@@ -120,7 +148,7 @@ async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<
   const signal = new AbortController().signal;
   const data = await loadRunData(manifest, store, {
     endOfText: endOfTextOf(model.config),
-    stages: ['train', 'held-out'],
+    stages: ['train', 'held-out', 'held-out-other'],
     signal,
   });
   const rows = heldOutSequences({ ...data, seqLen, sequences: 64, mixture });

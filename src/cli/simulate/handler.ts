@@ -1,10 +1,10 @@
 /** @file Does `accrete simulate`: runs with and without the attack, and the report. */
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
-import { runSettings } from '../../roles/run-presets.ts';
 import { type AttackReport, reportAttack } from '../../simulate/attack-report.ts';
 import type { Attack } from '../../simulate/attacks/attack.ts';
 import { attacks } from '../../simulate/attacks/catalogue.ts';
-import { runScenario, type ScenarioOutcome } from '../../simulate/scenario.ts';
+import { runScenario, type ScenarioOptions, type ScenarioOutcome, withoutAttack } from '../../simulate/scenario.ts';
+import { simulationSettings, withMergeRule } from '../../simulate/settings.ts';
 import type { Interval } from '../../simulate/statistics.ts';
 import type { Handler } from '../command.ts';
 import { ensureCorpus } from '../corpus.ts';
@@ -26,8 +26,9 @@ export const handle: Handler = async (settings, io) => {
   const runs: { attacked: ScenarioOutcome; baseline: ScenarioOutcome }[] = [];
   for (let i = 0; i < options.seeds; i++) {
     const seed = String(options.seed + i);
-    const baseline = await simulate(options, seed, null, io);
-    runs.push({ baseline, attacked: attack === null ? baseline : await simulate(options, seed, attack, io) });
+    const scenario = scenarioOf(options, seed, attack, io);
+    const baseline = await runScenario(withoutAttack(scenario));
+    runs.push({ baseline, attacked: attack === null ? baseline : await runScenario(scenario) });
   }
   if (isJson) io.out(JSON.stringify({ runs, ...(attack === null ? {} : { report: reportAttack(attack.name, runs) }) }));
   else {
@@ -37,19 +38,19 @@ export const handle: Handler = async (settings, io) => {
   return runs.some(({ attacked, baseline }) => attacked.failures.length + baseline.failures.length > 0) ? 1 : 0;
 };
 
-function simulate(options: SimulateOptions, seed: string, attack: Attack | null, io: Io): Promise<ScenarioOutcome> {
+function scenarioOf(options: SimulateOptions, seed: string, attack: Attack | null, io: Io): ScenarioOptions {
   const catalog = loadCatalog(corpusDir, 'tiny');
   const { miners: honestMiners, validators, stepMs, tempos } = options;
-  return runScenario({
+  return {
     ...{ seed, attack, catalog, honestMiners, validators, stepMs, tempos },
-    settings: runSettings.tiny,
+    settings: withMergeRule(simulationSettings, options.mergeRule),
     equation: nativeEquation,
     readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
     onTempo: (tempo) => io.err(`seed ${seed}, ${attack?.name ?? 'no attack'}: tempo ${tempo + 1} of ${tempos}`),
-  });
+  };
 }
 
-function describeRun({ miners, validators, heldOut, merges, failures }: ScenarioOutcome): string[] {
+function describeRun({ miners, validators, heldOut, merges, notices, failures }: ScenarioOutcome): string[] {
   const paid = miners.reduce((sum, { emissionRao }) => sum + emissionRao, 0);
   const worked = miners.reduce((sum, { tokens }) => sum + tokens, 0);
   const percent = (part: number, whole: number): string =>
@@ -72,6 +73,12 @@ function describeRun({ miners, validators, heldOut, merges, failures }: Scenario
     ),
     `held-out loss ${heldOut.toFixed(4)} nats a token after ${merges} merges`,
     ...barred.map(({ name, barred }) => `${name} is barred: ${barred}`),
+    ...notices
+      .slice(0, 1)
+      .map(
+        (first) =>
+          `${first.by} notices another history ${first.afterEvents} events after it began, by a ${first.kind}; ${notices.length} messages in all tell of it`,
+      ),
     ...failures.map((failure) => `failed: ${failure}`),
   ];
 }

@@ -1,6 +1,7 @@
 /** @file The options of `accrete simulate`. */
 import type { Attack } from '../../simulate/attacks/attack.ts';
 import { attackNamed, attacks } from '../../simulate/attacks/catalogue.ts';
+import { type MergeRule, mergeRules } from '../../simulate/settings.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { Settings } from '../settings.ts';
 
@@ -13,6 +14,7 @@ export interface SimulateOptions {
   readonly validators: number;
   readonly tempos: number;
   readonly stepMs: number;
+  readonly mergeRule: MergeRule;
 }
 
 export function parseSimulateOptions(settings: Settings): SimulateOptions {
@@ -24,6 +26,7 @@ export function parseSimulateOptions(settings: Settings): SimulateOptions {
     validators: settings.count('validators', { min: 1, max: 64 }),
     tempos: settings.count('tempos', { min: 1, max: 1_000 }),
     stepMs: settings.count('step-ms', { min: 1, max: 3_600_000 }),
+    mergeRule: settings.choice('merge-rule', mergeRules),
   };
 }
 

@@ -5,11 +5,13 @@ import { openRunning, type RunningNetwork } from '../../../tests/support/local-n
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
 import { phaseOf } from '../../journal/queries.ts';
 import type { Claim, ClaimVerdict } from '../../journal/state.ts';
+import { encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
 import { encodeDetails, type VerdictDetails } from '../../protocol/details.ts';
-import { type Decimal, fromDecimal, type Hotkey, toDecimal } from '../../protocol/names.ts';
+import { type Decimal, fromDecimal, type Hotkey, learnerIdOf, toDecimal } from '../../protocol/names.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { silentLog } from '../../util/clock.ts';
+import { Rng } from '../../util/rng.ts';
 import { HeadsHistory } from '../heads-history.ts';
 import { loadRunData } from '../run-data.ts';
 import { ClaimJudge, type Judgement } from './claim-judge.ts';
@@ -18,6 +20,8 @@ import { HeadParams } from './heads.ts';
 let running: RunningNetwork;
 let evaluator: Evaluator;
 let claim: Claim;
+/** Of the fold that the judges read. */
+let known: Map<Claim['id'], Claim>;
 let judges: readonly ClaimJudge[];
 let judged: readonly Judgement[];
 const { signal } = new AbortController();
@@ -36,7 +40,8 @@ beforeAll(async () => {
   evaluator = await openEvaluator(model.config, { batch: 4, seqLen, threads: 1 });
   const id = await a.claim();
   await network.pass(1_000, a, b, ...validators);
-  claim = client.state.claims.get(id)!;
+  known = client.state.claims;
+  claim = known.get(id)!;
   judges = validators.map(({ hotkey: { hotkey } }) => {
     const params = new HeadParams(model, manifest, network.store, null);
     return new ClaimJudge({
@@ -157,4 +162,37 @@ it('a copy of what another revealed before resembles it, honest work does not', 
   expect(Math.abs((await likenessOf(made.body.artifact, after))!)).toBeLessThan(0.1);
   // What came before the reveal cannot be a copy.
   expect(await likenessOf(claim.body.artifact, claim.revealedAtMs! - 1)).toBeUndefined();
+});
+
+it('who was copied is not suspected of resembling the copy, who copies is', async () => {
+  const { network, a, b } = running;
+  const fragment = a.model.plan.fragments[claim.body.fragment]!;
+  const { params, selectionBias } = judged[0]!.values!;
+  const norm = Math.hypot(...params);
+  const rng = new Rng('goes on as before');
+  const further = params.map((x) => x + (0.4 * norm * rng.normal()) / Math.sqrt(params.length));
+  const { codec } = a.client.manifest;
+  const { bytes } = encodeFragment(codec, fragment, { params: further, selectionBias });
+  const artifact = hashArtifact(bytes);
+  await network.store.put(artifact, bytes);
+  const afterMs = claim.revealedAtMs! + 1;
+  const id = 'c'.repeat(64) as Claim['id'];
+  const learner = learnerIdOf(b.hotkey.hotkey, 'copier');
+  const copied = (committedAtMs: number): Claim => ({
+    ...{ ...claim, id, hotkey: b.hotkey.hotkey, learner, committedAtMs, revealedAtMs: afterMs },
+  });
+  const next = { ...claim, id: 'd'.repeat(64) as Claim['id'], committedAtMs: afterMs + 1 };
+  const beacon = { ...claim.beacon!, gainTested: false };
+  const likeness = async (): Promise<number | undefined> => {
+    const { finding } = await judges[0]!.judge({ ...next, beacon, body: { ...claim.body, artifact } });
+    return finding.measurements.resemblance;
+  };
+  try {
+    known.set(id, copied(afterMs));
+    expect(await likeness()).toBeUndefined();
+    known.set(id, copied(claim.revealedAtMs! - 1)); // then it was first
+    expect(await likeness()).toBeGreaterThan(0.8);
+  } finally {
+    known.delete(id);
+  }
 });

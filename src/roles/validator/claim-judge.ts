@@ -212,10 +212,37 @@ export class ClaimJudge {
     let most: number | null = null;
     for (const other of earlier) {
       const sketch = await this.#sketchOf(other);
-      if (sketch !== null) most = Math.max(most ?? 0, resemblance(own, sketch, { isSparse }));
+      if (sketch === null) continue;
+      const likeness = resemblance(own, sketch, { isSparse });
+      if (likeness > (most ?? 0) && (await this.#isCopyOf(claim.hotkey, other, { sketch, likeness }))) continue;
+      most = Math.max(most ?? 0, likeness);
     }
     this.#keepSketch(claim.id, own);
     return most;
+  }
+
+  /**
+   * Whether `other` resembles an earlier claim of `hotkey` more than the present claim resembles `other`: then it is the copy,
+   * and who was copied is not to be suspected for going on as before.
+   */
+  async #isCopyOf(
+    hotkey: Hotkey,
+    other: Claim,
+    { sketch, likeness }: { readonly sketch: Sketch; readonly likeness: number },
+  ): Promise<boolean> {
+    const { client } = this.#deps;
+    const isOriginal = (each: Claim): boolean =>
+      each.hotkey === hotkey &&
+      each.body.fragment === other.body.fragment &&
+      each.revealedAtMs !== null &&
+      each.revealedAtMs <= other.committedAtMs;
+    const originals = [...client.state.claims.values()].filter(isOriginal).slice(-comparedClaims);
+    const isSparse = sparseCodecs.has(client.manifest.codec);
+    for (const each of originals) {
+      const original = await this.#sketchOf(each);
+      if (original !== null && resemblance(sketch, original, { isSparse }) > likeness) return true;
+    }
+    return false;
   }
 
   #positionsOf({ body: { fragment } }: Claim): Uint32Array {

@@ -16,6 +16,8 @@ export interface Attack {
   /** Of the run's validators, so many are his. */
   readonly validators?: number;
   readonly validator?: () => ValidatorBehaviour;
+  /** The syncer hides one honest miner's claims from so many other miners and from one validator. */
+  readonly deceived?: number;
 }
 
 export const honest: MinerBehaviour = {};

@@ -1,5 +1,7 @@
 /** @file Attacks of miners: work that was not done, not done as leased, stolen, twisted, or withheld. */
 import type { Claim } from '../../journal/state.ts';
+import { hashOfText } from '../../protocol/hash.ts';
+import { signMessage } from '../../protocol/signing.ts';
 import type { TrainPlan } from '../../roles/miner/events.ts';
 import type { LearnerThread } from '../../roles/miner/learner-thread.ts';
 import { normalizeRanges, type Range } from '../../util/ranges.ts';
@@ -244,6 +246,31 @@ const huge: Attack = {
   }),
 };
 
+const crossRunReplay: Attack = {
+  name: 'cross-run-replay',
+  about: "does nothing and hands in claims that were signed for another run, as they are or with this run's name",
+  miners: 1,
+  miner: (index) => {
+    const rng = new Rng(`cross-run ${index}`);
+    return {
+      ...learner((_, context) => idling((id, steps) => noiseClaim(context, id, steps, rng), context)),
+      client: (client, context) => {
+        let handed = 0;
+        return {
+          ...bound(client),
+          submit: (kind, body, options) => {
+            if (kind !== 'claim-commit') return client.submit(kind, body, options);
+            const { chainId, netuid } = context.manifest.ledger;
+            const run = hashOfText('another run');
+            const signed = signMessage(context.session, kind, body, { chainId, netuid, run, seenHead: null });
+            return context.submitRaw(JSON.stringify(handed++ % 2 === 0 ? signed : { ...signed, run: client.runId }));
+          },
+        };
+      },
+    };
+  },
+};
+
 /** A client's methods, free of `this`, so that some can be replaced. */
 export function bound(client: BehaviourContext['client']): BehaviourContext['client'] {
   return {
@@ -279,4 +306,5 @@ export const minerAttacks: readonly Attack[] = [
   withheldReveal,
   malformed,
   huge,
+  crossRunReplay,
 ];
