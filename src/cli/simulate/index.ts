@@ -3,7 +3,8 @@ import type { CommandDeclaration } from '../command.ts';
 
 export const simulate: CommandDeclaration = {
   name: 'simulate',
-  description: 'Train preset tiny with a whole simulated network, and see what an attack earns and does.',
+  description:
+    'Train preset tiny with a whole simulated network, and see what an attack earns and does; or, with --chaos, with real processes that are killed, frozen and cut off.',
   options: [
     {
       name: 'attack',
@@ -21,6 +22,14 @@ export const simulate: CommandDeclaration = {
     { name: 'miners', value: 'N', description: 'honest miners', default: '8' },
     { name: 'validators', value: 'N', description: 'validators, of which an attack may own some', default: '5' },
     { name: 'tempos', value: 'N', description: 'length of a run, in tempos of the simulated chain', default: '4' },
+    {
+      name: 'chaos',
+      value: 'SEED',
+      description: 'whole number that faults follow from; runs real processes under them instead of a simulation',
+    },
+    { name: 'faults', value: 'N', description: 'with --chaos: number of faults', default: '100' },
+    { name: 'minutes', value: 'N', description: 'with --chaos: minutes that the faults are spread over', default: '3' },
+    { name: 'dir', value: 'DIR', description: 'with --chaos: new folder of the run', default: '.accrete/chaos' },
     { name: 'step-ms', value: 'MS', description: "virtual time of an honest miner's inner step", default: '500' },
   ],
   example: './bin/accrete simulate --attack noise',
