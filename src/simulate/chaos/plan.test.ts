@@ -30,7 +30,7 @@ describe('planFaults', () => {
       for (const { kind, role, atMs } of plan(seed)) {
         if (kind === 'torn-write') expect(role).toBe('syncer');
         if (!['kill', 'torn-write', 'clock-skew'].includes(kind)) continue;
-        expect(atMs - (last.get(role) ?? -1e9), `seed ${seed}, ${role}`).toBeGreaterThanOrEqual(10_000);
+        expect(atMs - (last.get(role) ?? -1e9), `seed ${seed}, ${role}`).toBeGreaterThanOrEqual(15_000);
         last.set(role, atMs);
       }
     }

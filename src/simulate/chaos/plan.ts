@@ -49,7 +49,7 @@ const deck: readonly FaultKind[] = [
 const networkKinds: readonly FaultKind[] = ['drop', 'delay', 'duplicate', 'reorder'];
 const restarts = (kind: FaultKind): boolean => kind === 'kill' || kind === 'torn-write' || kind === 'clock-skew';
 /** Of the syncer, and of any other process. */
-const restartGapMs = { syncer: 14_000, other: 10_000 };
+const restartGapMs = { syncer: 25_000, other: 15_000 };
 export const clockSkewMs = 60_000;
 
 export function planFaults({ seed, count, durationMs, roles, without = [] }: PlanOptions): Fault[] {

@@ -16,7 +16,7 @@ const merge = { kind: 'merge', role: 'syncer' };
 
 describe('Progress', () => {
   it('counts a gap towards the bound only while enough processes are there', () => {
-    const progress = new Progress(roles, { miners: 2, validators: 1 });
+    const progress = new Progress(roles, { miners: 2, validators: 1, startAllowanceMs: 2_000 });
     progress.onEntry(merge, 0);
     progress.onLook(1_000);
     progress.onFault(fault('freeze', 'miner-1', 3_000), 1_000);
@@ -30,18 +30,26 @@ describe('Progress', () => {
   });
 
   it('has a killed process away until it is back', () => {
-    const progress = new Progress(roles, { miners: 1, validators: 1 });
+    const progress = new Progress(roles, { miners: 1, validators: 1, startAllowanceMs: 2_000 });
     progress.onEntry(merge, 0);
     progress.away('syncer', Number.POSITIVE_INFINITY);
     progress.onLook(5_000);
     expect(progress.longestAbleMs).toBe(0);
     progress.back('syncer', 5_000);
-    progress.onLook(6_000);
-    expect(progress.longestAbleMs).toBe(1_000);
+    progress.onLook(6_900);
+    expect(progress.longestAbleMs).toBe(0); // it starts
+    progress.onLook(7_000);
+    progress.onLook(8_000);
+    expect(progress.longestAbleMs).toBe(100 + 1_000);
+    progress.away('syncer', Number.POSITIVE_INFINITY);
+    progress.back('syncer', 8_000);
+    progress.onEntry({ kind: 'lease', role: 'syncer' }, 8_100); // sooner than allowed
+    progress.onLook(8_100);
+    expect(progress.longestAbleMs).toBe(1_200);
   });
 
   it('measures recovery from the end of a fault to the next entry of the same process', () => {
-    const progress = new Progress(roles, { miners: 1, validators: 1 });
+    const progress = new Progress(roles, { miners: 1, validators: 1, startAllowanceMs: 2_000 });
     progress.onFault(fault('kill', 'miner-1'), 0);
     progress.onFault(fault('freeze', 'miner-2', 2_000), 0);
     progress.onEntry({ kind: 'claim-commit', role: 'miner-2' }, 1_000); // was under way

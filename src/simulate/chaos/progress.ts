@@ -30,6 +30,8 @@ export class Progress {
   readonly #injected: Injected[] = [];
   /** Of each process, until when it is known to be away; Infinity while it has no end yet. */
   readonly #awayUntilMs = new Map<string, number>();
+  readonly #starting = new Set<string>();
+  readonly #startAllowanceMs: number;
   readonly #needs: { readonly miners: number; readonly validators: number };
   readonly #roles: readonly string[];
   #lookedAtMs: number | null = null;
@@ -39,7 +41,11 @@ export class Progress {
   #longestGapMs = 0;
   #longestAbleMs = 0;
 
-  constructor(roles: readonly string[], needs: { readonly miners: number; readonly validators: number }) {
+  constructor(
+    roles: readonly string[],
+    needs: { readonly miners: number; readonly validators: number; readonly startAllowanceMs: number },
+  ) {
+    this.#startAllowanceMs = needs.startAllowanceMs;
     this.#roles = roles;
     this.#needs = needs;
   }
@@ -63,12 +69,14 @@ export class Progress {
 
   /** The process does nothing until then. */
   away(role: string, untilMs: number): void {
+    if (untilMs === Number.POSITIVE_INFINITY) this.#starting.delete(role);
     this.#awayUntilMs.set(role, Math.max(untilMs, this.#awayUntilMs.get(role) ?? 0));
   }
 
-  /** A process that was killed runs again. */
+  /** A process that was killed is started: it is there from its first entry on, or once its start has taken long enough. */
   back(role: string, nowMs: number): void {
-    this.#awayUntilMs.set(role, nowMs);
+    this.#starting.add(role);
+    this.#awayUntilMs.set(role, nowMs + this.#startAllowanceMs);
   }
 
   /** Call often: availability is taken to have been since the last look as it is now. */
@@ -82,6 +90,7 @@ export class Progress {
   }
 
   onEntry({ kind, role }: SeenEntry, nowMs: number): void {
+    if (role !== null && this.#starting.delete(role)) this.#awayUntilMs.set(role, nowMs);
     for (const injected of this.#injected)
       if (injected.recoveryMs === null && injected.fault.role === role && nowMs >= injected.overAtMs)
         injected.recoveryMs = nowMs - injected.overAtMs;

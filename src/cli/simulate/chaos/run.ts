@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { verdictTimeoutMs } from '../../../journal/claims.ts';
 import { admit, applyEvent } from '../../../journal/fold.ts';
 import { emptyState, type RunState } from '../../../journal/state.ts';
 import type { JournalEntry } from '../../../protocol/messages.ts';
@@ -49,13 +50,16 @@ const roles = ['syncer', 'miner-1', 'miner-2', 'miner-3', 'validator-1', 'valida
 const lookEveryMs = 100;
 const startLimitMs = 120_000;
 const settleLimitMs = 60_000;
-/** A started process folds the journal, builds its sessions and joins; measured 3 to 8 s for `tiny` on two shared cores. */
-const restartAllowanceMs = 20_000;
+/** A started process folds the journal, builds its sessions and joins: until its first entry, at most so long, it is not counted as there. */
+const startAllowanceMs = 20_000;
 
-/** The longest that merges may stay away while syncer, quorum and committee are there. */
+/**
+ * The longest that merges may stay away while syncer, quorum and committee are there: grace, the round's deadline, and the
+ * time after which a validator that was drawn and then killed is replaced.
+ */
 export function mergeBoundMs(): number {
   const { grace, deadlineMs } = runSettings.tiny.sync;
-  return grace.maxMs + deadlineMs + restartAllowanceMs;
+  return grace.maxMs + deadlineMs + verdictTimeoutMs;
 }
 
 export async function runChaos(options: ChaosOptions, io: Io): Promise<ChaosReport> {
@@ -66,7 +70,7 @@ export async function runChaos(options: ChaosOptions, io: Io): Promise<ChaosRepo
   const tell = (line: string): void => io.err(line);
   const network = await ChaosNetwork.open({ dir, seed, roles, tell });
   const { sync, evaluation } = runSettings.tiny;
-  const progress = new Progress(roles, { miners: sync.quorum, validators: evaluation.committee });
+  const progress = new Progress(roles, { miners: sync.quorum, validators: evaluation.committee, startAllowanceMs });
   const watch = new JournalWatch(join(network.dirOf('syncer'), 'journal.jsonl'));
   const watching = new AbortController();
   let injected = 0;
