@@ -43,6 +43,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'cli/log.ts': ['pino'],
   'cli/table.ts': ['cli-table3'],
   'cli/up/display.ts': ['log-update', 'picocolors'],
+  'cli/simulate/chaos/faulty-proxy.ts': ['ws'],
   'cli/up/screen.ts': ['picocolors'],
   'journal/file.ts': ['node:*'],
   'journal/folder-lock.ts': ['node:*', 'proper-lockfile'],

@@ -66,6 +66,7 @@ export async function withArtifacts(
   visit: Visit,
   context: WalkContext,
   work: () => Promise<void>,
+  segment: number = context.state.releases.length,
 ): Promise<boolean> {
   try {
     await work();
@@ -73,7 +74,7 @@ export async function withArtifacts(
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;
     const { artifact, answer } = error;
-    if (answer.kind === 'missing') context.gone.note(check, visit, context.state, artifact);
+    if (answer.kind === 'missing') context.gone.note(check, visit, segment, artifact);
     else
       context.findings.fail(
         divergenceAt(check, visit, `artifact ${artifact.root} of ${artifact.sizeBytes} bytes`, answer.found),

@@ -24,14 +24,13 @@ export type GoneJson = readonly Gone[];
 export class GoneBytes {
   readonly #gone = new Map<string, Gone>();
 
-  /** Of the open segment. */
   note(
     check: CheckName,
     { seq, kind }: { readonly seq: number; readonly kind: string },
-    state: RunState,
+    /** Number of the release that closes it. */
+    segment: number,
     artifact: ArtifactRef,
   ): void {
-    const segment = state.releases.length;
     const key = `${check} ${segment}`;
     const known = this.#gone.get(key);
     if (known !== undefined) known.count++;

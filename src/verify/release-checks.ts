@@ -79,18 +79,26 @@ async function checkRelease(release: Release, named: NamedFiles | null, context:
   const { record, model, findings } = context;
   if (model === null) return;
   const folder = await record.releaseFiles(release.number);
-  const isMade = await withArtifacts('releases', release.visit, context, async () => {
-    const files = await filesOf(release, model, context);
-    const made = new Map<string, ArtifactRef>();
-    for (const file of files) made.set(file.name, await checkFile(release, file, folder, context));
-    compareNames(release, [...made.keys()], folder?.map(({ name }) => name) ?? null, 'the folder', context);
-    compareNames(release, [...made.keys()], named?.map(({ name }) => name) ?? null, 'the journal', context);
-    for (const { name, artifact } of named ?? []) {
-      const own = made.get(name);
-      if (own === undefined || own.root === artifact.root) continue;
-      fail(release, name, `${own.root} of ${own.sizeBytes} bytes`, artifact.root, context);
-    }
-  });
+  // Its fragments are replaced from the next segment on, however late its files were named.
+  const replacedIn = release.number + 1;
+  const isMade = await withArtifacts(
+    'releases',
+    release.visit,
+    context,
+    async () => {
+      const files = await filesOf(release, model, context);
+      const made = new Map<string, ArtifactRef>();
+      for (const file of files) made.set(file.name, await checkFile(release, file, folder, context));
+      compareNames(release, [...made.keys()], folder?.map(({ name }) => name) ?? null, 'the folder', context);
+      compareNames(release, [...made.keys()], named?.map(({ name }) => name) ?? null, 'the journal', context);
+      for (const { name, artifact } of named ?? []) {
+        const own = made.get(name);
+        if (own === undefined || own.root === artifact.root) continue;
+        fail(release, name, `${own.root} of ${own.sizeBytes} bytes`, artifact.root, context);
+      }
+    },
+    replacedIn,
+  );
   if (!isMade) return;
   findings.count('releases', 'made again');
   if (folder !== null) findings.count('releases', 'folders equal byte by byte or named above');

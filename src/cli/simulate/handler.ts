@@ -12,6 +12,8 @@ import type { Io } from '../io.ts';
 import { nativeEquation } from '../native-ed25519.ts';
 import { corpusDir } from '../paths.ts';
 import { formatTable } from '../table.ts';
+import { formatChaos } from './chaos/report.ts';
+import { runChaos } from './chaos/run.ts';
 import { parseSimulateOptions, type SimulateOptions } from './options.ts';
 
 export const handle: Handler = async (settings, io) => {
@@ -20,6 +22,12 @@ export const handle: Handler = async (settings, io) => {
   if (options.attack === 'list') {
     for (const { name, about } of attacks) io.out(isJson ? JSON.stringify({ name, about }) : `${name}: ${about}`);
     return 0;
+  }
+  if (options.chaos !== null) {
+    const report = await runChaos(options.chaos, io);
+    if (isJson) io.out(JSON.stringify(report));
+    else for (const line of formatChaos(report)) io.out(line);
+    return report.problems.length === 0 ? 0 : 1;
   }
   ensureCorpus('tiny');
   const attack = options.attack === 'none' ? null : options.attack;

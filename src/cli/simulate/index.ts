@@ -3,7 +3,8 @@ import type { CommandDeclaration } from '../command.ts';
 
 export const simulate: CommandDeclaration = {
   name: 'simulate',
-  description: 'Train preset tiny with a whole simulated network, and see what an attack earns and does.',
+  description:
+    'Train preset tiny with a whole simulated network, and see what an attack earns and does; or, with --chaos, with real processes that are killed, frozen and cut off.',
   options: [
     {
       name: 'attack',
@@ -28,6 +29,14 @@ export const simulate: CommandDeclaration = {
       description: 'how claims are averaged: mean, rda, trimmed-mean, median or centred-clip',
       default: 'mean',
     },
+    {
+      name: 'chaos',
+      value: 'SEED',
+      description: 'whole number that faults follow from; runs real processes under them instead of a simulation',
+    },
+    { name: 'faults', value: 'N', description: 'with --chaos: number of faults', default: '100' },
+    { name: 'minutes', value: 'N', description: 'with --chaos: minutes that the faults are spread over', default: '3' },
+    { name: 'dir', value: 'DIR', description: 'with --chaos: new folder of the run', default: '.accrete/chaos' },
   ],
   example: './bin/accrete simulate --attack noise',
   load: () => import('./handler.ts'),

@@ -4,6 +4,7 @@ import { attackNamed, attacks } from '../../simulate/attacks/catalogue.ts';
 import { type MergeRule, mergeRules } from '../../simulate/settings.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { Settings } from '../settings.ts';
+import type { ChaosOptions } from './chaos/run.ts';
 
 export interface SimulateOptions {
   /** `list`: only tell their names. */
@@ -15,6 +16,8 @@ export interface SimulateOptions {
   readonly tempos: number;
   readonly stepMs: number;
   readonly mergeRule: MergeRule;
+  /** Null: no chaos run. */
+  readonly chaos: ChaosOptions | null;
 }
 
 export function parseSimulateOptions(settings: Settings): SimulateOptions {
@@ -27,6 +30,17 @@ export function parseSimulateOptions(settings: Settings): SimulateOptions {
     tempos: settings.count('tempos', { min: 1, max: 1_000 }),
     stepMs: settings.count('step-ms', { min: 1, max: 3_600_000 }),
     mergeRule: settings.choice('merge-rule', mergeRules),
+    chaos: settings.has('chaos') ? parseChaos(settings) : null,
+  };
+}
+
+function parseChaos(settings: Settings): ChaosOptions {
+  if (settings.isGiven('attack')) throw new UsageError('--chaos and --attack: expected one of them');
+  return {
+    seed: settings.count('chaos', { min: 0, max: 2 ** 32 }),
+    faults: settings.count('faults', { min: 1, max: 10_000 }),
+    minutes: settings.number('minutes', { min: 0.1, max: 24 * 60 }),
+    dir: settings.path('dir'),
   };
 }
 

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   type LocalNetwork,
+  type NetworkParts,
   openRunning,
   type RunningNetwork,
   unreadable,
@@ -12,14 +13,15 @@ import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
+import { runSettings } from '../run-presets.ts';
 
 const networks: LocalNetwork[] = [];
 afterEach(async () => {
   for (const network of networks.splice(0)) await network.close();
 });
 
-async function open(): Promise<RunningNetwork> {
-  const running = await openRunning();
+async function open(parts: NetworkParts = {}): Promise<RunningNetwork> {
+  const running = await openRunning({}, parts);
   networks.push(running.network);
   return running;
 }
@@ -100,7 +102,8 @@ describe('verdicts', () => {
 describe('audits', () => {
   /** A learner with a segment of 50 steps behind it, and the audit of it. */
   async function audited(): Promise<RunningNetwork & { readonly audit: Audit }> {
-    const running = await open();
+    const sync = { ...runSettings.tiny.sync, stateRootEverySteps: 50 };
+    const running = await open({ run: { settings: { sync } } });
     const { network, a, b, validators } = running;
     await network.stop();
     await network.start({ stateSizeBytes: () => 5 });

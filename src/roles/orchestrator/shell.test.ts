@@ -271,6 +271,29 @@ describe('messages', () => {
   });
 });
 
+describe('a process that starts anew', () => {
+  it('is heard although its clock is a minute behind that of the process before it', async () => {
+    const { network, validators } = await withRound();
+    const context = binding(network);
+    const key = `validator/${testHotkey('v').hotkey}/v`;
+    await network.clock.advance(1_000);
+    const now = network.clock.nowMs();
+    const beat = async (atMs: number): Promise<number | undefined> => {
+      const body = { ...heartbeat(atMs), role: 'validator' };
+      const message = signMessage(testSession('v'), 'heartbeat', body, context);
+      await network.bus.publish(topics.heartbeat, JSON.stringify(message));
+      await settle();
+      return network.orchestrator.pulses.get(key)?.body.atMs;
+    };
+    expect(await beat(now + 60_000)).toBe(now + 60_000);
+    expect(await beat(now)).toBe(now + 60_000);
+    const serve = { machineClass: 'native/cpu', threads: 1, atMs: now + 60_001 };
+    expect((await validators[0]!.client.submit('serve', serve)).outcome).toBe('accept');
+    expect(await beat(now)).toBe(now);
+    expect(await beat(now - 1)).toBe(now);
+  });
+});
+
 describe('claims', () => {
   it('have grants for exactly what an open claim of the learner names', async () => {
     const { network, a, b, validators } = await withRound();

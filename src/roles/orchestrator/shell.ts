@@ -337,6 +337,7 @@ export class Orchestrator {
     if (admission.outcome !== 'accept') return { ...admission, id, seq: null };
     await this.#deps.journal.append(opened.entry);
     this.#apply(opened);
+    this.#forgetPulse(opened.message);
     await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
     const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
     // Now, inside the queue: the next append sees what this one led to only after the present task.
@@ -411,12 +412,19 @@ export class Orchestrator {
     return end < 0 ? entries : entries.slice(0, Math.max(1, end));
   }
 
+  /** A process that entered anew may have another clock than the one before it: its heartbeats begin anew. */
+  #forgetPulse({ kind, signer }: OpenedMessage): void {
+    if ((kind !== 'join' && kind !== 'serve') || signer.kind !== 'session') return;
+    const delegation = delegationOf(this.run, signer.sessionKey, this.run.lastTimeMs);
+    if (delegation !== null) this.#pulses.delete(pulseKeyOf(delegation));
+  }
+
   #onHeartbeat(payload: string): void {
     try {
       const { delegation, body } = this.#openWire(payload, 'heartbeat');
       const atMs = this.#deps.clock.nowMs();
       const { hotkey, name, role } = delegation;
-      const key = `${role}/${hotkey}/${name}`;
+      const key = pulseKeyOf(delegation);
       const before = this.#pulses.get(key);
       // Sent again by somebody else it would keep a dead role alive.
       if (before?.delegation.sessionKey === delegation.sessionKey && body.atMs <= before.body.atMs)
@@ -456,6 +464,8 @@ function namedBytes(run: RunState, { kind, body }: RunEvent): ArtifactRef[] {
   // Without its lines nobody could redo a segment, and the learner would be safe.
   return [...(body.start === null ? [] : [body.start]), body.end, ...tracesOfAudit(run, body.audit)];
 }
+
+const pulseKeyOf = ({ role, hotkey, name }: Delegation): string => `${role}/${hotkey}/${name}`;
 
 const zeroId = '0'.repeat(64) as Hash;
 
