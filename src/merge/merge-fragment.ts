@@ -12,8 +12,16 @@ import { checkFragmentValues, checkLength, type FragmentValues } from './fragmen
 import { LearnerBlocks } from './learner-blocks.ts';
 import { type ClipOptions, clipFactors, sumOfSquares, type WeightedNorm, weightedMedian } from './norms.ts';
 import { applyOuterStep, type OuterOptions } from './outer-optimizer.ts';
-import { combineRobustly, type RobustInput, type RobustRule, robustRules } from './robust.ts';
-import { type LinearRule, type MergeRule, type MergeSegment, planSegments, type Weighed } from './rules.ts';
+import { combineRobustly, type RobustInput } from './robust.ts';
+import {
+  type LinearRule,
+  type MergeRule,
+  type MergeSegment,
+  planSegments,
+  type RobustRule,
+  robustRules,
+  type Weighed,
+} from './rules.ts';
 import { type Staging, sharedStaging } from './staging.ts';
 
 /** Bound on the claims of one merge. */

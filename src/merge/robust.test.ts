@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MergeError } from './errors.ts';
-import { combineRobustly, type RobustInput, robustRules } from './robust.ts';
+import { combineRobustly, type RobustInput } from './robust.ts';
+import { robustRules } from './rules.ts';
 
 const input = (rows: readonly (readonly number[])[], shares?: readonly number[], trim = 0.25): RobustInput => ({
   pseudoGradients: rows.map((row) => Float32Array.from(row)),

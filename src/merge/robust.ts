@@ -10,10 +10,7 @@
  *   of ‖x − v‖ (Karimireddy et al., arXiv:2012.10333, whose v starts from the last round's).
  */
 import { MergeError } from './errors.ts';
-import type { Weighed } from './rules.ts';
-
-export const robustRules = ['trimmed-mean', 'median', 'centred-clip'] as const;
-export type RobustRule = (typeof robustRules)[number];
+import type { RobustRule, Weighed } from './rules.ts';
 
 export interface RobustInput {
   /** In merge order, all of one length. */

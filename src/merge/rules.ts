@@ -9,9 +9,10 @@
  */
 import type { Fragment } from './fragment-plan.ts';
 import type { Range } from './norms.ts';
-import type { RobustRule } from './robust.ts';
 
 export type LinearRule = 'mean' | 'rda';
+export const robustRules = ['trimmed-mean', 'median', 'centred-clip'] as const;
+export type RobustRule = (typeof robustRules)[number];
 /** The others give no coefficients: `robust.ts`. */
 export type MergeRule = LinearRule | RobustRule;
 
