@@ -30,6 +30,7 @@ const rounds = 12;
 export async function recordRun(dir: string): Promise<RecordedRun> {
   const ledgerStorage = new MemoryLedgerStorage();
   const releases = join(dir, 'releases');
+  const writings: Promise<unknown>[] = [];
   mkdirSync(releases, { recursive: true });
   const { tiny } = runSettings;
   const run = {
@@ -43,9 +44,11 @@ export async function recordRun(dir: string): Promise<RecordedRun> {
   const running = await openRunning(
     {
       anchorSigner: networkOwner,
-      writeRelease: async (state, release, heads) => {
-        const folder = await writeRelease(state, release, { dir: releases, store: running.network.store, heads });
-        return { folder, files: await describeFiles(folder) };
+      writeRelease: (state, release, heads) => {
+        const writing = writeRelease(state, release, { dir: releases, store: running.network.store, heads });
+        const written = writing.then(async (folder) => ({ folder, files: await describeFiles(folder) }));
+        writings.push(written.catch(() => {})); // the orchestrator tries it again
+        return written;
       },
     },
     { run, ledgerStorage },
@@ -63,6 +66,8 @@ export async function recordRun(dir: string): Promise<RecordedRun> {
   }
   network.orchestrator.requestStop();
   await network.pass(3_000, a, b, ...validators);
+  await Promise.all(writings);
+  await network.pass(1_000, a, b, ...validators);
   await network.stop();
   const entries = await network.journal.read(0, 100_000);
   mkdirSync(join(dir, 'ledger'), { recursive: true });
