@@ -16,6 +16,8 @@ export interface BenchRow {
 export interface Bench {
   readonly name: string;
   readonly about: string;
+  /** Runs only when it is named. */
+  readonly isLong?: boolean;
   run(options: BenchOptions): Promise<readonly BenchRow[]>;
 }
 

@@ -1,6 +1,8 @@
 /** @file `npm run bench [-- NAME...] [--run DIR]`: runs the benchmarks that are named, or all. */
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/table.ts';
+import { attacksBench } from './attacks.bench.ts';
+import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { decode } from './decode.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
@@ -9,9 +11,22 @@ import { layers } from './layers.bench.ts';
 import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
+import { stateRoot } from './state-root.bench.ts';
 import { train } from './train.bench.ts';
 
-const benches: readonly Bench[] = [innerLoop, train, layers, long, decode, merge, codecsBench, journal];
+const benches: readonly Bench[] = [
+  innerLoop,
+  train,
+  layers,
+  long,
+  decode,
+  merge,
+  codecsBench,
+  journal,
+  stateRoot,
+  audits,
+  attacksBench,
+];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -27,7 +42,7 @@ async function main(): Promise<number> {
   }
   console.log(`machine: ${machine()}`);
   for (const bench of benches) {
-    if (positionals.length > 0 && !positionals.includes(bench.name)) continue;
+    if (positionals.length > 0 ? !positionals.includes(bench.name) : bench.isLong) continue;
     console.log(`\n${bench.name}: ${bench.about}`);
     const rows = await bench.run({ run: values.run });
     for (const line of formatTable(

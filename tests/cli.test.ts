@@ -86,6 +86,10 @@ describe('mistakes', () => {
     { argv: ['model'], says: ['expected one of check, count'] },
     { argv: ['model', 'count'], says: ['expected --config FILE or --preset NAME'] },
     { argv: ['model', 'count', '--config', 'nowhere.json'], says: ['there is no file at', 'config.json'] },
+    { argv: ['verify'], says: ["missing required argument 'URL|DIR'"] },
+    { argv: ['verify', 'ftp://x'], says: ['expected a URL like http', "got 'ftp://x'"] },
+    { argv: ['verify', '.', '--from', 'last'], says: ['--from: expected a whole number', "got 'last'"] },
+    { argv: ['verify', '.', '--replay', '-1'], says: ['--replay: expected a whole number'] },
     { argv: ['status', '--options', 'nowhere.json'], says: ['no file at'] },
     { argv: ['generate', '--checkpoint'], says: ["option '--checkpoint <DIR>' argument missing"] },
   ];

@@ -1,28 +1,38 @@
 /** @file The commands, in the order of the help. */
+import { appeal } from './appeal/index.ts';
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
+import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
 import { generate } from './generate/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { replay } from './replay/index.ts';
+import { simulate } from './simulate/index.ts';
 import { status } from './status/index.ts';
 import { train } from './train/index.ts';
 import { up } from './up/index.ts';
 import { validate } from './validate/index.ts';
+import { verify } from './verify/index.ts';
 
 export const commands: readonly CommandDeclaration[] = [
   up,
   orchestrate,
   mine,
   validate,
+  appeal,
+  replay,
   train,
   generate,
   evalNeedle,
+  simulate,
   exportModel,
   status,
+  explain,
+  verify,
   doctor,
   modelCheck,
   modelCount,

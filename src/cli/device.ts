@@ -6,7 +6,8 @@ import type { Settings } from './settings.ts';
 export const deviceOption: OptionDeclaration = {
   name: 'device',
   value: 'NAME',
-  description: 'where operators run; webgpu: on a GPU, and on the CPU what it lacks (accrete doctor lists that)',
+  description:
+    'where operators run; webgpu: on a GPU, and on the CPU what it lacks (accrete doctor lists that); wasm: as WebAssembly, slowly',
   default: 'cpu',
   choices: devices,
 };

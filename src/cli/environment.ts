@@ -1,6 +1,7 @@
 /** @file What every long-running role is handed: the real clock, a log on standard error, counters, the stop signal. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock, Log, Metrics } from '../util/clock.ts';
+import { UsageError } from '../util/errors.ts';
 import type { Io } from './io.ts';
 import { createLog } from './log.ts';
 
@@ -15,12 +16,22 @@ export const systemClock: Clock = {
   sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
 };
 
+/** A clock that is off: `accrete simulate --chaos` starts roles so (`ACCRETE_CLOCK_SKEW_MS`). */
+function clockOf(io: Io): Clock {
+  const skewMs = Number(io.environment.ACCRETE_CLOCK_SKEW_MS ?? 0);
+  if (!Number.isSafeInteger(skewMs))
+    throw new UsageError(
+      `ACCRETE_CLOCK_SKEW_MS: expected whole milliseconds, got '${io.environment.ACCRETE_CLOCK_SKEW_MS}'`,
+    );
+  return skewMs === 0 ? systemClock : { ...systemClock, nowMs: () => Date.now() + skewMs };
+}
+
 /** `ACCRETE_LOG` sets the level: error, warn, info (default) or debug. */
 export function roleEnvironment(io: Io, options: { readonly role: string; readonly json: boolean }): Environment {
   const wanted = io.environment.ACCRETE_LOG;
   const level = (['error', 'warn', 'info', 'debug'] as const).find((name) => name === wanted) ?? 'info';
   const log = createLog({ level, format: options.json ? 'json' : 'text', write: io.err }).child({ role: options.role });
-  return { clock: systemClock, log, metrics: countingMetrics(log) };
+  return { clock: clockOf(io), log, metrics: countingMetrics(log) };
 }
 
 const tellEveryCounts = 1_000;

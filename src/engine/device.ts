@@ -1,7 +1,8 @@
 /** @file Where a session's operators run, and what the devices do differently. Measured: docs/decisions/0009-devices.md. */
 
 /** On `webgpu`, operators that it lacks run on the CPU. */
-export const devices = ['cpu', 'webgpu'] as const;
+export const devices = ['cpu', 'webgpu', 'wasm'] as const;
+/** `cpu`: native code; `wasm`: the same operators as portable WebAssembly, one thread, many times slower. */
 export type Device = (typeof devices)[number];
 
 /**
@@ -18,6 +19,6 @@ export function isForCpu(
   device: Device,
   node: { readonly opType: string; readonly output: readonly string[] },
 ): boolean {
-  if (device === 'cpu') return false;
+  if (device !== 'webgpu') return false;
   return inexactOnWebgpu.has(node.opType) || (node.opType === 'Split' && node.output.length > maxSplitOutputs);
 }

@@ -152,3 +152,25 @@ test('constants are part of the session: copied, checked by name, not fed, and t
   const wrong = { constants: { w: floats([4, 6], 'w') } };
   expect(await rejectedCode(openSession(freeSizes(), wrong))).toBe('FEED_MISMATCH');
 });
+
+test('WebAssembly computes what native code does but for the last bits, and writes where it is told', async () => {
+  const b = new GraphBuilder();
+  const x = b.input('x', [3, 5, 8]);
+  const w = b.param('w', [6, 8]);
+  const y = b.softmax(b.matmul(b.silu(x), w, { transB: true }));
+  b.output('dw', gradients(b, b.reduceSum(b.square(y), [0, 1, 2], false), [w])[0]!);
+  b.output('y', y);
+  const graph = b.build();
+  const feeds = { x: floats([3, 5, 8], 'x'), w: floats([6, 8], 'w') };
+  const [native, portable] = await Promise.all([openSession(graph), openSession(graph, { device: 'wasm' })]);
+  const into = { dw: zeros('f32', [6, 8]) };
+  const results = await portable.run(feeds, ['dw', 'y'], into);
+  expect(results.dw).toBe(into.dw);
+  for (const [name, { data }] of Object.entries(await native.run(feeds)))
+    data.forEach((value, i) => {
+      expect(results[name]!.data[i], `${name} ${i}`).toBeCloseTo(Number(value), 5);
+    });
+  expect(await portable.run(feeds, ['y'])).toEqual({ y: results.y });
+  await native.release();
+  await portable.release();
+});

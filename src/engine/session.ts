@@ -1,6 +1,6 @@
 /**
- * @file Runs a graph on ONNX Runtime; the only file that imports it, and not before a session is opened (the library
- * takes half a second to load). A run occupies the thread that asked for it: it is synchronous inside.
+ * @file Runs a graph on ONNX Runtime, native or as WebAssembly; the only file that imports it, and not before a session is
+ * opened (the library takes half a second to load). A run occupies the thread that asked for it: it is synchronous inside.
  */
 import { createRequire } from 'node:module';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
@@ -16,7 +16,7 @@ import type { Graph } from './graph.ts';
 import { cutView, fedParts, joinViews, partName, partNames, partsOf } from './parts.ts';
 
 export interface SessionOptions {
-  /** Threads inside one operator on the CPU; default 1. */
+  /** Threads inside one operator on the CPU; default 1. On `wasm` always 1. */
   readonly threads?: number;
   /** Default `cpu`. */
   readonly device?: Device;
@@ -49,10 +49,31 @@ const ortType: { readonly [D in DType]: 'float32' | 'float64' | 'int64' | 'int32
   bool: 'bool',
 };
 
+/** Sessions being opened and runs under way in this process: a virtual clock stands still while there are any. */
+export const engineActivity = { pending: 0 };
+
+async function counted<T>(work: Promise<T>): Promise<T> {
+  engineActivity.pending++;
+  try {
+    return await work;
+  } finally {
+    engineActivity.pending--;
+  }
+}
+
 /** @throws EngineError SESSION_FAILED where the runtime is not installed or refuses the graph; NO_DEVICE */
 export async function openSession(graph: Graph, options: SessionOptions = {}): Promise<Session> {
+  const session = await counted(open(graph, options));
+  return {
+    run: (feeds, fetch, into) => counted(session.run(feeds, fetch, into)),
+    release: () => counted(session.release()),
+  };
+}
+
+async function open(graph: Graph, options: SessionOptions): Promise<Session> {
   const { emitFor, onnxInputName, onnxOutputName, stopOutputName } = await import('./onnx.ts');
-  const ort = loadRuntime();
+  const device = options.device ?? 'cpu';
+  const ort = loadRuntime(device);
   const constants = options.constants ?? {};
   const fed = {
     declared: graph.declared,
@@ -70,11 +91,12 @@ export async function openSession(graph: Graph, options: SessionOptions = {}): P
   };
   let session: InferenceSession | null;
   try {
-    const { model, cpuNodes } = emitFor(graph, options.device ?? 'cpu', constants);
+    const { model, cpuNodes } = emitFor(graph, device, constants);
     session = await ort.InferenceSession.create(model, runtimeOptions(options, cpuNodes));
   } catch (cause) {
-    throw refusal(cause, options.device);
+    throw refusal(cause, device);
   }
+  const isInPlace = device !== 'wasm';
   return {
     async run(feeds, fetch = [...graph.outputs.keys()], into) {
       if (session === null) throw new EngineError('SESSION_CLOSED', 'the session was released; open another');
@@ -90,7 +112,7 @@ export async function openSession(graph: Graph, options: SessionOptions = {}): P
           pieces(onnxInputName(name), feeds[name]!, parts.inputs.has(name), true),
         ),
       );
-      if (into !== undefined) {
+      if (into !== undefined && isInPlace) {
         const targets = fetch.map((name) => [name, into[name] ?? zeroesFor(name, graph)] as const);
         const fetches = targets.flatMap(([name, view]) =>
           pieces(onnxOutputName(name), view, parts.outputs.has(name), false),
@@ -107,7 +129,9 @@ export async function openSession(graph: Graph, options: SessionOptions = {}): P
         const resultOf = (name: string): TensorView => {
           const count = countOf(name);
           const views = partNames(onnxOutputName(name), count).map((part) => toView(results[part]!));
-          return count === null ? views[0]! : joinViews(views);
+          const view = count === null ? views[0]! : joinViews(views);
+          const target = into?.[name];
+          return target === undefined ? view : copyInto(target, view);
         };
         return Object.fromEntries(fetch.map((name) => [name, resultOf(name)]));
       } catch (cause) {
@@ -140,6 +164,16 @@ function zeroesFor(name: string, graph: Graph): TensorView {
   return zeros(dtype, shape);
 }
 
+/** WebAssembly has a memory of its own, so that results are copied out of it in any case. */
+function copyInto(target: TensorView, { data, shape }: TensorView): TensorView {
+  assert(
+    target.data.length === data.length,
+    `expected room for ${formatShape(shape)}, got ${formatShape(target.shape)}`,
+  );
+  (target.data as { set(values: unknown): void }).set(data);
+  return target;
+}
+
 /**
  * The binding copies what it returns, arrays that were given for it too: 60 of 1050 ms a step (29M gradients, 1 thread).
  * `fetches` therefore begins with an output at which it fails when everything has been written; a binding that learns to
@@ -160,16 +194,24 @@ async function runUncopied(
 
 type Runtime = typeof import('onnxruntime-node');
 
-function loadRuntime(): Runtime {
+/** Both packages have the interface of onnxruntime-common. */
+function loadRuntime(device: Device): Runtime {
+  const name = device === 'wasm' ? 'onnxruntime-web' : 'onnxruntime-node';
   try {
-    return createRequire(import.meta.url)('onnxruntime-node') as Runtime;
+    const runtime = createRequire(import.meta.url)(name) as Runtime;
+    // Of the process, and read when the first session is opened; more threads would be another class of machine.
+    if (device === 'wasm') runtime.env.wasm.numThreads = 1;
+    return runtime;
   } catch (cause) {
-    throw new EngineError('SESSION_FAILED', 'onnxruntime-node cannot be loaded; run npm start once', { cause });
+    throw new EngineError('SESSION_FAILED', `${name} cannot be loaded; run npm start once`, { cause });
   }
 }
 
 /** Loads the runtime and gives its version. @throws EngineError SESSION_FAILED */
-export const engineVersion = (): string => loadRuntime().env.versions.node ?? 'unknown';
+export const engineVersion = (device: Device = 'cpu'): string => {
+  const { node, web } = loadRuntime(device).env.versions;
+  return (device === 'wasm' ? web : node) ?? 'unknown';
+};
 
 function runtimeOptions(
   { threads = 1, device = 'cpu', profilePrefix }: SessionOptions,
@@ -177,8 +219,8 @@ function runtimeOptions(
 ): InferenceSession.SessionOptions {
   return {
     executionProviders:
-      device === 'cpu'
-        ? ['cpu']
+      device === 'cpu' || device === 'wasm'
+        ? [device]
         : [cpuNodes.length === 0 ? device : { name: device, forceCpuNodeNames: cpuNodes }, 'cpu'],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,

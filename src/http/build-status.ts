@@ -64,6 +64,8 @@ export function buildStatus(sources: StatusSources): Status {
     releaseCount: releases.length,
     ledger,
     medians: { revealToPublishMs: medianRevealToPublish(run) },
+    openDisputes: run.openDisputes.size,
+    audits: auditCounts(run),
     journalEntries: run.size,
     process,
   };
@@ -101,8 +103,15 @@ function validatorRows({ run, pulses, nowMs, freshMs }: StatusSources): Status['
     const isAlive = pulse !== undefined && nowMs - pulse.atMs < freshMs;
     const record = run.hotkeys.get(hotkey);
     const verdicts = (record?.settledVerdicts ?? 0) + (record?.overruledVerdicts ?? 0);
-    return { hotkey, name, alive: isAlive, verdicts, rssBytes: isAlive ? pulse.body.rssBytes : null };
+    const barred = record?.barred?.sentence ?? null;
+    return { hotkey, name, alive: isAlive, verdicts, barred, rssBytes: isAlive ? pulse.body.rssBytes : null };
   });
+}
+
+function auditCounts(run: RunState): Status['audits'] {
+  const audits = [...run.audits.values()];
+  const count = (status: string): number => audits.filter((audit) => audit.status === status).length;
+  return { open: run.openAudits.size, passed: count('passed'), failed: count('failed') };
 }
 
 /** Newest first. */

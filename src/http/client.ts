@@ -28,12 +28,56 @@ export async function fetchJournal(
   url: string,
   page: FetchOptions & { readonly from: number; readonly limit?: number },
 ): Promise<readonly JournalEntry[]> {
+  const lines = await fetchJournalText(url, page);
+  return lines.map((line, i) => parse(journalEntrySchema, line, `${url}/journal, entry ${page.from + i}`));
+}
+
+/** The same as text, for whoever checks its form. */
+export async function fetchJournalText(
+  url: string,
+  page: FetchOptions & { readonly from: number; readonly limit?: number },
+): Promise<readonly string[]> {
   const { from, limit = 256, ...options } = page;
   const path = `/journal?from=${from}&limit=${limit}`;
   const text = await fetchText(url, path, maxPageBytes, options);
   const lines = text.split('\n').filter((line) => line !== '');
   if (lines.length > limit) throw malformed(`${url}${path}`, `expected at most ${limit} lines, got ${lines.length}`);
-  return lines.map((line, i) => parse(journalEntrySchema, line, `${url}/journal, entry ${from + i}`));
+  return lines;
+}
+
+/** Any other answer in JSON. */
+export async function fetchJson<T>(
+  url: string,
+  path: string,
+  schema: z.ZodType<T>,
+  options: FetchOptions & { readonly limitBytes: number },
+): Promise<T> {
+  return parse(schema, await fetchText(url, path, options.limitBytes, options), `${url}${path}`);
+}
+
+/** Bytes as they come; an answer that brings none for `timeoutMs` is given up. @throws HttpError */
+export async function* fetchBytes(url: string, path: string, options: FetchOptions = {}): AsyncGenerator<Uint8Array> {
+  const address = addressOf(url, path);
+  const idle = new AbortController();
+  const restart = (): NodeJS.Timeout =>
+    setTimeout(() => idle.abort(new Error('no bytes in time')), options.timeoutMs ?? 30_000);
+  let timer = restart();
+  const signal = options.signal === undefined ? idle.signal : AbortSignal.any([idle.signal, options.signal]);
+  try {
+    const response = await fetch(address, { signal });
+    if (!response.ok) throw refused(address, response.status, await readText(response, address, 65_536));
+    for await (const chunk of response.body ?? []) {
+      clearTimeout(timer);
+      timer = restart();
+      yield chunk;
+    }
+  } catch (cause) {
+    options.signal?.throwIfAborted();
+    if (cause instanceof HttpError) throw cause;
+    throw new HttpError('UNREACHABLE', `${address}: broke off (${reasonOf(cause)})`, { cause, retryable: true });
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** True if something answers there as an orchestrator does; never throws but for an URL that is none. */

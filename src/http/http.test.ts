@@ -70,7 +70,7 @@ const status: Status = {
       lastSentence: null,
     },
   ],
-  validators: [{ hotkey, name: 'one', alive: true, verdicts: 1, rssBytes: null }],
+  validators: [{ hotkey, name: 'one', alive: true, verdicts: 1, barred: null, rssBytes: null }],
   fragments: [{ id: 0, version: 1, ageMs: 10, contributors: 1, due: true }],
   merges: [{ outerStep: 0, fragment: 0, version: 1, learners: 1, tokens: 12.5, atMs: 1_000 }],
   mergeCount: 1,
@@ -78,6 +78,8 @@ const status: Status = {
   releaseCount: 0,
   ledger: { block: 3, tempo: 0, emissionRao: { [hotkey]: 10 } },
   medians: { revealToPublishMs: null },
+  openDisputes: 0,
+  audits: { open: 1, passed: 2, failed: 0 },
   journalEntries: 10,
   process: { startedAtMs: 1_000, rssBytes: 1_000 },
 };

@@ -17,6 +17,17 @@ export interface HttpSources {
   /** Canonical lines of the entries [from, from + limit), as far as there are any; without line ends. */
   readonly journal: (from: number, limit: number) => Promise<readonly string[]>;
   readonly status: () => Promise<Status> | Status;
+  /** The ledger's public history, for whoever recomputes it. */
+  readonly ledger?: LedgerSource;
+}
+
+/** Each answer is JSON. */
+export interface LedgerSource {
+  readonly genesis: unknown;
+  /** The made ones among the blocks [from, from + limit). */
+  blocks(from: number, limit: number): Promise<unknown>;
+  /** A page of calls, and where the next begins. */
+  calls(cursor: number, limit: number): Promise<unknown>;
 }
 
 export interface StartHttpServerOptions extends HttpSources {
@@ -90,16 +101,36 @@ function addReads(app: FastifyInstance, sources: HttpSources): void {
     const status = await sources.status();
     return reply.header('cache-control', 'no-store').send(status);
   });
-  app.get('/journal', async (request: FastifyRequest<{ Querystring: Record<string, unknown> }>, reply) => {
-    const from = readCount(request.query.from, 0);
-    const limit = readCount(request.query.limit, defaultJournalLimit);
-    if (from === null || limit === null || limit < 1) {
-      return refuse(reply, 400, 'BAD_QUERY', `expected from ≥ 0 and 1 ≤ limit ≤ ${maxJournalLimit}, whole numbers`);
-    }
-    const lines = await sources.journal(from, Math.min(limit, maxJournalLimit));
+  app.get('/journal', async (request: PageRequest, reply) => {
+    const page = pageOf(request);
+    if (page === null) return refuseQuery(reply);
+    const lines = await sources.journal(page.from, page.limit);
     return reply.type('application/x-ndjson').send(lines.map((line) => `${line}\n`).join(''));
   });
+  if (sources.ledger !== undefined) addLedgerReads(app, sources.ledger);
 }
+
+function addLedgerReads(app: FastifyInstance, ledger: LedgerSource): void {
+  app.get('/ledger/genesis', async (_, reply) => reply.send(ledger.genesis));
+  for (const what of ['blocks', 'calls'] as const)
+    app.get(`/ledger/${what}`, async (request: PageRequest, reply) => {
+      const page = pageOf(request);
+      return page === null ? refuseQuery(reply) : reply.send(await ledger[what](page.from, page.limit));
+    });
+}
+
+type PageRequest = FastifyRequest<{ Querystring: Record<string, unknown> }>;
+
+/** Null for what is no page. */
+function pageOf({ query }: PageRequest): { readonly from: number; readonly limit: number } | null {
+  const from = readCount(query.from, 0);
+  const limit = readCount(query.limit, defaultJournalLimit);
+  if (from === null || limit === null || limit < 1) return null;
+  return { from, limit: Math.min(limit, maxJournalLimit) };
+}
+
+const refuseQuery = (reply: FastifyReply): FastifyReply =>
+  refuse(reply, 400, 'BAD_QUERY', `expected from ≥ 0 and 1 ≤ limit ≤ ${maxJournalLimit}, whole numbers`);
 
 /** Null for what is no whole number within 2^53. */
 function readCount(value: unknown, otherwise: number): number | null {

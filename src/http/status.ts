@@ -41,6 +41,8 @@ export const validatorStatusSchema = z.object({
   name,
   alive: z.boolean(),
   verdicts: countSchema,
+  /** Why it may no longer judge; null if it may. */
+  barred: z.string().max(2_000).nullable(),
   rssBytes: countSchema.nullable(),
 });
 
@@ -106,6 +108,10 @@ export const statusSchema = z.object({
   }),
   /** Median time from a claim's reveal to the fragment that holds it; null before the first. */
   medians: z.object({ revealToPublishMs: number.nullable() }),
+  /** Claims that are before all validators now. */
+  openDisputes: countSchema,
+  /** Replay audits of the run, by what came of them; `open`: those that wait for an answer or for verdicts. */
+  audits: z.object({ open: countSchema, passed: countSchema, failed: countSchema }),
   journalEntries: countSchema,
   /** Of the orchestrator's process. */
   process: z.object({ startedAtMs: countSchema, rssBytes: countSchema }),

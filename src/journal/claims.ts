@@ -2,9 +2,9 @@
  * @file Rules of the fold: a claim from commit to verdicts. A commit takes its cells for good; a claim that is refused or
  * voided loses them, and they are not leased again.
  */
-import { drawCommittee, drawGainTested } from '../protocol/draw.ts';
+import { drawGainTested, drawRechecked } from '../protocol/draw.ts';
 import type { EventBody } from '../protocol/messages.ts';
-import { fromDecimal, type Hotkey } from '../protocol/names.ts';
+import { fromDecimal } from '../protocol/names.ts';
 import {
   countRanges,
   intersectRanges,
@@ -14,11 +14,11 @@ import {
   subtractRanges,
   unionRanges,
 } from '../util/ranges.ts';
+import { extendSegments } from './audit-draw.ts';
+import { admitCandidates, drawCommitteeAndNext } from './draws.ts';
 import { closeLease } from './leasing.ts';
-import { hotkeyState } from './membership.ts';
-import { delegationsOf, manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
+import { manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
 import {
-  delegationIn,
   type EventContext,
   ignore,
   learnerIdIn,
@@ -29,6 +29,8 @@ import {
   seconds,
   short,
 } from './rule.ts';
+import { undecided, voidClaim } from './settlement.ts';
+import { hotkeyState } from './standing.ts';
 import type { Claim, Learner, RunState } from './state.ts';
 
 /** A commit whose bytes did not come within this time may be voided. */
@@ -58,10 +60,12 @@ export const claimCommitRule: Rule<'claim-commit'> = {
     learner.innerSteps = trace.lines[1];
     learner.traceHead = trace.head;
     learner.lastClaimAtMs = context.timeMs;
+    learner.isSilent = false;
     learner.claims.committed++;
     const oldest = Math.min(...learner.claimedThrough);
     learner.segments = learner.segments.filter((segment) => segment.lines[1] > oldest);
     addClaim(state, learner, body, context);
+    extendSegments(state, learner, context.id);
   },
 };
 
@@ -166,6 +170,7 @@ function coverLeases(state: RunState, learner: Learner, body: Commit, timeMs: nu
 function addClaim(state: RunState, learner: Learner, body: Commit, context: EventContext): void {
   const hotkey = hotkeyState(state, learner.hotkey);
   const id = context.id;
+  const cellTokens = countRanges(body.sequences) * phaseOf(state, body.phase).sequenceLength;
   state.claims.set(id, {
     id,
     body,
@@ -175,12 +180,18 @@ function addClaim(state: RunState, learner: Learner, body: Commit, context: Even
     commitSeq: context.seq,
     committedAtMs: context.timeMs,
     versionAtCommit: state.fragments[body.fragment]!.version,
+    cursorAtCommit: state.cursor[body.phase] ?? 0,
+    tempoBlockAtCommit: state.tempo.block,
     ordinal: hotkey.claims,
-    cellTokens: countRanges(body.sequences) * phaseOf(state, body.phase).sequenceLength,
+    cellTokens,
+    payableCellTokens: cellTokens,
     status: 'committed',
     revealedAtMs: null,
     beacon: null,
     verdicts: [],
+    rechecked: null,
+    dispute: null,
+    isOverturned: false,
     settledAtMs: null,
     mergedAtMs: null,
     code: null,
@@ -189,17 +200,6 @@ function addClaim(state: RunState, learner: Learner, body: Commit, context: Even
   hotkey.claims++;
   state.openClaims.add(id);
 }
-
-/** A claim that is still to be decided, or the refusal of an event about it. */
-function undecided(state: RunState, id: string): Claim | Refusal {
-  const claim = state.claims.get(id as Claim['id']);
-  if (claim === undefined) return reject('UNKNOWN_CLAIM', `there is no claim ${short(id)}`);
-  if (isUndecided(claim)) return claim;
-  return ignore('SETTLED', `claim ${short(id)} is ${claim.status}`);
-}
-
-const isUndecided = ({ status }: Claim): boolean =>
-  status === 'committed' || status === 'beaconed' || status === 'revealed';
 
 export const claimRevealRule: Rule<'claim-reveal'> = {
   signers: ['miner'],
@@ -226,8 +226,9 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
   },
   apply(state, body, { timeMs }) {
     const claim = state.claims.get(body.claim)!;
-    const { commitBlock, block, blockHash, committee, gainTested } = body;
-    claim.beacon = { commitBlock, block, blockHash, committee, gainTested, atMs: timeMs };
+    const { claim: _, ...drawn } = body;
+    claim.beacon = { ...drawn, atMs: timeMs };
+    for (const { hotkey, stakeRao } of body.candidates) hotkeyState(state, hotkey).drawnStakeRao = stakeRao;
     // Whoever is drawn now judges by this draw; verdicts of an earlier one stay in the journal only.
     claim.verdicts.length = 0;
     claim.status = claim.revealedAtMs === null ? 'beaconed' : 'revealed';
@@ -235,6 +236,12 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
 };
 
 function admitBlock(claim: Claim, body: EventBody<'claim-beacon'>, timeMs: number): Refusal | null {
+  if (claim.dispute !== null) return ignore('SETTLED', `claim ${short(claim.id)} is before all validators`);
+  if (body.commitBlock < claim.tempoBlockAtCommit)
+    return reject(
+      'WRONG_BLOCK',
+      `the claim was committed in the tempo of block ${claim.tempoBlockAtCommit}, not at block ${body.commitBlock}`,
+    );
   if (claim.beacon === null) {
     if (body.block === body.commitBlock + beaconDelayBlocks) return null;
     return reject('WRONG_BLOCK', `expected block ${body.commitBlock + beaconDelayBlocks}, got ${body.block}`);
@@ -247,30 +254,45 @@ function admitBlock(claim: Claim, body: EventBody<'claim-beacon'>, timeMs: numbe
 }
 
 function admitDraw(state: RunState, claim: Claim, body: EventBody<'claim-beacon'>, timeMs: number): Refusal | null {
-  const { evaluation } = manifestOf(state);
   const { candidates, blockHash } = body;
-  const validators = new Set<Hotkey>(delegationsOf(state, 'validator', timeMs).map(({ hotkey }) => hotkey));
-  for (const [i, { hotkey }] of candidates.entries()) {
-    if (!validators.has(hotkey)) return reject('NOT_DELEGATED', `${hotkey} is no validator of the run`);
-    if (hotkey === claim.hotkey) return reject('CONFLICT', `${hotkey} cannot judge its own claim`);
-    if (i > 0 && candidates[i - 1]!.hotkey >= hotkey) return reject('MALFORMED', 'candidates are not in order');
-  }
-  if (candidates.length === 0) return reject('NO_CANDIDATES', 'a committee is drawn from at least one validator');
-  const committee = drawCommittee({ blockHash, claim: claim.id, candidates, size: evaluation.committee });
+  const wrong = admitCandidates(state, candidates, claim.hotkey, timeMs);
+  if (wrong !== null) return wrong;
+  const expected = drawForClaim(state, claim, { blockHash, candidates });
+  const isDrawn =
+    expected.committee.join() === body.committee.join() &&
+    expected.recheck === body.recheck &&
+    expected.gainTested === body.gainTested;
+  if (isDrawn) return null;
+  const { committee, recheck, gainTested } = expected;
+  return reject('WRONG_DRAW', `the beacon draws ${committee.join(', ')}, then ${recheck}; gain test: ${gainTested}`);
+}
+
+/** What the beacon draws for a claim: its committee, who checks it again, and whether its gain is tested. */
+export function drawForClaim(
+  state: RunState,
+  claim: Claim,
+  { blockHash, candidates }: Pick<EventBody<'claim-beacon'>, 'blockHash' | 'candidates'>,
+): Pick<EventBody<'claim-beacon'>, 'committee' | 'recheck' | 'gainTested'> {
+  const { evaluation } = manifestOf(state);
+  const draw = { blockHash, claim: claim.id };
+  const [committee, next] = drawCommitteeAndNext({ ...draw, candidates, size: evaluation.committee });
+  const isRechecked = drawRechecked({ ...draw, share: fromDecimal(evaluation.recheckShare) });
   const gainTested = drawGainTested({
-    blockHash,
-    claim: claim.id,
+    ...draw,
     isAlways: claim.ordinal < hotkeyState(state, claim.hotkey).testAllBelow,
     share: fromDecimal(evaluation.gainShare),
   });
-  if (committee.join() === body.committee.join() && gainTested === body.gainTested) return null;
-  return reject('WRONG_DRAW', `the beacon draws ${committee.join(', ')}, gain test: ${gainTested}`);
+  return { committee, recheck: isRechecked ? next : null, gainTested };
 }
 
 export const claimVoidRule: Rule<'claim-void'> = {
   signers: ['syncer'],
   admit(state, body, { timeMs }) {
     const claim = state.claims.get(body.claim);
+    if (body.code === 'LOST') {
+      if (claim?.status === 'accepted' || claim?.status === 'merging') return null;
+      return ignore('SETTLED', `claim ${short(body.claim)} is ${claim?.status ?? 'unknown'}`);
+    }
     if (claim?.status !== 'accepted') {
       const open = undecided(state, body.claim);
       if ('outcome' in open) return open;
@@ -281,107 +303,23 @@ export const claimVoidRule: Rule<'claim-void'> = {
       if (staleness > maxStaleness) return null;
       return reject('NOT_STALE', `the claim is ${staleness} versions late, up to ${maxStaleness} are merged`);
     }
-    if (body.code !== 'MISSING') return reject('MALFORMED', `a claim is voided as STALE or MISSING, not ${body.code}`);
+    if (body.code !== 'MISSING')
+      return reject('MALFORMED', `a claim is voided as STALE, MISSING or LOST, not ${body.code}`);
     const ageMs = timeMs - claim!.committedAtMs;
     if (claim!.revealedAtMs === null && ageMs >= revealTimeoutMs) return null;
     return reject('NOT_MISSING', `the claim was committed ${seconds(ageMs)} ago or is revealed`);
   },
   apply(state, body, { timeMs }) {
-    voidClaim(state, state.claims.get(body.claim)!, { code: body.code, sentence: body.sentence, timeMs });
+    const claim = state.claims.get(body.claim)!;
+    if (claim.status === 'merging') leaveMerge(state, claim);
+    voidClaim(state, claim, { code: body.code, sentence: body.sentence, timeMs });
   },
 };
 
-export const verdictRule: Rule<'verdict'> = {
-  signers: ['validator'],
-  admit(state, body, context) {
-    const claim = state.claims.get(body.claim);
-    if (claim === undefined) return reject('UNKNOWN_CLAIM', `there is no claim ${short(body.claim)}`);
-    if (claim.beacon === null || claim.revealedAtMs === null)
-      return ignore('NOT_REVEALED', `claim ${short(body.claim)} is ${claim.status}`);
-    const { hotkey } = delegationIn(context);
-    if (!claim.beacon.committee.includes(hotkey))
-      return reject('NOT_COMMITTEE', `${hotkey} was not drawn for claim ${short(body.claim)}`);
-    if (claim.verdicts.some((verdict) => verdict.hotkey === hotkey))
-      return ignore('DUPLICATE', `${hotkey} has judged claim ${short(body.claim)}`);
-    if ((body.outcome === 'accept') !== (body.code === 'OK'))
-      return reject('MALFORMED', `a claim is accepted with code OK and only so, got ${body.outcome} ${body.code}`);
-    return isUndecided(claim) ? null : ignore('SETTLED', `claim ${short(body.claim)} is ${claim.status}`);
-  },
-  apply(state, { claim: id, outcome, code, sentence, measurements }, context) {
-    const claim = state.claims.get(id)!;
-    const { hotkey } = delegationIn(context);
-    claim.verdicts.push({ hotkey, outcome, code, sentence, measurements, atMs: context.timeMs });
-    settle(state, claim, context.timeMs);
-  },
-};
-
-/** Two verdicts that agree decide, or the only one of a committee of one; all in and none agreeing refuses. */
-function settle(state: RunState, claim: Claim, timeMs: number): void {
-  const size = claim.beacon!.committee.length;
-  const needed = Math.min(2, size);
-  const deciding = claim.verdicts.find(
-    ({ outcome }) => claim.verdicts.filter((verdict) => verdict.outcome === outcome).length >= needed,
-  );
-  if (deciding === undefined) {
-    if (claim.verdicts.length < size) return;
-    const said = claim.verdicts.map((verdict) => `${verdict.outcome} ${verdict.code}`).join(', ');
-    refuse(state, claim, { code: 'DISAGREED', sentence: `the committee did not agree: ${said}`, timeMs });
-    return;
-  }
-  for (const verdict of claim.verdicts) {
-    const validator = hotkeyState(state, verdict.hotkey);
-    if (verdict.outcome === deciding.outcome) {
-      validator.tempoVerdicts++;
-      validator.settledVerdicts++;
-    } else validator.overruledVerdicts++;
-  }
-  if (deciding.outcome === 'accept') accept(state, claim, timeMs);
-  else if (deciding.outcome === 'reject') refuse(state, claim, { ...deciding, timeMs });
-  else voidClaim(state, claim, { ...deciding, timeMs });
-}
-
-interface Settlement {
-  readonly code: string;
-  readonly sentence: string;
-  readonly timeMs: number;
-}
-
-function accept(state: RunState, claim: Claim, timeMs: number): void {
-  const staleness = stalenessOf(state, claim);
-  if (staleness > manifestOf(state).sync.maxStaleness) {
-    voidStale(state, claim, timeMs);
-    return;
-  }
-  claim.status = 'accepted';
-  close(state, claim, { code: 'OK', sentence: '', timeMs });
-  state.learners.get(claim.learner)!.claims.accepted++;
-}
-
-function refuse(state: RunState, claim: Claim, settlement: Settlement): void {
-  claim.status = 'refused';
-  close(state, claim, settlement);
-  state.openClaims.delete(claim.id);
-  state.learners.get(claim.learner)!.claims.refused++;
-  const hotkey = hotkeyState(state, claim.hotkey);
-  hotkey.testAllBelow = Math.max(hotkey.testAllBelow, hotkey.claims + manifestOf(state).evaluation.gainFirstClaims);
-}
-
-function voidClaim(state: RunState, claim: Claim, settlement: Settlement): void {
-  claim.status = 'voided';
-  close(state, claim, settlement);
-  state.openClaims.delete(claim.id);
-  state.learners.get(claim.learner)!.claims.voided++;
-}
-
-/** An accepted claim that its fragment has left behind: its cells are void. */
-export function voidStale(state: RunState, claim: Claim, timeMs: number): void {
-  const sentence = `the claim starts from version ${claim.body.baseVersion} of fragment ${claim.body.fragment}, ${stalenessOf(state, claim)} versions ago; at most ${manifestOf(state).sync.maxStaleness} are merged`;
-  voidClaim(state, claim, { code: 'STALE', sentence, timeMs });
-}
-
-function close(state: RunState, claim: Claim, { code, sentence, timeMs }: Settlement): void {
-  claim.code = code;
-  claim.sentence = sentence;
-  claim.settledAtMs = timeMs;
-  Object.assign(state.learners.get(claim.learner)!, { lastCode: code, lastSentence: sentence });
+/** The pending merge goes on without it; without any claim there is none. */
+function leaveMerge(state: RunState, { id, body: { fragment } }: Claim): void {
+  const head = state.fragments[fragment]!;
+  const pending = head.pendingMerge!;
+  const claims = pending.claims.filter(({ claim }) => claim !== id);
+  head.pendingMerge = claims.length === 0 ? null : { ...pending, claims };
 }

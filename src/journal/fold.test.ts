@@ -119,14 +119,14 @@ describe('claims', () => {
     expect(run.state.learners.get(a.id)).toMatchObject({ lastCode: 'STALE', cellTokens: 0 });
   });
 
-  it('need two verdicts that agree; a tie is refused, and tests of the hotkey begin again', () => {
+  it('need two verdicts that agree; after a refusal tests of the hotkey begin again', () => {
     const run = openRun();
     const [a, b, c] = run.miners as [Member, Member, Member];
     const [tie, bad, gone] = [commit(run, a), commit(run, b), commit(run, c)];
     judge(run, tie, [accept, rejectIt]);
+    expect(tie).toMatchObject({ status: 'revealed', dispute: { reason: 'disagreement', closedAtMs: null } });
     judge(run, bad, [rejectIt, rejectIt]);
     judge(run, gone, [ignoreIt, ignoreIt]);
-    expect(tie).toMatchObject({ status: 'refused', code: 'DISAGREED' });
     expect(bad).toMatchObject({ status: 'refused', code: 'HARMFUL' });
     expect(gone).toMatchObject({ status: 'voided', code: 'MISSING' });
     expect(run.state.hotkeys.get(a.hotkey.hotkey)!.testAllBelow).toBe(4);
@@ -204,7 +204,16 @@ describe('refusals of claims', () => {
     const verdict = (member: Member, outcome: 'accept' | 'reject' = 'accept') =>
       run.send(
         'verdict',
-        { claim: claim.id, outcome, code: 'OK', sentence: '', measurements: {}, details: null },
+        {
+          claim: claim.id,
+          round: 'committee',
+          outcome,
+          code: 'OK',
+          sentence: '',
+          measurements: {},
+          details: null,
+          accused: [],
+        },
         member.session,
       );
     expect(refused(run, () => verdict(run.validators[0]!))).toBe('NOT_REVEALED');

@@ -4,7 +4,7 @@
  * Signatures are checked before, by `openEntry` or `openEnvelope`.
  */
 
-import { hashOfJson, sha256 } from '../protocol/hash.ts';
+import { sha256 } from '../protocol/hash.ts';
 import type { SignerIdentity } from '../protocol/keys.ts';
 import { appendLeaf, leafHash } from '../protocol/merkle.ts';
 import type { Admission, EventBody, EventKind, JournalEntry } from '../protocol/messages.ts';
@@ -13,14 +13,24 @@ import type { OpenedEntry, OpenedMessage } from '../protocol/signing.ts';
 import { fromHex, toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
 import { assert } from '../util/errors.ts';
-import { claimBeaconRule, claimCommitRule, claimRevealRule, claimVoidRule, verdictRule } from './claims.ts';
+import { auditAnswerRule, auditChallengeRule, auditCloseRule, auditVerdictRule } from './audits.ts';
+import { claimBeaconRule, claimCommitRule, claimRevealRule, claimVoidRule } from './claims.ts';
 import { leaseReturnRule, leaseRule } from './leasing.ts';
-import { delegateRule, joinRule, leaveRule, runRule } from './membership.ts';
+import { delegateRule, joinRule, leaveRule, runRule, serveRule } from './membership.ts';
 import { fragmentDueRule, fragmentPublishedRule, mergeRule } from './merging.ts';
-import { evaluationRule, phaseChangeRule, releaseRule, tempoRule, treeHeadRule } from './milestones.ts';
+import {
+  evaluationRule,
+  phaseChangeRule,
+  releasePublishedRule,
+  releaseRule,
+  segmentAttestedRule,
+  tempoRule,
+  treeHeadRule,
+} from './milestones.ts';
 import { delegationOf } from './queries.ts';
 import { type EventContext, ignore, type Refusal, type Rule, reject, type Sender, short } from './rule.ts';
 import type { RunState } from './state.ts';
+import { appealRule, disputeCloseRule, verdictRule } from './verdicts.ts';
 
 const rules: { readonly [K in EventKind]: Rule<K> } = {
   run: runRule,
@@ -35,9 +45,18 @@ const rules: { readonly [K in EventKind]: Rule<K> } = {
   'claim-beacon': claimBeaconRule,
   'claim-void': claimVoidRule,
   verdict: verdictRule,
+  appeal: appealRule,
+  'dispute-close': disputeCloseRule,
+  serve: serveRule,
+  'audit-challenge': auditChallengeRule,
+  'audit-answer': auditAnswerRule,
+  'audit-verdict': auditVerdictRule,
+  'audit-close': auditCloseRule,
   merge: mergeRule,
   'fragment-published': fragmentPublishedRule,
   release: releaseRule,
+  'release-published': releasePublishedRule,
+  'segment-attested': segmentAttestedRule,
   evaluation: evaluationRule,
   'phase-change': phaseChangeRule,
   tempo: tempoRule,
@@ -111,20 +130,8 @@ function contextOf(entry: JournalEntry, message: OpenedMessage, sender: Sender):
   return { sender, seq: entry.seq, timeMs: entry.timeMs, id: message.id, message: entry.message };
 }
 
-/** One hash of the whole state: equal for two folds of the same journal, on any machine. */
-export const hashState = (state: RunState): Hash => hashOfJson(toPlain(state));
-
-/** Maps as sorted lists of pairs, sets as lists. */
-function toPlain(value: unknown): unknown {
-  if (value instanceof Map)
-    return [...value].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, toPlain(member)]);
-  if (value instanceof Set) return [...value];
-  if (Array.isArray(value)) return value.map(toPlain);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, toPlain(member)]));
-}
-
 // Roles make events and weights from the fold; these live beside the rules that check them.
 export { proposeMerge } from './merging.ts';
 export { treeHeadOf } from './queries.ts';
 export { weightsOf } from './scores.ts';
+export { hashState, segmentHash } from './segment-hash.ts';

@@ -1,11 +1,13 @@
 /** @file Rules of the fold: the run itself, delegations, and learners who come and go. */
 import { runIdOf } from '../protocol/hash.ts';
-import { type Hotkey, learnerIdOf } from '../protocol/names.ts';
+import { learnerIdOf } from '../protocol/names.ts';
 import { decodeSs58 } from '../protocol/ss58.ts';
 import { traceGenesis } from '../protocol/trace.ts';
+import { breakTrace } from './pay.ts';
 import { manifestOf, runOf } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, learnerIn, type Rule, reject, short } from './rule.ts';
-import { delegationKeyOf, type HotkeyState, type RunState } from './state.ts';
+import { hotkeyState } from './standing.ts';
+import { delegationKeyOf } from './state.ts';
 
 export const runRule: Rule<'run'> = {
   signers: ['hotkey'],
@@ -100,6 +102,12 @@ export const joinRule: Rule<'join'> = {
         claimedThrough: new Array<number>(fragments).fill(0),
         claimedOuterStep: new Array<number>(fragments).fill(-1),
         segments: [],
+        joinedAtStep: 0,
+        isSilent: false,
+        auditable: [],
+        segmentFrom: 0,
+        waiting: new Set(),
+        unpaidCellTokens: 0,
         leases: new Set(),
         cellTokens: 0,
         claims: { committed: 0, accepted: 0, refused: 0, voided: 0, merged: 0 },
@@ -110,8 +118,11 @@ export const joinRule: Rule<'join'> = {
       return;
     }
     Object.assign(learner, { present: true, joinedSeq: context.seq, lastAtMs: atMs, capabilities, segments: [] });
+    learner.isSilent = false;
     // What it had not claimed before it stopped is lost with its memory.
     learner.claimedThrough.fill(learner.innerSteps);
+    // Its state begins anew; what was traced after the last root cannot be audited any more.
+    breakTrace(state, learner);
   },
 };
 
@@ -130,21 +141,14 @@ export const leaveRule: Rule<'leave'> = {
   },
 };
 
-/** The standing of a hotkey, made on first use. */
-export function hotkeyState(state: RunState, hotkey: Hotkey): HotkeyState {
-  const found = state.hotkeys.get(hotkey);
-  if (found !== undefined) return found;
-  const fresh: HotkeyState = {
-    hotkey,
-    claims: 0,
-    testAllBelow: manifestOf(state).evaluation.gainFirstClaims,
-    tempoCellTokens: 0,
-    tempoVerdicts: 0,
-    score: 0,
-    verdictScore: 0,
-    settledVerdicts: 0,
-    overruledVerdicts: 0,
-  };
-  state.hotkeys.set(hotkey, fresh);
-  return fresh;
-}
+export const serveRule: Rule<'serve'> = {
+  signers: ['validator'],
+  admit(state, { atMs }, context) {
+    const servedAtMs = state.hotkeys.get(delegationIn(context).hotkey)?.servedAtMs ?? -1;
+    if (atMs > servedAtMs) return null;
+    return ignore('DUPLICATE', `this validator said so at ${servedAtMs}, this one is not newer`);
+  },
+  apply(state, { atMs, machineClass }, context) {
+    Object.assign(hotkeyState(state, delegationIn(context).hotkey), { servedAtMs: atMs, machineClass });
+  },
+};

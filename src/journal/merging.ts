@@ -2,10 +2,10 @@
 import type { EventBody } from '../protocol/messages.ts';
 import { fromDecimal, toDecimal } from '../protocol/names.ts';
 import { assert } from '../util/errors.ts';
-import { voidStale } from './claims.ts';
-import { hotkeyState } from './membership.ts';
+import { countPay } from './pay.ts';
 import { claimTokens, manifestOf, openClaims, stalenessOf } from './queries.ts';
 import { ignore, type Rule, reject, seconds } from './rule.ts';
+import { voidStale } from './settlement.ts';
 import type { Claim, RunState } from './state.ts';
 
 /** Norms are compared with the fragment's last merges (DESIGN section 4). */
@@ -117,6 +117,7 @@ export const fragmentPublishedRule: Rule<'fragment-published'> = {
     fragment.contributors = [...new Set(claims.map((claim) => claim.learner))];
     fragment.mergesSinceRelease++;
     fragment.merges++;
+    state.merges++;
     fragment.recentNorms = [...fragment.recentNorms, norms].slice(-normHistory);
     fragment.pendingMerge = null;
     const { outerStep, version } = body;
@@ -145,5 +146,5 @@ function countClaim(state: RunState, claim: Claim, timeMs: number): void {
   const learner = state.learners.get(claim.learner)!;
   learner.cellTokens += claim.cellTokens;
   learner.claims.merged++;
-  hotkeyState(state, claim.hotkey).tempoCellTokens += claim.cellTokens;
+  countPay(state, claim);
 }

@@ -1,9 +1,12 @@
 /** @file Rules of the fold: releases and their evaluations, phases, tempos and tree heads. */
 import { toDecimal } from '../protocol/names.ts';
-import { hotkeyState } from './membership.ts';
-import { countedTokens, isPhaseDone, isReleaseDue, manifestOf, treeHeadOf } from './queries.ts';
+import { isCleared } from './audits.ts';
+import { closeTempo } from './pay.ts';
+import { countedTokens, isPhaseDone, isReleaseDue, manifestOf, mergesInSegment, treeHeadOf } from './queries.ts';
 import { delegationIn, ignore, type Rule, reject, short } from './rule.ts';
-import { decayOf } from './scores.ts';
+import { segmentHash } from './segment-hash.ts';
+import { hotkeyState } from './standing.ts';
+import type { TempoRecord } from './state.ts';
 
 const keptTempos = 256;
 
@@ -24,12 +27,51 @@ export const releaseRule: Rule<'release'> = {
     if (body.countedTokens !== counted)
       return reject('WRONG_COUNT', `expected ${counted} counted tokens, got ${body.countedTokens}`);
     const { root } = treeHeadOf(state);
-    if (body.treeHead === root) return null;
-    return reject('WRONG_TREE_HEAD', `expected tree head ${short(root)}, got ${short(body.treeHead)}`);
+    if (body.treeHead !== root)
+      return reject('WRONG_TREE_HEAD', `expected tree head ${short(root)}, got ${short(body.treeHead)}`);
+    const stateHash = segmentHash(state);
+    if (body.stateHash === stateHash) return null;
+    return reject('WRONG_STATE', `expected state ${short(stateHash)}, got ${short(body.stateHash)}`);
   },
   apply(state, body, { id, seq, timeMs }) {
-    state.releases.push({ id, body, seq, atMs: timeMs });
+    const { merges } = state;
+    state.releases.push({ id, body, seq, atMs: timeMs, merges, files: [], attestedBy: [] });
     for (const fragment of state.fragments) fragment.mergesSinceRelease = 0;
+  },
+};
+
+export const releasePublishedRule: Rule<'release-published'> = {
+  signers: ['syncer'],
+  admit(state, { release, files }) {
+    const record = state.releases[release];
+    if (record === undefined) return reject('UNKNOWN_RELEASE', `there is no release ${release}`);
+    if (record.files.length > 0) return ignore('DUPLICATE', `the files of release ${release} are published`);
+    const isOrdered = files.every(({ name }, i) => i === 0 || files[i - 1]!.name < name);
+    return isOrdered ? null : reject('MALFORMED', 'files are named once each, in order');
+  },
+  apply(state, { release, files }) {
+    state.releases[release]!.files = files;
+  },
+};
+
+export const segmentAttestedRule: Rule<'segment-attested'> = {
+  signers: ['validator'],
+  admit(state, { release, stateHash, merges }, context) {
+    const { hotkey } = delegationIn(context);
+    if (state.hotkeys.get(hotkey)?.barred) return reject('BARRED', `${hotkey} may no longer judge`);
+    const record = state.releases[release];
+    if (record === undefined) return reject('UNKNOWN_RELEASE', `there is no release ${release}`);
+    if (record.attestedBy.includes(hotkey)) return ignore('DUPLICATE', `${hotkey} has attested release ${release}`);
+    if (release === 0) return reject('UNKNOWN_RELEASE', 'release 0 closes no segment');
+    if (!((state.hotkeys.get(hotkey)?.drawnStakeRao ?? 0) > 0))
+      return reject('NO_STAKE', `no draw of the run has named ${hotkey} with stake: anybody could say it`);
+    if (record.body.stateHash !== stateHash)
+      return reject('WRONG_STATE', `expected state ${short(record.body.stateHash)}, got ${short(stateHash)}`);
+    const expected = mergesInSegment(state, release);
+    return merges === expected ? null : reject('WRONG_COUNT', `expected ${expected} merges, got ${merges}`);
+  },
+  apply(state, { release }, context) {
+    state.releases[release]!.attestedBy.push(delegationIn(context).hotkey);
   },
 };
 
@@ -71,21 +113,20 @@ export const tempoRule: Rule<'tempo'> = {
   },
   apply(state, { tempo, block }) {
     const { index, block: since, history } = state.tempo;
+    const { halfLifeTempos } = manifestOf(state).rewards;
+    const passed = index < 0 ? 1 : tempo - index;
     const hotkeys = [...state.hotkeys.keys()].sort().map((hotkey) => hotkeyState(state, hotkey));
-    const work = hotkeys
-      .filter((each) => each.tempoCellTokens > 0 || each.tempoVerdicts > 0)
-      .map((each) => ({ hotkey: each.hotkey, cellTokens: each.tempoCellTokens, verdicts: each.tempoVerdicts }));
-    const decay = decayOf(manifestOf(state).rewards.halfLifeTempos, index < 0 ? 1 : tempo - index);
-    for (const each of hotkeys) {
-      each.score = each.score * decay + each.tempoCellTokens;
-      each.verdictScore = each.verdictScore * decay + each.tempoVerdicts;
-      each.tempoCellTokens = 0;
-      each.tempoVerdicts = 0;
-    }
-    const closed = index < 0 ? [] : [{ tempo: index, block: since, work }];
+    const work = hotkeys.map((each) =>
+      closeTempo(state, each, { isCleared: isCleared(state, each), halfLifeTempos, passed }),
+    );
+    const isWork = ({ cellTokens, heldCellTokens, verdicts }: Work): boolean =>
+      cellTokens > 0 || heldCellTokens > 0 || verdicts > 0;
+    const closed = index < 0 ? [] : [{ tempo: index, block: since, work: work.filter(isWork) }];
     state.tempo = { index: tempo, block, history: [...history, ...closed].slice(-keptTempos) };
   },
 };
+
+type Work = TempoRecord['work'][number];
 
 export const treeHeadRule: Rule<'tree-head'> = {
   signers: ['syncer'],

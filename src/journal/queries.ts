@@ -1,7 +1,7 @@
 /** @file Questions to the state of a run that more than one role asks. Nothing here changes the state. */
 import type { Phase, RunManifest } from '../protocol/manifest.ts';
 import { frontierRoot } from '../protocol/merkle.ts';
-import type { Role } from '../protocol/messages.ts';
+import type { EventBody, Role } from '../protocol/messages.ts';
 import type { Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
@@ -47,8 +47,23 @@ export function delegationsOf(state: RunState, role: Role, timeMs: number): Dele
     .sort((a, b) => (a.hotkey + a.name < b.hotkey + b.name ? -1 : 1));
 }
 
+/** Hotkeys that may judge at `timeMs`: delegated to a validator and not barred. Ascending. */
+export function validatorsOf(state: RunState, timeMs: number): Hotkey[] {
+  const hotkeys = new Set(delegationsOf(state, 'validator', timeMs).map(({ hotkey }) => hotkey));
+  return [...hotkeys].filter((hotkey) => !state.hotkeys.get(hotkey)?.barred).sort();
+}
+
 export function openLeases(state: RunState, learner: LearnerId): Lease[] {
   return [...(state.learners.get(learner)?.leases ?? [])].map((id) => state.leases.get(id)!);
+}
+
+/** A refused claim may be appealed for so long: its bytes are still there. */
+export const appealMs = 600_000;
+
+/** Whether validators judge the claim now or may come to: what it names is still needed. */
+export function mayBeJudged(state: RunState, { id, status, dispute, settledAtMs }: Claim): boolean {
+  if (state.openClaims.has(id) || state.openRechecks.has(id) || state.openDisputes.has(id)) return true;
+  return status === 'refused' && dispute === null && state.lastTimeMs - settledAtMs! <= appealMs;
 }
 
 /** Claims that wait for something (not merged, refused or voided), in commit order. */
@@ -84,6 +99,11 @@ export function isReleaseDue(state: RunState): boolean {
   return state.fragments.every((f) => f.mergesSinceRelease >= needed && f.pendingMerge === null);
 }
 
+/** Merges published between the release before this one and this one. */
+export function mergesInSegment(state: RunState, release: number): number {
+  return state.releases[release]!.merges - (state.releases[release - 1]?.merges ?? 0);
+}
+
 /** Whether the current phase's target is merged and another phase follows. */
 export function isPhaseDone(state: RunState): boolean {
   const { phases, fragments } = manifestOf(state);
@@ -112,12 +132,29 @@ export function claimFor(state: RunState, learner: LearnerId, outerStep: number)
   return null;
 }
 
-/** Claims that a validator still owes a verdict: on the committee, revealed, not judged by it. In commit order. */
-export function verdictsOwed(state: RunState, validator: Hotkey): Claim[] {
-  return openClaims(state).filter(
+export interface OwedVerdict {
+  readonly claim: Claim;
+  readonly round: EventBody<'verdict'>['round'];
+}
+
+/** Verdicts that a validator still owes: as one of a committee, then of juries, then rechecks. In commit order. */
+export function verdictsOwed(state: RunState, validator: Hotkey): OwedVerdict[] {
+  const at = (ids: Iterable<Hash>): Claim[] => [...ids].map((id) => state.claims.get(id)!);
+  const isBy = (verdict: { readonly hotkey: Hotkey }): boolean => verdict.hotkey === validator;
+  const committee = openClaims(state).filter(
     (claim) =>
       claim.status === 'revealed' &&
+      claim.dispute === null &&
       claim.beacon!.committee.includes(validator) &&
-      !claim.verdicts.some((verdict) => verdict.hotkey === validator),
+      !claim.verdicts.some(isBy),
   );
+  const rulings = at(state.openDisputes).filter(
+    (claim) => claim.beacon!.candidates.some(isBy) && !claim.dispute!.rulings.some(isBy),
+  );
+  const rechecks = at(state.openRechecks).filter((claim) => claim.beacon!.recheck === validator);
+  return [
+    ...committee.map((claim) => ({ claim, round: 'committee' as const })),
+    ...rulings.map((claim) => ({ claim, round: 'ruling' as const })),
+    ...rechecks.map((claim) => ({ claim, round: 'recheck' as const })),
+  ];
 }

@@ -5,7 +5,7 @@
  * token of one sequence as it trained one fragment), which are whole numbers: tokens = cell-tokens / P.
  */
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
-import type { EventBody, EventKind, Role, VerdictCode } from '../protocol/messages.ts';
+import type { AuditCode, EventBody, EventKind, Role, VerdictCode } from '../protocol/messages.ts';
 import type { Decimal, Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
 import type { Range } from '../util/ranges.ts';
 
@@ -23,6 +23,18 @@ export interface TraceSegment {
   readonly lines: Range;
   readonly phase: number;
   readonly sequences: readonly Range[];
+}
+
+/** A stretch of a trace whose end states the learner can be asked for. */
+export interface AuditSegment {
+  readonly steps: Range;
+  /** Begins with a join: its start follows from published fragments. */
+  readonly isFirst: boolean;
+  /** Inner step of the join that its state goes back to: the warm-up counts from there. */
+  readonly joinedAtStep: number;
+  /** The claim that committed its last line. */
+  readonly claim: Hash;
+  isDrawn: boolean;
 }
 
 export interface Learner {
@@ -46,6 +58,18 @@ export interface Learner {
   readonly claimedOuterStep: number[];
   /** Committed segments that some fragment has not been claimed for, oldest first. */
   segments: TraceSegment[];
+  /** Inner step of its newest join: there its state began anew. */
+  joinedAtStep: number;
+  /** An audit went unanswered, and nothing was committed since: it is drawn for nothing and paid nothing. */
+  isSilent: boolean;
+  /** The newest W committed segments between two traced states, oldest first. */
+  auditable: AuditSegment[];
+  /** Inner step at which the next segment begins. */
+  segmentFrom: number;
+  /** Merged claims some of whose steps no segment holds yet: not payable before one does. */
+  readonly waiting: Set<Hash>;
+  /** Its part of the hotkey's `tempoCellTokens` and `heldCellTokens`. */
+  unpaidCellTokens: number;
   /** Ids of its open leases, ascending. */
   readonly leases: Set<number>;
   /** Cell-tokens of its merged claims. */
@@ -98,11 +122,23 @@ export type ClaimStatus =
 
 export interface ClaimVerdict {
   readonly hotkey: Hotkey;
+  readonly round: EventBody<'verdict'>['round'];
   readonly outcome: 'accept' | 'ignore' | 'reject';
   readonly code: VerdictCode;
   readonly sentence: string;
   readonly measurements: Readonly<Record<string, Decimal>>;
+  readonly details: ArtifactRef | null;
+  readonly accused: readonly Hotkey[];
   readonly atMs: number;
+}
+
+/** All validators judge a claim: its outcome, and who published what nobody else can compute. */
+export interface Dispute {
+  readonly reason: 'disagreement' | 'accusation' | 'appeal';
+  readonly openedAtMs: number;
+  /** In order of arrival. */
+  readonly rulings: ClaimVerdict[];
+  closedAtMs: number | null;
 }
 
 export interface Claim {
@@ -116,22 +152,35 @@ export interface Claim {
   readonly committedAtMs: number;
   /** Version of the fragment when the claim was committed: the heads that a gain test starts from. */
   readonly versionAtCommit: number;
+  /** First position of the phase's order that was not leased then: where gain tests draw from. */
+  readonly cursorAtCommit: number;
+  /** Block of the tempo that was open then: its own block is no earlier. */
+  readonly tempoBlockAtCommit: number;
   /** How many claims the hotkey had committed before. */
   readonly ordinal: number;
   /** Sequences × sequence length. */
   readonly cellTokens: number;
+  /** Without those of steps that nobody can audit (`join`), which are merged and not paid. */
+  payableCellTokens: number;
   status: ClaimStatus;
   revealedAtMs: number | null;
   beacon: {
     readonly commitBlock: number;
     readonly block: number;
     readonly blockHash: Hash;
+    /** Validators and their stake in rao; they are the jury of a dispute too. */
+    readonly candidates: EventBody<'claim-beacon'>['candidates'];
     readonly committee: readonly Hotkey[];
+    readonly recheck: Hotkey | null;
     readonly gainTested: boolean;
     readonly atMs: number;
   } | null;
-  /** In order of arrival. */
+  /** Of the committee, in order of arrival. */
   readonly verdicts: ClaimVerdict[];
+  rechecked: ClaimVerdict | null;
+  dispute: Dispute | null;
+  /** Its cells are not paid though they may be merged: a ruling undid its acceptance, or its tempo is forfeit. */
+  isOverturned: boolean;
   settledAtMs: number | null;
   mergedAtMs: number | null;
   /** Why it was refused or voided; `OK` once accepted; `DISAGREED` where verdicts gave no majority. */
@@ -139,9 +188,46 @@ export interface Claim {
   sentence: string;
 }
 
+export interface AuditVerdict {
+  readonly hotkey: Hotkey;
+  readonly outcome: 'pass' | 'fail';
+  readonly code: AuditCode;
+  readonly sentence: string;
+  readonly measurements: Readonly<Record<string, Decimal>>;
+  readonly atMs: number;
+}
+
+/** A replay audit: open → answered → passed, failed or unchecked; unanswered is failed. */
+export interface Audit {
+  readonly id: number;
+  readonly body: EventBody<'audit-challenge'>;
+  readonly learner: LearnerId;
+  readonly isFirst: boolean;
+  readonly joinedAtStep: number;
+  /** Blocks between the first one that the fold allows and the one that the syncer took: it should have no choice. */
+  readonly lagBlocks: number;
+  /** Two verdicts are asked for even where the first one passes. */
+  readonly isDouble: boolean;
+  readonly openedAtMs: number;
+  answer: { readonly start: ArtifactRef | null; readonly end: ArtifactRef; readonly atMs: number } | null;
+  /** In order of arrival. */
+  readonly verdicts: AuditVerdict[];
+  status: 'open' | 'answered' | 'passed' | 'failed' | 'unchecked';
+  code: AuditCode | null;
+  sentence: string;
+  settledAtMs: number | null;
+}
+
+/** Evidence that draws an audit of the hotkey by itself. */
+export interface Suspicion {
+  readonly reason: 'resemblance' | 'no-gain';
+  readonly claim: Hash | null;
+}
+
 export interface PendingMerge {
   readonly outerStep: number;
   readonly fromVersion: number;
+  /** Without those whose bytes were lost. */
   readonly claims: EventBody<'merge'>['claims'];
   readonly mergedAtMs: number;
 }
@@ -179,6 +265,11 @@ export interface ReleaseRecord {
   readonly body: EventBody<'release'>;
   readonly seq: number;
   readonly atMs: number;
+  /** Merges published before it, over the run. */
+  readonly merges: number;
+  files: EventBody<'release-published'>['files'];
+  /** Validators that recomputed the segment which it closes, in order. */
+  readonly attestedBy: Hotkey[];
 }
 
 export interface EvaluationRecord {
@@ -197,10 +288,33 @@ export interface HotkeyState {
   claims: number;
   /** Claims with a smaller ordinal are all gain-tested (the first ones, and those after a refusal). */
   testAllBelow: number;
-  /** Cell-tokens merged in the open tempo. */
+  /** Cell-tokens that became payable (merged, and in whole segments) in the open tempo. */
   tempoCellTokens: number;
-  /** Verdicts of the open tempo that agreed with the settlement. */
+  /** From earlier tempos and not paid yet: no audit has passed since, or their learner is away. */
+  heldCellTokens: number;
+  /** Verdicts of the open tempo that agreed with the settlement; a replay counts as many of them (`audits.ts`). */
   tempoVerdicts: number;
+  /** Of the open tempo: audits drawn, and passed. */
+  tempoAuditsDrawn: number;
+  tempoAuditsPassed: number;
+  openAudits: number;
+  /** Audits that evidence asks for. */
+  suspicions: Suspicion[];
+  /** Proven frauds: each voided the work of a tempo. */
+  forfeits: { readonly audit: number; readonly code: AuditCode; readonly atMs: number; readonly cellTokens: number }[];
+  /** Sums over settled gain tests since the last one that ended in an audit: gains, their squared errors, tests. */
+  gainSum: number;
+  gainVariance: number;
+  gainTests: number;
+  /** Of the open tempo: appeals that were not upheld. */
+  tempoAppealsLost: number;
+  /** As a validator: accusations that the jury did not share; its stake (rao) in the newest draw that named it. */
+  unsharedAccusations: number;
+  drawnStakeRao: number;
+  /** As a validator: what it told of its machine, and why it no longer may judge. */
+  machineClass: string | null;
+  servedAtMs: number;
+  barred: { readonly sentence: string; readonly atMs: number } | null;
   score: number;
   verdictScore: number;
   /** Verdicts that agreed and disagreed with the settlement, over the run. */
@@ -211,7 +325,13 @@ export interface HotkeyState {
 export interface TempoRecord {
   readonly tempo: number;
   readonly block: number;
-  readonly work: readonly { readonly hotkey: Hotkey; readonly cellTokens: number; readonly verdicts: number }[];
+  /** `cellTokens` were scored, `heldCellTokens` wait for an audit. */
+  readonly work: readonly {
+    readonly hotkey: Hotkey;
+    readonly cellTokens: number;
+    readonly heldCellTokens: number;
+    readonly verdicts: number;
+  }[];
 }
 
 export interface TreeHead {
@@ -256,7 +376,15 @@ export interface RunState {
   readonly claims: Map<Hash, Claim>;
   /** Ids of claims that are neither merged, refused nor voided, in commit order. */
   readonly openClaims: Set<Hash>;
+  /** Accepted claims whose recheck is awaited, and claims in dispute. */
+  readonly openRechecks: Set<Hash>;
+  readonly openDisputes: Set<Hash>;
+  readonly audits: Map<number, Audit>;
+  readonly openAudits: Set<number>;
+  nextAudit: number;
   readonly fragments: FragmentState[];
+  /** Merges published over the run. */
+  merges: number;
   /** Cell-tokens of all merged claims, and of each phase. */
   cellTokens: number;
   readonly phaseCellTokens: number[];
@@ -293,7 +421,13 @@ export function emptyState(): RunState {
     nextOuterStep: 0,
     claims: new Map(),
     openClaims: new Set(),
+    openRechecks: new Set(),
+    openDisputes: new Set(),
+    audits: new Map(),
+    openAudits: new Set(),
+    nextAudit: 0,
     fragments: [],
+    merges: 0,
     cellTokens: 0,
     phaseCellTokens: [],
     recentMerges: [],

@@ -3,7 +3,7 @@ import type { Hotkey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { type Call, type ChainBinding, maxCommitmentBytes, type SignedCall, signCall, toU16Weights } from './calls.ts';
 import { LedgerError } from './errors.ts';
-import type { Block, Ledger, LedgerSigner, Neuron } from './port.ts';
+import type { Block, BlockRecord, CallPage, Ledger, LedgerSigner, Neuron } from './port.ts';
 
 /** What a chain must offer below the port. */
 export interface LedgerBackend {
@@ -21,6 +21,8 @@ export interface LedgerBackend {
   metagraph(): Promise<readonly Neuron[]>;
   weights(hotkey: Hotkey): Promise<ReadonlyMap<number, number>>;
   commitment(hotkey: Hotkey): Promise<{ readonly block: number; readonly data: string } | null>;
+  blocks(from: number, limit: number): Promise<readonly BlockRecord[]>;
+  calls(cursor: number, limit: number): Promise<CallPage>;
   close(): Promise<void>;
 }
 
@@ -94,6 +96,14 @@ export class SigningLedger implements Ledger {
 
   weights(hotkey: Hotkey): Promise<ReadonlyMap<number, number>> {
     return this.backend.weights(hotkey);
+  }
+
+  blocks(from: number, limit: number): Promise<readonly BlockRecord[]> {
+    return this.backend.blocks(from, limit);
+  }
+
+  calls(cursor: number, limit: number): Promise<CallPage> {
+    return this.backend.calls(cursor, limit);
   }
 
   close(): Promise<void> {

@@ -3,11 +3,18 @@
  * arguments, so that a call counts once, on one chain. Names are the chain's own.
  */
 import { z } from 'zod';
+import type { HotkeyScheme } from '../protocol/keys.ts';
 import { countSchema, type Hotkey, hotkeySchema } from '../protocol/names.ts';
 import { concatBytes, toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
 import { LedgerError } from './errors.ts';
-import type { LedgerSigner } from './port.ts';
+
+/** Signs a ledger call with a hotkey's secret; a `HotkeySigner` of the protocol is one. */
+export interface LedgerSigner {
+  readonly hotkey: Hotkey;
+  readonly scheme: HotkeyScheme;
+  sign(bytes: Uint8Array): Uint8Array;
+}
 
 export const maxCommitmentBytes = 128;
 const u16 = countSchema.max(65_535);

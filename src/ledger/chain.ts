@@ -3,7 +3,8 @@
  * Same genesis and same calls in the same blocks give the same state. Later rules of Bittensor widen this file.
  */
 import { z } from 'zod';
-import { countSchema, type Hotkey, hashSchema, hotkeySchema } from '../protocol/names.ts';
+import { countSchema, type Hash, type Hotkey, hashSchema, hotkeySchema } from '../protocol/names.ts';
+import { fromHex, toHex } from '../util/bytes.ts';
 import { assertNever } from '../util/errors.ts';
 import type { Call } from './calls.ts';
 import { type EpochNeuron, payEmission, runEpoch } from './epoch.ts';
@@ -15,15 +16,14 @@ const raoSchema = z
   .transform((text) => BigInt(text));
 
 /** What makes a chain: written once, first in its file. Amounts in rao (10⁻⁹ TAO). */
-export const genesisSchema = z.strictObject({
-  version: z.literal(1),
+const genesisFields = {
+  /** 2: block hashes are made with salts that become public (`hash-chain.ts`). Chains of version 1 are not read. */
+  version: z.literal(2),
   chainId: z.string().min(1).max(128),
   netuid: countSchema.max(65_535),
   tempoBlocks: countSchema.min(1),
   blockMs: countSchema.min(1),
   startMs: countSchema,
-  /** Goes into every block hash, so that nobody without the file knows an empty block's hash before its time. */
-  secret: hashSchema,
   /** Coldkey that gets the owner's 18 %. */
   owner: hotkeySchema,
   emissionPerBlockRao: countSchema,
@@ -39,8 +39,30 @@ export const genesisSchema = z.strictObject({
   weightsRateLimitBlocks: countSchema,
   /** Commitment bytes of one hotkey in a tempo; each counts at least 100. */
   commitmentSpaceBytes: countSchema,
+};
+/** What everybody may know of it; block 0's hash is of this. */
+export const publicGenesisSchema = z.strictObject({
+  ...genesisFields,
+  /** SHA-256 of the secret that salts follow from. */
+  secretHash: hashSchema,
+});
+export type PublicGenesis = z.infer<typeof publicGenesisSchema>;
+
+export const genesisSchema = z.strictObject({
+  ...genesisFields,
+  /** Goes into every block's salt, so that nobody without the file knows an empty block's hash before its time. */
+  secret: hashSchema,
 });
 export type Genesis = z.infer<typeof genesisSchema>;
+/** What the chain's rules read of a genesis. */
+export type ChainRules = Omit<PublicGenesis, 'secretHash'>;
+
+export function publicGenesisOf(
+  { secret, ...fields }: Genesis,
+  sha256: (bytes: Uint8Array) => Uint8Array,
+): PublicGenesis {
+  return { ...fields, secretHash: toHex(sha256(fromHex(secret)!)) as Hash };
+}
 
 export type GenesisOptions = Pick<Genesis, 'chainId' | 'netuid' | 'tempoBlocks' | 'blockMs' | 'owner'> &
   Partial<Omit<Genesis, 'version'>>;
@@ -48,7 +70,7 @@ export type GenesisOptions = Pick<Genesis, 'chainId' | 'netuid' | 'tempoBlocks' 
 /** Defaults are the chain's, but for emission and endowment, which a local network needs at once. */
 export function makeGenesis(options: GenesisOptions & Pick<Genesis, 'startMs' | 'secret'>): Genesis {
   return genesisSchema.parse({
-    version: 1,
+    version: 2,
     emissionPerBlockRao: 1_000_000,
     endowmentRao: 1_000_000_000_000,
     burnRao: 0,
@@ -119,7 +141,13 @@ export const uidOf = (state: ChainState, hotkey: Hotkey): number =>
  * Checks a call in the block that is being made; throws LedgerError, or gives the change to make. Nothing is changed
  * before that change is called, so that it can be written to disk first.
  */
-export function planCall(state: ChainState, genesis: Genesis, hotkey: Hotkey, call: Call, block: number): () => void {
+export function planCall(
+  state: ChainState,
+  genesis: ChainRules,
+  hotkey: Hotkey,
+  call: Call,
+  block: number,
+): () => void {
   switch (call.name) {
     case 'burned_register':
       return planRegister(state, genesis, { hotkey, coldkey: call.args.coldkey, block });
@@ -145,10 +173,10 @@ function registered(state: ChainState, hotkey: Hotkey): NeuronState & { readonly
   return { ...state.neurons[uid]!, uid };
 }
 
-const balanceOf = (state: ChainState, genesis: Genesis, coldkey: Hotkey): bigint =>
+const balanceOf = (state: ChainState, genesis: ChainRules, coldkey: Hotkey): bigint =>
   state.balances[coldkey] ?? BigInt(genesis.endowmentRao);
 
-function requireBalance(state: ChainState, genesis: Genesis, coldkey: Hotkey, amountRao: bigint): bigint {
+function requireBalance(state: ChainState, genesis: ChainRules, coldkey: Hotkey, amountRao: bigint): bigint {
   const balanceRao = balanceOf(state, genesis, coldkey);
   if (balanceRao >= amountRao) return balanceRao;
   throw new LedgerError('BALANCE', `NotEnoughBalanceToStake: ${coldkey} holds ${balanceRao} rao, needs ${amountRao}`);
@@ -156,7 +184,7 @@ function requireBalance(state: ChainState, genesis: Genesis, coldkey: Hotkey, am
 
 function planRegister(
   state: ChainState,
-  genesis: Genesis,
+  genesis: ChainRules,
   { hotkey, coldkey, block }: { readonly hotkey: Hotkey; readonly coldkey: Hotkey; readonly block: number },
 ): () => void {
   if (uidOf(state, hotkey) >= 0) throw new LedgerError('BAD_CALL', `HotKeyAlreadyRegisteredInSubNet: ${hotkey}`);
@@ -184,7 +212,7 @@ function planRegister(
   };
 }
 
-function planStake(state: ChainState, genesis: Genesis, hotkey: Hotkey, amountRao: bigint): () => void {
+function planStake(state: ChainState, genesis: ChainRules, hotkey: Hotkey, amountRao: bigint): () => void {
   const { uid, coldkey } = registered(state, hotkey);
   if (amountRao < BigInt(genesis.minStakeRao)) {
     throw new LedgerError(
@@ -207,7 +235,7 @@ interface WeightsCall {
 }
 
 /** The checks of `set_weights` in the chain's order. */
-function planWeights(state: ChainState, genesis: Genesis, { hotkey, uids, values, block }: WeightsCall): () => void {
+function planWeights(state: ChainState, genesis: ChainRules, { hotkey, uids, values, block }: WeightsCall): () => void {
   const bad = (sentence: string) => new LedgerError('BAD_WEIGHTS', sentence);
   if (uids.length !== values.length) {
     throw bad(`WeightVecNotEqualSize: ${uids.length} uids, ${values.length} weights`);
@@ -246,7 +274,7 @@ interface CommitmentCall {
   readonly block: number;
 }
 
-function planCommitment(state: ChainState, genesis: Genesis, { hotkey, data, block }: CommitmentCall): () => void {
+function planCommitment(state: ChainState, genesis: ChainRules, { hotkey, data, block }: CommitmentCall): () => void {
   registered(state, hotkey);
   const tempo = Math.floor(block / genesis.tempoBlocks);
   const space = state.commitmentSpace[hotkey];
@@ -266,7 +294,7 @@ function planCommitment(state: ChainState, genesis: Genesis, { hotkey, data, blo
 }
 
 /** What the end of block `block` does: emission, and the epoch when a tempo has passed since the last one. */
-export function endBlock(state: ChainState, genesis: Genesis, block: number): void {
+export function endBlock(state: ChainState, genesis: ChainRules, block: number): void {
   state.pendingEmissionRao += BigInt(genesis.emissionPerBlockRao);
   if (block - state.lastEpochBlock < genesis.tempoBlocks) return;
   state.lastEpochBlock = block;

@@ -12,6 +12,7 @@ import { callBytes, signCall } from './calls.ts';
 import type { GenesisOptions } from './chain.ts';
 import { type EmbeddedChain, type EmbeddedLedgerOptions, openEmbeddedLedger } from './embedded.ts';
 import { MemoryLedgerStorage } from './file.ts';
+import { LedgerFile } from './read-file.ts';
 
 const owner = signerOf(50).hotkey;
 const coldkey = signerOf(51).hotkey;
@@ -66,6 +67,25 @@ async function live(ledger: SigningLedger, clock: ManualBlockClock): Promise<voi
 }
 
 describe('embedded ledger', () => {
+  it('a reader of its file has the same history, and a half-written line does not disturb it', async () => {
+    const dir = await temporaryDir();
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const { ledger, chain } = await openLedger({ dir, clock });
+    await live(ledger, clock);
+    const file = (await LedgerFile.open(dir))!;
+    cleanups.push(() => file.close());
+    const all = await ledger.calls(0, 1_000);
+    expect(await file.calls(0, 1_000)).toEqual(all);
+    expect((await file.calls(0, 2)).calls).toEqual(all.calls.slice(0, 2));
+    expect(file.genesis).toEqual(chain.publicGenesis);
+    expect(JSON.stringify(file.genesis)).not.toContain(genesis.secret);
+    for (const { number, salt } of await ledger.blocks(1, 50)) expect(file.salt(number)).toBe(salt);
+    await appendFile(join(dir, 'ledger.jsonl'), '{"kind":"call","block":9');
+    expect(await file.calls(0, 1_000)).toEqual(all);
+    expect(await LedgerFile.open(join(dir, 'nowhere'))).toBeNull();
+    await expect(ledger.calls(7, 3)).rejects.toMatchObject({ code: 'BAD_CALL' });
+  });
+
   it('the same calls in the same blocks give the same hashes and accounts; other calls others', async () => {
     const runs = await Promise.all(
       [0, 1].map(async () => {

@@ -18,17 +18,19 @@ import {
   endBlock,
   type Genesis,
   type GenesisOptions,
-  genesisSchema,
   initialState,
   makeGenesis,
+  type PublicGenesis,
   planCall,
+  publicGenesisOf,
   stateToJson,
   uidOf,
 } from './chain.ts';
 import { LedgerError } from './errors.ts';
 import { FileLedgerStorage, type LedgerLine, type LedgerStorage, MemoryLedgerStorage } from './file.ts';
-import { HashChain } from './hash-chain.ts';
-import type { Block, Neuron } from './port.ts';
+import { addToDigest, HashChain } from './hash-chain.ts';
+import { lineSchema } from './lines.ts';
+import type { Block, BlockRecord, CallPage, Neuron } from './port.ts';
 
 export interface EmbeddedLedgerOptions {
   /** For a new chain; of an old one `chainId`, `netuid`, `tempoBlocks` and `blockMs` must be the same. */
@@ -44,14 +46,6 @@ export interface EmbeddedLedgerOptions {
 }
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
-
-const lineSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('genesis'), genesis: genesisSchema }),
-  /** A call in block `block`, whose parent has the hash `parent`. */
-  z.strictObject({ kind: z.literal('call'), block: countSchema, parent: hashSchema, signed: signedCallSchema }),
-  /** The clock was ahead too far: block `block` is at `timeMs`, and time is counted from there. */
-  z.strictObject({ kind: z.literal('resume'), block: countSchema, timeMs: countSchema }),
-]);
 
 const snapshotSchema = z.strictObject({
   version: z.literal(1),
@@ -79,6 +73,7 @@ export async function openEmbeddedLedger(options: EmbeddedLedgerOptions): Promis
 
 export class EmbeddedChain implements LedgerBackend {
   readonly genesis: Genesis;
+  readonly publicGenesis: PublicGenesis;
   readonly #storage: LedgerStorage;
   readonly #clock: BlockClock;
   readonly #genesisHash: Uint8Array;
@@ -97,7 +92,8 @@ export class EmbeddedChain implements LedgerBackend {
     this.genesis = genesis;
     this.#storage = storage;
     this.#clock = options.clock ?? systemBlockClock;
-    this.#genesisHash = sha256(utf8(canonicalJson(genesis)));
+    this.publicGenesis = publicGenesisOf(genesis, sha256);
+    this.#genesisHash = sha256(utf8(canonicalJson(this.publicGenesis)));
     this.#hashes = new HashChain(sha256, fromHex(genesis.secret)!, this.#genesisHash);
     this.#snapshotEveryBlocks = options.snapshotEveryBlocks ?? 1_200;
     this.#maxCatchUpBlocks = options.maxCatchUpBlocks ?? 10_000;
@@ -179,6 +175,29 @@ export class EmbeddedChain implements LedgerBackend {
 
   commitment(hotkey: Hotkey): Promise<{ readonly block: number; readonly data: string } | null> {
     return this.#exclusive(async () => this.#state.commitments[hotkey] ?? null);
+  }
+
+  blocks(from: number, limit: number): Promise<readonly BlockRecord[]> {
+    return this.#exclusive(async () => this.#hashes.blocks(from, from + limit) as BlockRecord[]);
+  }
+
+  calls(cursor: number, limit: number): Promise<CallPage> {
+    return this.#exclusive(async () => {
+      const calls: CallPage['calls'][number][] = [];
+      let next = cursor;
+      if (cursor > this.#storage.sizeBytes) throw badCursor(cursor);
+      for await (const { text, endByte } of this.#storage.lines(cursor)) {
+        const line = lineSchema.safeParse(parseJson(text));
+        if (!line.success) throw badCursor(cursor);
+        next = endByte;
+        if (line.data.kind === 'call') {
+          const { block, parent, signed } = line.data;
+          calls.push({ block, parent, signed });
+        }
+        if (calls.length >= limit) break;
+      }
+      return { calls, next };
+    });
   }
 
   /** Free balance of a coldkey in rao, and all rao ever emitted. */
@@ -269,8 +288,7 @@ export class EmbeddedChain implements LedgerBackend {
 
   #record(signed: SignedCall, callHash: Hash, block: number): void {
     this.#state.accounts[signed.hotkey] = { nonce: signed.nonce + 1, lastCall: callHash, block };
-    const previous = this.#pendingDigest ?? new Uint8Array(32);
-    this.#pendingDigest = sha256(Buffer.concat([previous, fromHex(callHash)!]));
+    this.#pendingDigest = addToDigest(sha256, this.#pendingDigest, fromHex(callHash)!);
   }
 
   async #load(): Promise<void> {
@@ -342,7 +360,11 @@ export class EmbeddedChain implements LedgerBackend {
   }
 }
 
-const hashOfCall = (signed: SignedCall): Hash => toHex(sha256(utf8(canonicalJson(signed)))) as Hash;
+const badCursor = (cursor: number) =>
+  new LedgerError('BAD_CALL', `no call begins at ${cursor}; go on from the cursor of the page before`);
+
+/** Names a call; the digest of its block is made of these. */
+export const hashOfCall = (signed: SignedCall): Hash => toHex(sha256(utf8(canonicalJson(signed)))) as Hash;
 
 function parseJson(text: string): unknown {
   try {
@@ -357,6 +379,11 @@ async function openGenesis(storage: LedgerStorage, options: EmbeddedLedgerOption
   for await (const { text } of storage.lines(0)) {
     const line = lineSchema.safeParse(parseJson(text));
     if (!line.success || line.data.kind !== 'genesis') {
+      if (/"version":1[,}]/.test(text.slice(0, 10_000)))
+        throw new LedgerError(
+          'DAMAGED',
+          'the ledger here is of version 1, which this program does not read; use another folder',
+        );
       throw new LedgerError('DAMAGED', "the ledger's file does not begin with a genesis; restore it from a copy");
     }
     const { genesis } = line.data;

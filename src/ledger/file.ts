@@ -6,6 +6,8 @@ import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/prom
 import { join } from 'node:path';
 import { LedgerError } from './errors.ts';
 
+export const ledgerFileName = 'ledger.jsonl';
+
 export interface LedgerLine {
   readonly text: string;
   /** Bytes of the file up to and with this line. */
@@ -67,7 +69,7 @@ export class FileLedgerStorage implements LedgerStorage {
   static async open(dir: string): Promise<FileLedgerStorage> {
     try {
       await mkdir(dir, { recursive: true });
-      const path = join(dir, 'ledger.jsonl');
+      const path = join(dir, ledgerFileName);
       const file = await open(path, 'a+');
       const sizeBytes = await wholeLines(file);
       if (sizeBytes < (await file.stat()).size) {

@@ -1,6 +1,8 @@
 /**
- * @file Block hashes of the embedded chain. A hash follows from the genesis' secret, the parent hash, the number and the
- * calls of the block; blocks without calls are not stored but derived, from marks at every 4,096th block.
+ * @file Block hashes of the embedded chain. A hash follows from the block's salt, the parent hash, the number and the calls
+ * of the block. The salt follows from the genesis' secret, so nobody without it knows a hash before its time; once the block
+ * is made its salt is public, and anybody can recompute the hash. Blocks without calls are not stored but derived, from
+ * marks at every 4,096th block.
  */
 import { concatBytes, fromHex, toHex, utf8 } from '../util/bytes.ts';
 import { AssertionError, assert } from '../util/errors.ts';
@@ -16,15 +18,40 @@ export interface HashChainJson {
 
 const markEvery = 4_096;
 const recentCount = 4_096;
-const domain = utf8('accrete/ledger-block/1');
+const domain = utf8('accrete/ledger-block/2');
+const saltDomain = utf8('accrete/ledger-salt/2');
 const noCalls = new Uint8Array(32);
+
+const u64 = (number: number): Uint8Array => {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(number), false);
+  return bytes;
+};
+
+/** SHA-256(domain ‖ secret ‖ number (u64, big-endian)): secret until the block is made. */
+export const saltOf = (sha256: HashFunction, secret: Uint8Array, number: number): Uint8Array =>
+  sha256(concatBytes(saltDomain, secret, u64(number)));
+
+/** What a block's hash is of. */
+export interface BlockParts {
+  readonly salt: Uint8Array;
+  readonly parent: Uint8Array;
+  readonly number: number;
+  /** Of its calls (`addToDigest`); null without any. */
+  readonly digest: Uint8Array | null;
+}
+
+/** SHA-256(domain ‖ salt (32) ‖ parent (32) ‖ number (u64, big-endian) ‖ digest of the calls (32, zeros without any)). */
+export const blockHashOf = (sha256: HashFunction, { salt, parent, number, digest }: BlockParts): Uint8Array =>
+  sha256(concatBytes(domain, salt, parent, u64(number), digest ?? noCalls));
+
+/** The digest of a block's calls, call by call: SHA-256(digest so far (zeros at first) ‖ SHA-256 of the call). */
+export const addToDigest = (sha256: HashFunction, digest: Uint8Array | null, callHash: Uint8Array): Uint8Array =>
+  sha256(concatBytes(digest ?? noCalls, callHash));
 
 export class HashChain {
   readonly #sha256: HashFunction;
-  /** domain ‖ secret ‖ parent (32) ‖ number (u64, big-endian) ‖ digest of the calls (32). */
-  readonly #input: Uint8Array;
-  readonly #view: DataView;
-  readonly #at: number;
+  readonly #secret: Uint8Array;
   /** Hash of block i·4,096. */
   readonly #marks: string[] = [];
   /** Digests of the blocks that have calls. */
@@ -35,9 +62,7 @@ export class HashChain {
 
   constructor(sha256: HashFunction, secret: Uint8Array, genesisHash: Uint8Array) {
     this.#sha256 = sha256;
-    this.#input = concatBytes(domain, secret, genesisHash, new Uint8Array(8), noCalls);
-    this.#view = new DataView(this.#input.buffer);
-    this.#at = domain.byteLength + secret.byteLength;
+    this.#secret = secret;
     this.#hash = genesisHash;
     this.#keep();
   }
@@ -54,7 +79,7 @@ export class HashChain {
   seal(digest: Uint8Array | null): void {
     this.#number++;
     if (digest !== null) this.#digests.set(this.#number, toHex(digest));
-    this.#hash = this.#next(this.#hash, this.#number, digest ?? noCalls);
+    this.#hash = this.#next(this.#hash, this.#number, digest);
     this.#keep();
   }
 
@@ -67,11 +92,21 @@ export class HashChain {
     }
     const mark = Math.floor(number / markEvery);
     let hash = bytesOf(this.#marks[mark]!);
-    for (let n = mark * markEvery + 1; n <= number; n++) {
-      const digest = this.#digests.get(n);
-      hash = this.#next(hash, n, digest === undefined ? noCalls : bytesOf(digest));
-    }
+    for (let n = mark * markEvery + 1; n <= number; n++) hash = this.#next(hash, n, this.#digestOf(n));
     return toHex(hash);
+  }
+
+  /** Numbers, hashes and salts of the blocks [from, to), as far as they are made. */
+  blocks(from: number, to: number): { readonly number: number; readonly hash: string; readonly salt: string }[] {
+    const blocks: { readonly number: number; readonly hash: string; readonly salt: string }[] = [];
+    const end = Math.min(to, this.#number + 1);
+    let hash = from < end ? bytesOf(this.hashAt(from)!) : new Uint8Array();
+    for (let number = from; number < end; number++) {
+      if (number > from) hash = this.#next(hash, number, this.#digestOf(number));
+      const salt = saltOf(this.#sha256, this.#secret, number);
+      blocks.push({ number, hash: toHex(hash), salt: toHex(salt) });
+    }
+    return blocks;
   }
 
   toJson(): HashChainJson {
@@ -92,11 +127,14 @@ export class HashChain {
     this.#recent.fill(undefined);
   }
 
-  #next(parent: Uint8Array, number: number, digest: Uint8Array): Uint8Array {
-    this.#input.set(parent, this.#at);
-    this.#view.setBigUint64(this.#at + 32, BigInt(number), false);
-    this.#input.set(digest, this.#at + 40);
-    return this.#sha256(this.#input);
+  #digestOf(number: number): Uint8Array | null {
+    const digest = this.#digests.get(number);
+    return digest === undefined ? null : bytesOf(digest);
+  }
+
+  #next(parent: Uint8Array, number: number, digest: Uint8Array | null): Uint8Array {
+    const salt = saltOf(this.#sha256, this.#secret, number);
+    return blockHashOf(this.#sha256, { salt, parent, number, digest });
   }
 
   #keep(): void {

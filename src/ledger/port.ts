@@ -1,6 +1,8 @@
 /** @file The ledger: identities, stake, weights, payment and anchors, under Bittensor's words. */
-import type { HotkeyScheme } from '../protocol/keys.ts';
 import type { Hash, Hotkey } from '../protocol/names.ts';
+import type { LedgerSigner, SignedCall } from './calls.ts';
+
+export type { LedgerSigner };
 
 export interface Neuron {
   readonly uid: number;
@@ -21,11 +23,19 @@ export interface Block {
   readonly timeMs: number;
 }
 
-/** Signs a ledger call with a hotkey's secret; a `HotkeySigner` of the protocol is one. */
-export interface LedgerSigner {
-  readonly hotkey: Hotkey;
-  readonly scheme: HotkeyScheme;
-  sign(bytes: Uint8Array): Uint8Array;
+/** A made block, with what its hash can be recomputed from (`hash-chain.ts`). */
+export interface BlockRecord {
+  readonly number: number;
+  readonly hash: Hash;
+  readonly salt: Hash;
+}
+
+/** Accepted calls in the chain's order. */
+export interface CallPage {
+  /** `parent`: hash of the block before the call's. */
+  readonly calls: readonly { readonly block: number; readonly parent: Hash; readonly signed: SignedCall }[];
+  /** Where the next page begins; the same as asked for once there is nothing more. */
+  readonly next: number;
 }
 
 /**
@@ -51,5 +61,9 @@ export interface Ledger {
   metagraph(): Promise<readonly Neuron[]>;
   /** Weights that a validator set last, u16 by uid. */
   weights(hotkey: Hotkey): Promise<ReadonlyMap<number, number>>;
+  /** The made ones among the blocks [from, from + limit), in order. */
+  blocks(from: number, limit: number): Promise<readonly BlockRecord[]>;
+  /** At most `limit` calls from `cursor` on, which is 0 or a page's `next`: who registered, staked, committed to and weighed what, when. */
+  calls(cursor: number, limit: number): Promise<CallPage>;
   close(): Promise<void>;
 }

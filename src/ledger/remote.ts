@@ -8,7 +8,7 @@ import { BaseError } from '../util/errors.ts';
 import { type LedgerBackend, SigningLedger } from './backend.ts';
 import { type SignedCall, signedCallSchema } from './calls.ts';
 import { LedgerError, type LedgerErrorCode, ledgerErrorCodes } from './errors.ts';
-import type { Block, Neuron } from './port.ts';
+import type { Block, BlockRecord, Neuron } from './port.ts';
 
 /** The part of a `Bus` that the ledger needs; the ledger layer does not import the bus. */
 export interface LedgerRequester {
@@ -30,6 +30,7 @@ const neuronSchema = z.object({
   emissionRao: countSchema,
   incentive: z.number().min(0).max(1),
 });
+const page = { limit: countSchema.min(1).max(1_000) };
 const ofHotkey = z.strictObject({ hotkey: hotkeySchema });
 const nothing = z.strictObject({});
 
@@ -49,6 +50,17 @@ const methods = {
     ask: ofHotkey,
     reply: z.object({ block: countSchema, data: z.string().regex(/^([0-9a-f]{2}){0,128}$/) }).nullable(),
   },
+  blocks: {
+    ask: z.strictObject({ from: countSchema, ...page }),
+    reply: z.array(z.object({ number: countSchema, hash: hashSchema, salt: hashSchema })).max(1_000),
+  },
+  calls: {
+    ask: z.strictObject({ cursor: countSchema, ...page }),
+    reply: z.object({
+      calls: z.array(z.object({ block: countSchema, parent: hashSchema, signed: signedCallSchema })).max(1_000),
+      next: countSchema,
+    }),
+  },
 } as const;
 type Methods = typeof methods;
 type Ask<M extends keyof Methods> = z.infer<Methods[M]['ask']>;
@@ -66,6 +78,11 @@ export async function serveLedger(bus: LedgerResponder, ledger: LedgerBackend): 
     metagraph: async () => [...(await ledger.metagraph())],
     weights: async ({ hotkey }) => [...(await ledger.weights(hotkey))],
     commitment: ({ hotkey }) => ledger.commitment(hotkey),
+    blocks: async ({ from, limit }) => [...(await ledger.blocks(from, limit))],
+    calls: async ({ cursor, limit }) => {
+      const { calls, next } = await ledger.calls(cursor, limit);
+      return { calls: [...calls], next };
+    },
   };
   const serve = <M extends keyof Methods>(method: M) =>
     bus.respond(`ledger.${method}`, async (payload) => {
@@ -118,6 +135,8 @@ export async function connectLedger(bus: LedgerRequester, options: ConnectLedger
     metagraph: async () => (await ask('metagraph', {})) as Neuron[],
     weights: async (hotkey) => new Map(await ask('weights', { hotkey })),
     commitment: (hotkey) => ask('commitment', { hotkey }),
+    blocks: (from, limit) => ask('blocks', { from, limit }) as Promise<BlockRecord[]>,
+    calls: (cursor, limit) => ask('calls', { cursor, limit }),
     close: async () => undefined,
   };
   return new SigningLedger(backend, { sendAttempts: attempts });

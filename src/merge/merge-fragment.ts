@@ -12,7 +12,16 @@ import { checkFragmentValues, checkLength, type FragmentValues } from './fragmen
 import { LearnerBlocks } from './learner-blocks.ts';
 import { type ClipOptions, clipFactors, sumOfSquares, type WeightedNorm, weightedMedian } from './norms.ts';
 import { applyOuterStep, type OuterOptions } from './outer-optimizer.ts';
-import { type MergeRule, type MergeSegment, planSegments, type Weighed } from './rules.ts';
+import { combineRobustly, type RobustInput } from './robust.ts';
+import {
+  type LinearRule,
+  type MergeRule,
+  type MergeSegment,
+  planSegments,
+  type RobustRule,
+  robustRules,
+  type Weighed,
+} from './rules.ts';
 import { type Staging, sharedStaging } from './staging.ts';
 
 /** Bound on the claims of one merge. */
@@ -42,6 +51,8 @@ export interface MergeInput {
   readonly momentum: Float32Array;
   readonly claims: readonly MergeClaim[];
   readonly rule: MergeRule;
+  /** Of `trimmed-mean`: share of the weight cut off on either side. */
+  readonly trim?: number;
   readonly outer: OuterOptions;
   readonly clip: ClipOptions;
   /** `cohort` of this fragment's merges so far, oldest first; the last 8 count. Asked when the cohort is small. */
@@ -91,11 +102,10 @@ export function mergeFragment(input: MergeInput, staging: Staging = sharedStagin
   const perStep = claims.map(({ tokens, innerSteps }, m) => ({ norm: norms[m]! / Math.sqrt(innerSteps), tokens }));
   const clips = clipFactors(perStep, input.recentNorms.slice(-recentMerges), input.clip);
   const weighed = sharesOf(claims).map((share, m): Weighed => ({ share, clip: clips[m]! }));
-  const blocks = new LearnerBlocks(
-    staging,
-    claims.map(({ pseudoGradient }) => pseudoGradient),
-  );
-  const segments = planSegments(rule, fragment, weighed, blocks);
+  const pseudoGradients = claims.map(({ pseudoGradient }) => pseudoGradient);
+  const { blocks, segments } = isRobust(rule)
+    ? combineFirst(rule, { pseudoGradients, learners: weighed, trim: input.trim ?? 0 }, staging)
+    : planLinear(rule, { fragment, pseudoGradients, weighed }, staging);
   const result = targetOf(input);
   mergeSelectionBias(staging, result.theta.selectionBias, claims, weighed);
   for (const segment of segments) applySegment(blocks, segment, result.theta.params, result.momentum, input.outer);
@@ -114,6 +124,33 @@ export function mergeFragment(input: MergeInput, staging: Staging = sharedStagin
     })),
     cohort: { norm: weightedMedian(perStep), tokens: claims.reduce((sum, { tokens }) => sum + tokens, 0) },
   };
+}
+
+interface Planned {
+  readonly blocks: LearnerBlocks;
+  readonly segments: readonly MergeSegment[];
+}
+
+const isRobust = (rule: MergeRule): rule is RobustRule => (robustRules as readonly string[]).includes(rule);
+
+function planLinear(
+  rule: LinearRule,
+  parts: {
+    readonly fragment: Fragment;
+    readonly pseudoGradients: readonly Float32Array[];
+    readonly weighed: readonly Weighed[];
+  },
+  staging: Staging,
+): Planned {
+  const blocks = new LearnerBlocks(staging, parts.pseudoGradients);
+  return { blocks, segments: planSegments(rule, parts.fragment, parts.weighed, blocks) };
+}
+
+/** What a rule made of all is merged as if one learner had claimed it. */
+function combineFirst(rule: RobustRule, input: RobustInput, staging: Staging): Planned {
+  const combined = combineRobustly(rule, input);
+  const segments = [{ from: 0, to: combined.length, coefficients: [1] }];
+  return { blocks: new LearnerBlocks(staging, [combined]), segments };
 }
 
 /** The result's arrays, holding the values before the merge. */

@@ -10,7 +10,11 @@
 import type { Fragment } from './fragment-plan.ts';
 import type { Range } from './norms.ts';
 
-export type MergeRule = 'mean' | 'rda';
+export type LinearRule = 'mean' | 'rda';
+export const robustRules = ['trimmed-mean', 'median', 'centred-clip'] as const;
+export type RobustRule = (typeof robustRules)[number];
+/** The others give no coefficients: `robust.ts`. */
+export type MergeRule = LinearRule | RobustRule;
 
 /** A learner's part in the merge, in merge order. */
 export interface Weighed {
@@ -47,7 +51,7 @@ export function splitEmbeddings(fragment: Fragment): { readonly embedding: Range
 }
 
 export function planSegments(
-  rule: MergeRule,
+  rule: LinearRule,
   fragment: Fragment,
   learners: readonly Weighed[],
   oracle: NormOracle,

@@ -5,7 +5,7 @@
 import { equalBytes, fromHex, toHex } from '../util/bytes.ts';
 import { type Sha256, sha256 } from './hash.ts';
 import type { ArtifactRef } from './manifest.ts';
-import { inclusionProof, leafHash, treeHash, verifyInclusion } from './merkle.ts';
+import { inclusionProof, leafHash, leafPrefix, treeHash, verifyInclusion } from './merkle.ts';
 import type { Hash } from './names.ts';
 
 export const pieceBytes = 4 * 1024 * 1024;
@@ -17,6 +17,29 @@ export function pieceHashes(bytes: Uint8Array, hash: Sha256 = sha256): Uint8Arra
   return Array.from({ length: pieceCountOf(bytes.byteLength) }, (_, i) =>
     leafHash(bytes.subarray(i * pieceBytes, (i + 1) * pieceBytes), hash),
   );
+}
+
+/** Names bytes that lie in several buffers as if one followed the other; copies nothing. */
+export function artifactOfParts(parts: readonly Uint8Array[], hash: Sha256 = sha256): ArtifactRef {
+  const leaves: Uint8Array[] = [];
+  let piece: Uint8Array[] = [];
+  let filled = 0;
+  const endPiece = (): void => {
+    leaves.push(hash(leafPrefix, ...piece));
+    [piece, filled] = [[], 0];
+  };
+  for (const part of parts) {
+    for (let at = 0; at < part.byteLength; ) {
+      const take = Math.min(pieceBytes - filled, part.byteLength - at);
+      piece.push(part.subarray(at, at + take));
+      at += take;
+      filled += take;
+      if (filled === pieceBytes) endPiece();
+    }
+  }
+  if (filled > 0) endPiece();
+  const sizeBytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  return { root: toHex(treeHash(leaves, hash)) as Hash, sizeBytes };
 }
 
 /** Names the bytes. An adapter may hand in a native SHA-256. */

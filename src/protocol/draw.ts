@@ -55,6 +55,44 @@ export function drawGainTested(options: {
   return uniform < options.share;
 }
 
+/** Whether one more validator checks the claim again once it is accepted, with probability `share`. */
+export function drawRechecked(options: {
+  readonly blockHash: Hash;
+  readonly claim: Hash;
+  readonly share: number;
+}): boolean {
+  const uniform = Number(drawBits('recheck', options.blockHash, options.claim) >> 203n) / 2 ** 53;
+  return uniform < options.share;
+}
+
+/** One learner's part in the draw of an audit. */
+export interface AuditShare {
+  /** Cell-tokens that it asks to be paid for (at least 1 counts). */
+  readonly weight: number;
+  /** Segments that may be drawn; at least 1. */
+  readonly count: number;
+}
+
+/**
+ * Which learner's which segment an audit is about: learners by what they ask to be paid for, so that nobody hides the work of
+ * one behind many small segments of others; a learner's segments evenly. `draw` names the audit.
+ */
+export function drawSegment(options: {
+  readonly blockHash: Hash;
+  readonly draw: Hash;
+  readonly shares: readonly AuditShare[];
+}): [learner: number, segment: number] {
+  const { blockHash, draw, shares } = options;
+  assert(shares.length > 0, 'a segment is drawn from at least one');
+  const weights = shares.map(({ weight }) => BigInt(Math.max(1, weight)));
+  let at = drawBits('learner', blockHash, draw) % weights.reduce((sum, weight) => sum + weight, 0n);
+  const learner = weights.findIndex((weight) => {
+    at -= weight;
+    return at < 0n;
+  });
+  return [learner, Number(drawBits('segment', blockHash, draw) % BigInt(shares[learner]!.count))];
+}
+
 /**
  * `count` different positions of `range` (a part of the order that is not leased yet), ascending, for one validator's
  * test of one claim. The whole range if it is not longer.

@@ -139,17 +139,28 @@ export const manifestSchema = z.strictObject({
     /** Sequences of one lease, and how long it may stay silent. */
     leaseSequences: positive,
     leaseMs: positive,
-    /** S: inner steps between two state roots in a trace. */
+    /** S: a trace has a state root after every S-th step of the learner's count; between two of them lies a segment. */
     stateRootEverySteps: positive,
   }),
   codec: z.enum(['f32', 'bf16', 'int8']),
-  merge: z.strictObject({
-    rule: z.enum(['mean', 'rda']),
-    outerLearningRate: decimalSchema,
-    outerMomentum: decimalSchema,
-    /** Norms are clipped to this multiple of the token-weighted median norm. */
-    normClip: decimalSchema,
-  }),
+  merge: z
+    .strictObject({
+      rule: z.enum(['mean', 'rda', 'trimmed-mean', 'median', 'centred-clip']),
+      /** Share of the weight that `trimmed-mean` cuts off on either side, below 0.5; no other rule has it. */
+      trim: decimalSchema.optional(),
+      outerLearningRate: decimalSchema,
+      outerMomentum: decimalSchema,
+      /** Norms are clipped to this multiple of the token-weighted median norm. */
+      normClip: decimalSchema,
+    })
+    .refine(({ rule, trim }) => (rule === 'trimmed-mean') === (trim !== undefined), {
+      path: ['trim'],
+      message: 'belongs to trimmed-mean, and only to it',
+    })
+    .refine(({ trim }) => trim === undefined || (Number(trim) >= 0 && Number(trim) < 0.5), {
+      path: ['trim'],
+      message: 'must be in [0, 0.5)',
+    }),
   evaluation: z.strictObject({
     /** g: share of claims whose gain is tested, drawn by the beacon. */
     gainShare: decimalSchema,
@@ -163,8 +174,24 @@ export const manifestSchema = z.strictObject({
     normFloor: decimalSchema,
     normCeiling: decimalSchema,
     committee: positive.max(64),
+    /** Share of claims that one more validator checks again once they are accepted, drawn by the beacon. */
+    recheckShare: decimalSchema,
     /** Sequences of the held-out evaluation of a release, for each stage. */
     heldOutSequences: positive,
+  }),
+  /** Replay audits (DESIGN section 4, check 5). */
+  audit: z.strictObject({
+    /** Segments drawn for each hotkey and tempo; 0 turns audits off, and all merged work is paid. */
+    perTempo: countSchema.max(64),
+    /** W: newest segments of a learner that may be drawn, and whose start states it keeps. */
+    window: positive.max(1024),
+    /** Time to put the states into the store. */
+    answerMs: positive,
+    /** Between machines of different classes: cosine of a fragment's two updates, and ratio of their norms either way. */
+    minCosine: decimalSchema,
+    maxNormRatio: decimalSchema,
+    /** A claim that resembles another's earlier commit more than this draws a replay. */
+    copyResemblance: decimalSchema,
   }),
   rewards: z.strictObject({
     /** Share of the weights that goes to verdict work. */
@@ -177,6 +204,8 @@ export const manifestSchema = z.strictObject({
     everyMerges: positive,
     /** Superseded fragments and settled claims are kept in the store for this many releases. */
     keepReleases: positive,
+    /** V: claims of a segment are kept until so many validators have attested its recomputation. */
+    attestations: countSchema.max(64),
     /** Of a release's parameters; buffers stay float32. Absent: f32. */
     dtype: storedFloatSchema.optional(),
   }),

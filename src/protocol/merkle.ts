@@ -8,7 +8,8 @@ import { type Sha256, sha256 } from './hash.ts';
 
 export type { Sha256 };
 
-const leafPrefix = Uint8Array.of(0);
+/** Goes before a leaf's bytes. */
+export const leafPrefix = Uint8Array.of(0);
 const nodePrefix = Uint8Array.of(1);
 
 export const leafHash = (leaf: Uint8Array, hash: Sha256 = sha256): Uint8Array => hash(leafPrefix, leaf);

@@ -34,14 +34,34 @@ export const verdictCodeSchema = z.enum([
   'TRACE',
   'MISSING',
   'STALE',
+  'LOST',
+  'FORFEITED',
 ]);
 export type VerdictCode = z.infer<typeof verdictCodeSchema>;
+
+/** Stable codes of replay audits. */
+export const auditCodeSchema = z.enum([
+  'OK',
+  /** The bytes that were answered are not the states that the trace names. */
+  'STATE',
+  /** The first state is not what the published fragments give. */
+  'START',
+  /** Redoing the steps leads elsewhere. */
+  'REPLAY',
+  /** A claim made in the segment is not the pseudo-gradient of the redone state. */
+  'CLAIM',
+  'UNANSWERED',
+  'UNCHECKED',
+]);
+export type AuditCode = z.infer<typeof auditCodeSchema>;
 
 const claimId = hashSchema;
 const measurements = z
   .record(z.string().regex(/^[a-z][a-zA-Z0-9_]{0,47}$/), decimalSchema)
   .refine((m) => Object.keys(m).length <= 32, 'at most 32 measurements');
 
+const candidates = z.array(z.strictObject({ hotkey: hotkeySchema, stakeRao: countSchema })).max(4096);
+const committee = z.array(hotkeySchema).max(4096);
 const decimalWithin = (min: number, max: number) =>
   decimalSchema.refine((text) => fromDecimal(text) >= min && fromDecimal(text) <= max, `expected ${min} to ${max}`);
 
@@ -136,22 +156,72 @@ export const eventSchemas = {
     commitBlock: countSchema,
     block: countSchema,
     blockHash: hashSchema,
-    candidates: z.array(z.strictObject({ hotkey: hotkeySchema, stakeRao: countSchema })).max(4096),
-    committee: z.array(hotkeySchema).max(4096),
+    candidates,
+    committee,
+    /** Who checks again once the claim is accepted; null where it was not drawn or nobody is left. */
+    recheck: hotkeySchema.nullable(),
     gainTested: z.boolean(),
   }),
-  /** The claim's bytes never came, or its fragment moved on past the bound. Signer: syncer. */
+  /**
+   * The claim's bytes never came (`MISSING`), its fragment moved on past the bound (`STALE`), or bytes that a merge needs
+   * are gone (`LOST`). Signer: syncer.
+   */
   'claim-void': z.strictObject({ claim: claimId, code: verdictCodeSchema, sentence: z.string().max(500) }),
-  /** A validator's signed judgement. Signer: session key of a committee member. */
+  /**
+   * A validator's signed judgement. `committee`: one of those drawn first; `recheck`: the one drawn to check an accepted
+   * claim again; `ruling`: anyone, in a dispute. Signer: a validator's session key.
+   */
   verdict: z.strictObject({
     claim: claimId,
+    round: z.enum(['committee', 'recheck', 'ruling']),
     outcome: z.enum(['accept', 'ignore', 'reject']),
     code: verdictCodeSchema,
     sentence: z.string().max(500),
     measurements,
-    /** Per-sequence numbers of the gain test, in the store. */
+    /** Sequences and losses of the gain test (`details.ts`), in the store; null without a gain test. */
     details: artifactRefSchema.nullable(),
+    /** Validators whose published numbers this one computed otherwise. */
+    accused: z.array(hotkeySchema).max(64),
   }),
+  /** A miner asks all validators about his refused claim. Signer: the claim's learner. */
+  appeal: z.strictObject({ claim: claimId }),
+  /** The rulings that are in decide a dispute whose jury is not complete in time. Signer: syncer. */
+  'dispute-close': z.strictObject({ claim: claimId }),
+  /** A validator is there, or there again. Signer: its session key. */
+  serve: z.strictObject({ atMs: countSchema, threads: countSchema.max(4096), machineClass: z.string().max(64) }),
+  /**
+   * The learner must show the states at both ends of the trace segment `steps`, and validators redo it. `drawn`: number
+   * `slot` of the hotkey's audits in `tempo`; the other reasons follow from verdicts, on the segments of `claim`.
+   * Segment and committee follow from the block (`draw.ts`). Signer: syncer.
+   */
+  'audit-challenge': z.strictObject({
+    audit: countSchema,
+    hotkey: hotkeySchema,
+    name: learnerNameSchema,
+    steps: rangeSchema,
+    reason: z.enum(['drawn', 'resemblance', 'no-gain']),
+    tempo: countSchema,
+    slot: countSchema,
+    claim: claimId.nullable(),
+    block: countSchema,
+    blockHash: hashSchema,
+    candidates,
+    /** In the order of their turns: the second repeats what the first found wrong, the third decides between them. */
+    committee,
+    deadlineMs: countSchema,
+  }),
+  /** The states lie in the store; `start` is null where the segment begins with a join. Signer: the learner. */
+  'audit-answer': z.strictObject({ audit: countSchema, start: artifactRefSchema.nullable(), end: artifactRefSchema }),
+  /** Signer: session key of a validator of the audit's committee. */
+  'audit-verdict': z.strictObject({
+    audit: countSchema,
+    outcome: z.enum(['pass', 'fail']),
+    code: auditCodeSchema,
+    sentence: z.string().max(500),
+    measurements,
+  }),
+  /** No answer came in time (`UNANSWERED`: a failure), or no verdicts did (`UNCHECKED`: nothing). Signer: syncer. */
+  'audit-close': z.strictObject({ audit: countSchema, code: z.enum(['UNANSWERED', 'UNCHECKED']) }),
   /** Exactly the claims accepted before this event, unmerged and within the bound. Signer: syncer. */
   merge: z.strictObject({
     outerStep: countSchema,
@@ -181,7 +251,21 @@ export const eventSchemas = {
     countedTokens: decimalSchema,
     tokensBySource: z.record(z.string().max(64), countSchema),
     treeHead: hashSchema,
+    /** `segmentHash` of the fold before this event: where verifiers and joiners may begin. */
+    stateHash: hashSchema,
   }),
+  /** The files of a release's folder, each named by its bytes. Signer: syncer. */
+  'release-published': z.strictObject({
+    release: countSchema,
+    files: z
+      .array(
+        z.strictObject({ name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/), artifact: artifactRefSchema }),
+      )
+      .min(1)
+      .max(4096),
+  }),
+  /** A validator has redone every merge between the last release and this one, and got the same bytes. */
+  'segment-attested': z.strictObject({ release: countSchema, stateHash: hashSchema, merges: countSchema }),
   /** Losses (nats a token) of a release on the held-out stages. Signer: a validator's session key. */
   evaluation: z.strictObject({
     release: countSchema,
@@ -216,7 +300,10 @@ export const wireSchemas = {
   }),
   'lease-request': z.strictObject({ nonce: countSchema }),
   /** Asks for permission to store exactly these bytes. */
-  'grant-request': z.strictObject({ artifact: artifactRefSchema, purpose: z.enum(['claim', 'trace', 'details']) }),
+  'grant-request': z.strictObject({
+    artifact: artifactRefSchema,
+    purpose: z.enum(['claim', 'trace', 'details', 'state']),
+  }),
 } as const;
 export type WireKind = keyof typeof wireSchemas;
 export type WireBody<K extends WireKind> = z.infer<(typeof wireSchemas)[K]>;

@@ -21,7 +21,9 @@ const line = (step: number, changes: Partial<TraceLine> = {}): TraceLine => ({
   sequences: [[step * 4, step * 4 + 4]],
   scheduleTokens: step * 100,
   learningRate: '0.003' as Decimal,
+  start: step === 5 ? [1, 1, 0, 1] : null,
   takenIn: step === 6 ? [[1, 2]] : [],
+  claimed: step === 6 ? [[2, 6]] : [],
   stateRoot: step === 7 ? hashOfText('root') : null,
   ...changes,
 });
@@ -46,6 +48,8 @@ const claim: TraceClaim = {
   previousHead,
   head: traceHeadAfter(previousHead, lines),
   batchSequences: 4,
+  fragmentCount: 4,
+  stateRootEverySteps: 8,
   leaseRange: (lease) => ranges.get(lease) ?? null,
 };
 
@@ -67,6 +71,8 @@ describe('a trace', () => {
       ['STEPS', lines.with(1, line(9))],
       ['CHAIN', lines.with(1, line(6, { scheduleTokens: 1 }))],
       ['CHAIN', lines.with(1, line(6, { takenIn: [] }))],
+      ['CHAIN', lines.with(1, line(6, { claimed: [] }))],
+      ['CHAIN', lines.with(0, line(5, { start: null }))],
       ['BATCH', lines.with(1, line(6, { sequences: [[24, 27]] }))],
       [
         'MALFORMED',
@@ -80,6 +86,15 @@ describe('a trace', () => {
           }),
         ),
       ],
+      ['START', lines.with(1, line(6, { start: [1, 1, 1, 1] }))],
+      ['START', lines.with(0, line(5, { start: [1, 1, 1] }))],
+      ['VERSIONS', lines.with(1, line(6, { takenIn: [[1, 1]] }))],
+      ['VERSIONS', lines.with(2, { ...lines[2]!, takenIn: [[1, 2]] })],
+      ['VERSIONS', lines.with(1, line(6, { takenIn: [[4, 9]] }))],
+      ['VERSIONS', lines.with(1, line(6, { claimed: [[1, 6]] }))],
+      ['VERSIONS', lines.with(2, { ...lines[2]!, claimed: [[2, 6]] })],
+      ['ROOT', lines.with(2, { ...lines[2]!, stateRoot: null })],
+      ['ROOT', lines.with(1, line(6, { stateRoot: hashOfText('root') }))],
       ['NOT_LEASED', lines.with(1, line(6, { leases: [5] }))],
       ['NOT_LEASED', lines.with(1, line(6, { sequences: [[30, 34]] }))],
     ];

@@ -20,9 +20,13 @@ export const traceLineSchema = z.strictObject({
   /** Position in the learning-rate schedule, and the rate that it gave (warm-up included). */
   scheduleTokens: countSchema,
   learningRate: decimalSchema,
+  /** Only in the first line after a join: version of every fragment that the learner began from, with zero moments. */
+  start: z.array(countSchema).max(4096).nullable(),
   /** Fragments taken in before this step, with their versions, in the order of taking in. */
   takenIn: z.array(z.tuple([countSchema, countSchema])).max(4096),
-  /** Merkle root of the learner's state after this step, every S steps. */
+  /** Fragments whose pseudo-gradient was taken before this step, after the taking in, with their outer steps. */
+  claimed: z.array(z.tuple([countSchema, countSchema])).max(4096),
+  /** Name of the learner's whole state after this step as an artifact, every S steps. */
   stateRoot: hashSchema.nullable(),
 });
 export type TraceLine = z.infer<typeof traceLineSchema>;
@@ -47,7 +51,7 @@ export const encodeTrace = (lines: readonly TraceLine[]): Uint8Array =>
 
 export interface TraceFault {
   readonly ok: false;
-  readonly code: 'OVERSIZED' | 'MALFORMED' | 'CHAIN' | 'STEPS' | 'NOT_LEASED' | 'BATCH';
+  readonly code: 'OVERSIZED' | 'MALFORMED' | 'CHAIN' | 'STEPS' | 'NOT_LEASED' | 'BATCH' | 'START' | 'VERSIONS' | 'ROOT';
   readonly sentence: string;
 }
 const fault = (code: TraceFault['code'], sentence: string): TraceFault => ({ ok: false, code, sentence });
@@ -78,41 +82,94 @@ export function parseTrace(
   return { ok: true, lines };
 }
 
-/** What a claim says of its lines, and what the journal knows of the leases. */
-export interface TraceClaim {
-  readonly lines: Range;
-  readonly previousHead: Hash;
-  readonly head: Hash;
+/** What the run and the journal know of a learner's lines. */
+export interface TraceRules {
   readonly batchSequences: number;
+  readonly fragmentCount: number;
+  readonly stateRootEverySteps: number;
   /** The range of a lease, if it was given to this learner. */
   readonly leaseRange: (lease: number) => Range | null;
 }
 
+/** What a claim says of its lines. */
+export interface TraceClaim extends TraceRules {
+  readonly lines: Range;
+  readonly previousHead: Hash;
+  readonly head: Hash;
+}
+
 /** Null if the interval is what the claim says. */
 export function checkTraceInterval(lines: readonly TraceLine[], claim: TraceClaim): TraceFault | null {
-  const [from, to] = claim.lines;
-  if (lines.length !== to - from) return fault('STEPS', `expected ${to - from} lines, got ${lines.length}`);
-  for (const [i, line] of lines.entries()) {
-    const wrong = checkLine(line, from + i, claim);
-    if (wrong !== null) return wrong;
-  }
+  const wrong = checkTraceLines(lines, claim.lines, claim);
+  if (wrong !== null) return wrong;
   const head = traceHeadAfter(claim.previousHead, lines);
   if (head === claim.head) return null;
   return fault('CHAIN', `the lines hash to ${head.slice(0, 12)}, the claim names ${claim.head.slice(0, 12)}`);
 }
 
-function checkLine(line: TraceLine, step: number, claim: TraceClaim): TraceFault | null {
+/** All but the chain: null if these may be the lines [from, to) of a learner's trace. A join can only be at `from`. */
+export function checkTraceLines(lines: readonly TraceLine[], [from, to]: Range, rules: TraceRules): TraceFault | null {
+  if (lines.length !== to - from) return fault('STEPS', `expected ${to - from} lines, got ${lines.length}`);
+  const versions = new Versions(rules.fragmentCount);
+  for (const [i, line] of lines.entries()) {
+    const wrong = checkLine(line, from + i, rules) ?? versions.check(line, i === 0);
+    if (wrong !== null) return wrong;
+  }
+  return null;
+}
+
+function checkLine(line: TraceLine, step: number, rules: TraceRules): TraceFault | null {
   if (line.step !== step) return fault('STEPS', `expected line ${step}, got ${line.step}`);
   if (!isNormalRanges(line.sequences)) return fault('MALFORMED', `line ${step}: sequences are not sorted and disjoint`);
   const count = countRanges(line.sequences);
-  if (count !== claim.batchSequences)
-    return fault('BATCH', `line ${step} has ${count} sequences, a batch has ${claim.batchSequences}`);
+  if (count !== rules.batchSequences)
+    return fault('BATCH', `line ${step} has ${count} sequences, a batch has ${rules.batchSequences}`);
+  const isRootDue = (step + 1) % rules.stateRootEverySteps === 0;
+  if (isRootDue !== (line.stateRoot !== null))
+    return fault(
+      'ROOT',
+      `line ${step} ${isRootDue ? 'lacks its' : 'has a'} state root; one is due every ${rules.stateRootEverySteps} steps`,
+    );
   const leased: Range[] = [];
   for (const lease of line.leases) {
-    const range = claim.leaseRange(lease);
+    const range = rules.leaseRange(lease);
     if (range === null) return fault('NOT_LEASED', `line ${step} names lease ${lease}, which is not this learner's`);
     leased.push(range);
   }
   if (containsRanges(normalizeRanges(leased), line.sequences)) return null;
   return fault('NOT_LEASED', `line ${step} trains on sequences outside its leases`);
+}
+
+/** Versions only rise, and outer step t is of fragment t mod P and claimed once. */
+class Versions {
+  readonly #fragmentCount: number;
+  readonly #taken: number[];
+  #claimedOuterStep = -1;
+
+  constructor(fragmentCount: number) {
+    this.#fragmentCount = fragmentCount;
+    this.#taken = new Array<number>(fragmentCount).fill(-1);
+  }
+
+  check({ step, start, takenIn, claimed }: TraceLine, isFirst: boolean): TraceFault | null {
+    const count = this.#fragmentCount;
+    if (start !== null && !isFirst)
+      return fault('START', `line ${step} begins from fragments, which only the first line after a join does`);
+    if (start !== null && start.length !== count)
+      return fault('START', `line ${step} begins from ${start.length} fragments, there are ${count}`);
+    start?.forEach((version, fragment) => {
+      this.#taken[fragment] = version;
+    });
+    for (const [fragment, version] of takenIn) {
+      if (fragment >= count || version <= this.#taken[fragment]!)
+        return fault('VERSIONS', `line ${step} takes in version ${version} of fragment ${fragment} out of order`);
+      this.#taken[fragment] = version;
+    }
+    for (const [fragment, outerStep] of claimed) {
+      if (outerStep % count !== fragment || outerStep <= this.#claimedOuterStep)
+        return fault('VERSIONS', `line ${step} claims fragment ${fragment} for outer step ${outerStep} out of order`);
+      this.#claimedOuterStep = outerStep;
+    }
+    return null;
+  }
 }

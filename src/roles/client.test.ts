@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { LocalNetwork } from '../../tests/support/local-network.ts';
 import { settle } from '../../tests/support/manual-clock.ts';
 import { testSession } from '../../tests/support/run-fixture.ts';
+import { BusError } from '../bus/errors.ts';
 import type { Bus } from '../bus/port.ts';
 import { hashState } from '../journal/fold.ts';
 import type { JournalEntry } from '../protocol/messages.ts';
@@ -65,6 +66,25 @@ describe('a client', () => {
     const late = await network.connect(null);
     expect(hashState(late.state)).toBe(hashState(network.orchestrator.run));
     expect(late.manifest).toEqual(run.run!.manifest);
+  });
+
+  it('asks again where the syncer is away while it connects, and gives up after a while', async () => {
+    const network = await open();
+    let failures = 3;
+    const lossy = through(network.bus, {
+      read: (text) => {
+        if (failures-- > 0) throw new BusError('CLOSED', 'the syncer restarts', { retryable: true });
+        return text;
+      },
+    });
+    const connecting = network.connect(null, { bus: lossy });
+    for (let i = 0; i < 5; i++) await network.clock.advance(1_000);
+    const client = await connecting;
+    expect(client.state.size).toBe(network.orchestrator.run.size);
+    failures = Number.POSITIVE_INFINITY;
+    const refused = expect(network.connect(null, { bus: lossy })).rejects.toMatchObject({ code: 'CLOSED' });
+    for (let i = 0; i < 12; i++) await network.clock.advance(1_000);
+    await refused;
   });
 
   it('hands every entry to onFold, also those from before it connected', async () => {

@@ -90,6 +90,7 @@ export async function connectRun(options: RunClientOptions): Promise<RunClient> 
 const requestTimeoutMs = 10_000;
 /** A published entry can be lost with its connection; the poll finds it. */
 const pollMs = 1_000;
+const firstReadAttempts = 10;
 
 class JournalFollower {
   readonly state: RunState = emptyState();
@@ -107,7 +108,7 @@ class JournalFollower {
     const { bus, clock, signal } = this.#options;
     const subscription = await bus.subscribe(topics.journal, (payload) => this.#onPublished(payload));
     this.#close = () => subscription.close();
-    await this.#catchUp();
+    await this.#firstRead();
     const poll = async () => {
       while (!signal.aborted) {
         await clock.sleep(pollMs, signal);
@@ -115,6 +116,20 @@ class JournalFollower {
       }
     };
     poll().catch(() => {}); // ends with the signal
+  }
+
+  /** A syncer that restarts just now is asked again, a few times. */
+  async #firstRead(): Promise<void> {
+    const { clock, signal } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#catchUp();
+      } catch (error) {
+        const isRetryable = (error as { retryable?: boolean }).retryable === true;
+        if (!isRetryable || signal.aborted || attempt === firstReadAttempts) throw error;
+        await clock.sleep(pollMs, signal);
+      }
+    }
   }
 
   onEntry(handler: (entry: JournalEntry) => void): () => void {

@@ -8,6 +8,7 @@ export type RoleErrorCode =
   | 'NAME_TAKEN'
   | 'REFUSED'
   | 'WRONG_RUN'
-  | 'LEARNER_FAILED';
+  | 'LEARNER_FAILED'
+  | 'BAD_STATE';
 
 export class RoleError extends BaseError<RoleErrorCode> {}

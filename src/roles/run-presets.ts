@@ -5,7 +5,7 @@ import type { Decimal } from '../protocol/names.ts';
 /** The parts of a manifest that a preset decides. */
 export type RunSettings = Pick<
   RunManifest,
-  'recipe' | 'fragments' | 'sync' | 'codec' | 'merge' | 'evaluation' | 'rewards' | 'release'
+  'recipe' | 'fragments' | 'sync' | 'codec' | 'merge' | 'evaluation' | 'audit' | 'rewards' | 'release'
 > & {
   readonly sequenceLength: number;
   readonly targetTokens: number;
@@ -26,7 +26,8 @@ const nano: RunSettings = {
     warmupTokens: 30_000,
     totalTokens: 2_400_000,
   },
-  ledger: { tempoBlocks: 120, blockMs: 250 },
+  // 150 s, in which a learner on two shared cores does some 400 steps: three audits of 20 cost 15 % of them.
+  ledger: { tempoBlocks: 600, blockMs: 250 },
   recipe: {
     optimizer: 'adamw',
     beta1: d('0.9'),
@@ -49,7 +50,7 @@ const nano: RunSettings = {
     maxStaleness: 2,
     leaseSequences: 192,
     leaseMs: 30_000,
-    stateRootEverySteps: 50,
+    stateRootEverySteps: 20,
   },
   codec: 'int8',
   // Simulated, 180 steps, one seed: 1 without momentum 5.66 nats, 0.8 with 0.5 the same, 1 with 0.7 and 0.9 5.80 and 5.95.
@@ -63,21 +64,34 @@ const nano: RunSettings = {
     normFloor: d('0.05'),
     normCeiling: d('10'),
     committee: 2,
+    recheckShare: d('0.1'),
     heldOutSequences: 32,
   },
+  audit: {
+    perTempo: 3,
+    // 10 states of 106 MB lie on the disk of each learner.
+    window: 6,
+    answerMs: 20_000,
+    // Between native code and WebAssembly (docs/experiments.md): routers and the signs of small gradients fall otherwise.
+    minCosine: d('0.75'),
+    maxNormRatio: d('1.1'),
+    copyResemblance: d('0.8'),
+  },
   rewards: { verdictShare: d('0.1'), halfLifeTempos: d('4') },
-  release: { everyMerges: 3, keepReleases: 2 },
+  release: { everyMerges: 3, keepReleases: 2, attestations: 1 },
 };
 
 const tiny: RunSettings = {
   ...nano,
+  ledger: { tempoBlocks: 120, blockMs: 250 },
   sequenceLength: 64,
   schedule: { ...nano.schedule, peakLearningRate: d('0.005'), finalLearningRate: d('0.005'), warmupTokens: 8_000 },
   recipe: { ...nano.recipe, batchSequences: 4 },
   fragments: { count: 4 },
-  sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000 },
+  sync: { ...nano.sync, leaseSequences: 128, leaseMs: 6_000, deadlineMs: 10_000, stateRootEverySteps: 10 },
+  audit: { ...nano.audit, window: 32, minCosine: d('0.9') },
   evaluation: { ...nano.evaluation, heldOutSequences: 16 },
-  release: { everyMerges: 1, keepReleases: 2 },
+  release: { everyMerges: 1, keepReleases: 2, attestations: 1 },
 };
 
 const small: RunSettings = {
@@ -88,6 +102,8 @@ const small: RunSettings = {
   fragments: { count: 24 },
   sync: { ...nano.sync, leaseSequences: 96, leaseMs: 240_000, deadlineMs: 180_000 },
   evaluation: { ...nano.evaluation, gainSequences: 4, heldOutSequences: 8 },
+  // A state has 2 GB.
+  audit: { ...nano.audit, window: 3 },
 };
 
 export const runPresetNames = ['tiny', 'nano', 'small'] as const;

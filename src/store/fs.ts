@@ -20,6 +20,10 @@ export interface FsStoreOptions {
 /** Temporary files of a crashed process are removed when they are this old: another process may be writing. */
 const staleTemporaryMs = 3_600_000;
 
+/** Where an artifact lies in the store's folder. */
+export const artifactPath = (dir: string, root: Hash): string =>
+  join(dir, 'artifacts', root.slice(0, 2), root.slice(2, 4), root);
+
 export class FsStore implements Store {
   readonly #dir: string;
   readonly #minFreeBytes: number;
@@ -129,7 +133,7 @@ export class FsStore implements Store {
   #pathOf(root: Hash): string {
     // The brand is only a promise; a path is made of nothing else than a root.
     if (!/^[0-9a-f]{64}$/.test(root)) throw notFound(JSON.stringify(root).slice(0, 80));
-    return join(this.#dir, 'artifacts', root.slice(0, 2), root.slice(2, 4), root);
+    return artifactPath(this.#dir, root);
   }
 
   /** Refused before half of it is written; a disk that fills up meanwhile is found while writing. */

@@ -4,7 +4,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { randomBytes, testStore } from '../../tests/contracts/store.ts';
 import { artifactOf } from '../protocol/artifact.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
@@ -174,8 +174,8 @@ describe('store over HTTP', () => {
       if (goesAway) setTimeout(() => socket.destroy(), 10);
       await closed;
     }
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    expect(await readdir(join(dir, 'temporary'))).toEqual([]);
+    // The server notices in its own time; it must notice.
+    await vi.waitFor(async () => expect(await readdir(join(dir, 'temporary'))).toEqual([]), { timeout: 20_000 });
     await store.put(artifact, randomBytes(100_000, 8), { grant: grantFor(artifact) });
   });
 

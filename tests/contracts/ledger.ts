@@ -1,7 +1,9 @@
 /** @file What every ledger promises; run against each adapter. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { callBytes } from '../../src/ledger/calls.ts';
 import type { Ledger, LedgerSigner } from '../../src/ledger/port.ts';
-import { type HotkeySigner, hotkeyFromSeed } from '../../src/protocol/keys.ts';
+import { type HotkeySigner, hotkeyFromSeed, verifySignature } from '../../src/protocol/keys.ts';
+import { fromHex } from '../../src/util/bytes.ts';
 
 /** A ledger with `tempoBlocks` 10 whose blocks come when the test says so. */
 export interface OpenLedger {
@@ -180,6 +182,44 @@ export function testLedger(name: string, open: () => Promise<OpenLedger>): void 
       await expect(refused).rejects.toMatchObject({ code: 'RATE_LIMIT' });
       await opened.advance(10);
       await ledger.commit(signer, Uint8Array.of(8));
+    });
+
+    it('keeps its history: blocks with their salts, and every accepted call once, in order, page by page', async () => {
+      const [a] = await populate();
+      await ledger.setWeights(a!, new Map([[2, 1]]));
+      await opened.advance(3);
+      await ledger.commit(a!, Uint8Array.of(1, 2));
+      await ledger.addStake(a!, { amountRao: 1 }).catch(() => undefined); // refused: not in the history
+      await opened.advance(2);
+      const head = await ledger.head();
+      const blocks = await ledger.blocks(1, 1_000);
+      expect(blocks.map(({ number }) => number)).toEqual(Array.from({ length: head.number }, (_, i) => i + 1));
+      expect(blocks.at(-1)!.hash).toBe(head.hash);
+      expect(blocks.slice(3, 7)).toEqual(await ledger.blocks(4, 4));
+      expect(new Set(blocks.map(({ salt }) => salt)).size).toBe(blocks.length);
+      const all = await ledger.calls(0, 1_000);
+      expect(all.calls.map(({ signed }) => signed.call.name)).toEqual([
+        ...Array(4).fill('burned_register'),
+        ...Array(2).fill('add_stake'),
+        'set_weights',
+        'set_commitment',
+      ]);
+      for (const { block, parent, signed } of all.calls) {
+        const { hotkey, scheme, nonce, call, signature } = signed;
+        expect(parent).toBe((await ledger.block(block - 1))!.hash);
+        const bytes = callBytes(ledger, hotkey, nonce, call);
+        expect(verifySignature({ kind: 'hotkey', scheme, hotkey }, bytes, fromHex(signature)!), call.name).toBe(true);
+      }
+      const paged: unknown[] = [];
+      for (let cursor = 0; ; ) {
+        const page = await ledger.calls(cursor, 3);
+        if (page.next === cursor) break;
+        expect(page.calls.length).toBeLessThanOrEqual(3);
+        paged.push(...page.calls);
+        cursor = page.next;
+      }
+      expect(paged).toEqual(all.calls);
+      await expect(ledger.calls(all.next + 1_000, 3)).rejects.toMatchObject({ code: 'BAD_CALL' });
     });
 
     it('refuses a call signed with another key', async () => {

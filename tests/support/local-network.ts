@@ -5,11 +5,13 @@
 import { InProcessBus } from '../../src/bus/in-process.ts';
 import type { Bus } from '../../src/bus/port.ts';
 import { nativeEquation } from '../../src/cli/native-ed25519.ts';
+import { auditsOwed } from '../../src/journal/audits.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import type { Journal } from '../../src/journal/port.ts';
 import { openClaims, openLeases } from '../../src/journal/queries.ts';
 import type { Claim, Learner } from '../../src/journal/state.ts';
 import { openEmbeddedLedger } from '../../src/ledger/embedded.ts';
+import { MemoryLedgerStorage } from '../../src/ledger/file.ts';
 import type { Ledger } from '../../src/ledger/port.ts';
 import { encodeFragment } from '../../src/merge/codecs/fragment-file.ts';
 import { emptyFragment } from '../../src/merge/fragment-values.ts';
@@ -27,8 +29,16 @@ import { type RunModel, runModelOf } from '../../src/roles/run-model.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { hashArtifact } from '../../src/store/node-hash.ts';
 import type { Store } from '../../src/store/port.ts';
+import { utf8 } from '../../src/util/bytes.ts';
 import { silentLog, silentMetrics } from '../../src/util/clock.ts';
-import { normalizeRanges, type Range, subtractRanges, takeFromRanges, unionRanges } from '../../src/util/ranges.ts';
+import {
+  countRanges,
+  normalizeRanges,
+  type Range,
+  subtractRanges,
+  takeFromRanges,
+  unionRanges,
+} from '../../src/util/ranges.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { ManualClock, settle } from './manual-clock.ts';
 import { testHotkey, testSession } from './run-fixture.ts';
@@ -57,6 +67,11 @@ export function newTinyRun(changes: Partial<NewRun> = {}): NewRun {
   };
 }
 
+export interface NetworkParts {
+  readonly run?: Partial<NewRun>;
+  readonly ledgerStorage?: MemoryLedgerStorage;
+}
+
 export class LocalNetwork {
   readonly clock = new ManualClock(startMs);
   readonly bus: Bus = new InProcessBus();
@@ -76,13 +91,17 @@ export class LocalNetwork {
   }
 
   /** A new run with its orchestrator up. */
-  static async open(changes: Partial<OrchestratorDeps> = {}, run: Partial<NewRun> = {}): Promise<LocalNetwork> {
+  static async open(
+    changes: Partial<OrchestratorDeps> = {},
+    { run = {}, ledgerStorage = new MemoryLedgerStorage() }: NetworkParts = {},
+  ): Promise<LocalNetwork> {
     const store = new MemoryStore();
-    const first = await initRun(newTinyRun({ ...run, store }));
+    const first = await initRun(newTinyRun({ store, ...run }));
     let network: LocalNetwork | null = null;
     const { ledger: binding } = (first[0].body as EventBody<'run'>).manifest;
     const ledger = await openEmbeddedLedger({
       genesis: { ...binding, owner: networkOwner.hotkey, secret: 'ab'.repeat(32) as Hash, startMs },
+      storage: ledgerStorage,
       clock: { nowMs: () => network?.clock.nowMs() ?? startMs },
     });
     network = new LocalNetwork({ store, ledger, first });
@@ -107,7 +126,8 @@ export class LocalNetwork {
       },
       writeRelease: async (_, release) => {
         this.written.push(release);
-        return `release-${release}`;
+        const file = { name: 'model.safetensors', artifact: hashArtifact(Buffer.from(`release ${release}`)) };
+        return { folder: `release-${release}`, files: [file] };
       },
       ...changes,
     });
@@ -208,17 +228,19 @@ export class LocalMiner {
   /** A claim of the newest outer step, honest in all but its numbers. */
   async make(options: { readonly norm?: number } = {}): Promise<MadeClaim> {
     const { state, manifest } = this.client;
-    if (this.record.leases.size === 0) await this.client.requestLease();
+    const wanted = manifest.sync.innerStepsPerOuterStep * manifest.recipe.batchSequences;
+    if (countRanges(this.#unused()) < wanted) await this.client.requestLease();
     const { record } = this;
     const outerStep = state.nextOuterStep - 1;
     const fragment = outerStep % manifest.fragments.count;
-    const steps = manifest.sync.innerStepsPerOuterStep;
     const leases = openLeases(state, record.id);
-    const free = normalizeRanges(leases.flatMap(({ range, covered }) => subtractRanges([range], covered)));
-    const [fresh] = takeFromRanges(free, steps * manifest.recipe.batchSequences);
+    const [fresh] = takeFromRanges(this.#unused(), wanted);
     const book = new TraceBook(record.traceHead, record.innerSteps);
-    for (const line of traceLines(record.innerSteps, fresh, manifest.recipe.batchSequences))
-      book.add({ ...line, leases: leases.map(({ id }) => id) });
+    const every = manifest.sync.stateRootEverySteps;
+    for (const line of traceLines(record.innerSteps, fresh, manifest.recipe.batchSequences)) {
+      const stateRoot = (line.step + 1) % every === 0 ? hashArtifact(this.stateAfter(line.step)).root : null;
+      book.add({ ...line, stateRoot, leases: leases.map(({ id }) => id) });
+    }
     const trace = book.interval();
     const from = record.claimedThrough[fragment]!;
     const known = record.segments.filter(({ lines }) => lines[1] > from).flatMap(({ sequences }) => sequences);
@@ -237,6 +259,30 @@ export class LocalMiner {
         trace: trace.claim,
       },
     };
+  }
+
+  /** Stands for its whole state after a step. */
+  stateAfter(step: number): Uint8Array {
+    return utf8(`state of ${this.name} after step ${step}`);
+  }
+
+  /** Shows the states that its open audits ask for. */
+  async answerAudits(): Promise<void> {
+    const { state } = this.client;
+    for (const audit of [...state.openAudits].map((id) => state.audits.get(id)!)) {
+      if (audit.learner !== this.record.id || audit.status !== 'open') continue;
+      const [from, to] = audit.body.steps;
+      const states = [audit.isFirst ? null : this.stateAfter(from - 1), this.stateAfter(to - 1)];
+      for (const bytes of states) if (bytes !== null) await this.network.store.put(hashArtifact(bytes), bytes);
+      const [start, end] = states.map((bytes) => (bytes === null ? null : hashArtifact(bytes)));
+      await this.client.submit('audit-answer', { audit: audit.id, start: start!, end: end! });
+    }
+  }
+
+  /** What its open leases still hold. */
+  #unused(): Range[] {
+    const leases = openLeases(this.client.state, this.record.id);
+    return normalizeRanges(leases.flatMap(({ range, covered }) => subtractRanges([range], covered)));
   }
 
   #encode(id: number, outerStep: number, norm: number): Uint8Array {
@@ -281,7 +327,7 @@ function traceLines(firstStep: number, fresh: readonly Range[], batch: number): 
     const [taken, left] = takeFromRanges(rest, batch);
     const step = firstStep + lines.length;
     const numbers = { scheduleTokens: 0, learningRate: '0.001' as TraceLine['learningRate'] };
-    lines.push({ step, sequences: taken, ...numbers, takenIn: [], stateRoot: null });
+    lines.push({ step, sequences: taken, ...numbers, start: null, takenIn: [], claimed: [], stateRoot: null });
     rest = left;
   }
   return lines;
@@ -320,8 +366,25 @@ export class LocalValidator {
   async acceptAll(): Promise<void> {
     for (const { id } of this.owed())
       await this.client.submit('verdict', {
-        ...{ claim: id, outcome: 'accept', code: 'OK', sentence: '', measurements: {}, details: null },
+        ...{
+          claim: id,
+          round: 'committee',
+          outcome: 'accept',
+          code: 'OK',
+          sentence: '',
+          measurements: {},
+          details: null,
+          accused: [],
+        },
       });
+  }
+}
+
+/** Every audit that waits for the validator passes. */
+export async function passAudits({ client, hotkey }: LocalValidator): Promise<void> {
+  for (const { id } of auditsOwed(client.state, hotkey.hotkey)) {
+    const body = { audit: id, outcome: 'pass', code: 'OK', sentence: '', measurements: {} } as const;
+    await client.submit('audit-verdict', body);
   }
 }
 
@@ -335,8 +398,11 @@ export interface RunningNetwork {
 }
 
 /** A network with two miners and two validators that are known by their heartbeats. */
-export async function openRunning(run: Partial<NewRun> = {}): Promise<RunningNetwork> {
-  const network = await LocalNetwork.open({}, run);
+export async function openRunning(
+  changes: Partial<OrchestratorDeps> = {},
+  parts: NetworkParts = {},
+): Promise<RunningNetwork> {
+  const network = await LocalNetwork.open(changes, parts);
   const [a, b] = [await network.miner('a'), await network.miner('b')];
   const validators = [await network.validator('v'), await network.validator('w')];
   await network.pass(3_000, a, b, ...validators);

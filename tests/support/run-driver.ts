@@ -1,14 +1,23 @@
 /** @file Drives a test run with commands drawn by a property test: mostly what honest roles do, sometimes lies. */
-import { proposeMerge, treeHeadOf } from '../../src/journal/fold.ts';
-import { countedTokens, delegationsOf, nextLeaseRange, openClaims, openLeases } from '../../src/journal/queries.ts';
-import type { Claim, Learner } from '../../src/journal/state.ts';
-import { drawCommittee, drawGainTested } from '../../src/protocol/draw.ts';
+import { auditableSegments, drawAudit, slotBlock } from '../../src/journal/audit-draw.ts';
+import { drawForClaim } from '../../src/journal/claims.ts';
+import { proposeMerge, segmentHash, treeHeadOf } from '../../src/journal/fold.ts';
+import {
+  countedTokens,
+  mergesInSegment,
+  nextLeaseRange,
+  openClaims,
+  openLeases,
+  validatorsOf,
+} from '../../src/journal/queries.ts';
+import type { Audit, Claim, Learner } from '../../src/journal/state.ts';
 import { hashOfText } from '../../src/protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../src/protocol/keys.ts';
+import type { RunManifest } from '../../src/protocol/manifest.ts';
 import type { Admission, EventBody } from '../../src/protocol/messages.ts';
-import { fromDecimal, type LearnerId, learnerIdOf, toDecimal } from '../../src/protocol/names.ts';
+import { type Hash, type Hotkey, type LearnerId, learnerIdOf, toDecimal } from '../../src/protocol/names.ts';
 import { normalizeRanges, type Range, subtractRanges, takeFromRanges, unionRanges } from '../../src/util/ranges.ts';
-import { TestRun, testArtifact, testHotkey, testSession } from './run-fixture.ts';
+import { TestRun, testArtifact, testHotkey, testManifest, testSession } from './run-fixture.ts';
 
 export interface Member {
   readonly hotkey: HotkeySigner;
@@ -31,8 +40,8 @@ export class DrivenRun extends TestRun {
   #block = 100;
   #label = 0;
 
-  constructor() {
-    super();
+  constructor(changes: Partial<RunManifest> = {}, { validators = 3 }: { readonly validators?: number } = {}) {
+    super(testManifest(changes));
     const member = (hotkey: string, name: string, role: 'miner' | 'validator'): Member => {
       const signer = testHotkey(hotkey);
       const session = testSession(`${hotkey}/${name}`);
@@ -40,7 +49,7 @@ export class DrivenRun extends TestRun {
       return { hotkey: signer, session, id: learnerIdOf(signer.hotkey, name) };
     };
     this.miners = [member('m0', 'a', 'miner'), member('m0', 'b', 'miner'), member('m1', 'a', 'miner')];
-    this.validators = ['v0', 'v1', 'v2'].map((name) => member(name, 'v', 'validator'));
+    this.validators = Array.from({ length: validators }, (_, i) => member(`v${i}`, 'v', 'validator'));
   }
 
   /** Null where the command makes no sense now. */
@@ -72,6 +81,21 @@ export class DrivenRun extends TestRun {
       () => this.milestone(b),
       () => this.wait(b),
       () => this.replay(a),
+      () => this.recheck(a, b),
+      () => this.rule(a, b),
+      () => this.rule(a + 1, b),
+      () => this.appeal(pick([...this.state.claims.values()], a)),
+      () => this.disputeClose(a),
+      () => this.serve(pick(this.validators, a)!),
+      () => this.challenge(pick(this.miners, a)!.hotkey.hotkey),
+      () => this.challenge(pick(this.miners, a)!.hotkey.hotkey),
+      () => this.answer(this.#audit('open', a)),
+      () => this.answer(this.#audit('open', a)),
+      () => this.redo(this.#audit('answered', a), b % 5 === 0 ? 'fail' : 'pass'),
+      () => this.redo(this.#audit('answered', a), b % 5 === 0 ? 'fail' : 'pass'),
+      () => this.auditClose(this.#audit(b % 2 === 0 ? 'open' : 'answered', a)),
+      () => this.releasePublished(a),
+      () => this.attest(pick(this.validators, a)!, b),
     ];
     return commands[op % commands.length]!();
   }
@@ -157,24 +181,26 @@ export class DrivenRun extends TestRun {
   }
 
   beaconBody(claim: Claim): EventBody<'claim-beacon'> {
-    const commitBlock = this.#block++;
+    this.#block = Math.max(this.#block + 1, this.state.tempo.block);
+    const commitBlock = this.#block;
     const blockHash = hashOfText(`block ${commitBlock}`);
-    const candidates = delegationsOf(this.state, 'validator', this.nowMs)
-      .map(({ hotkey }, i) => ({ hotkey, stakeRao: 1_000 * (i + 1) }))
-      .sort((x, y) => (x.hotkey < y.hotkey ? -1 : 1));
-    const committee = drawCommittee({
-      blockHash,
-      claim: claim.id,
-      candidates,
-      size: this.manifest.evaluation.committee,
-    });
-    const gainTested = drawGainTested({
-      blockHash,
-      claim: claim.id,
-      isAlways: claim.ordinal < this.state.hotkeys.get(claim.hotkey)!.testAllBelow,
-      share: fromDecimal(this.manifest.evaluation.gainShare),
-    });
-    return { claim: claim.id, commitBlock, block: commitBlock + 2, blockHash, candidates, committee, gainTested };
+    const candidates = this.candidates();
+    const drawn = drawForClaim(this.state, claim, { blockHash, candidates });
+    return { claim: claim.id, commitBlock, block: commitBlock + 2, blockHash, candidates, ...drawn };
+  }
+
+  /** All validators that may judge, with their stakes, in order. */
+  candidates(): EventBody<'claim-beacon'>['candidates'] {
+    return validatorsOf(this.state, this.nowMs).map((hotkey) => ({ hotkey, stakeRao: this.stakeOf(hotkey) }));
+  }
+
+  /** Of v0, v1, v2: 3,000, 4,000, 5,000 rao; any two are a majority. */
+  stakeOf(hotkey: string): number {
+    return 1_000 * (3 + this.validators.findIndex((each) => each.hotkey.hotkey === hotkey));
+  }
+
+  validatorOf(hotkey: string): Member {
+    return this.validators.find((each) => each.hotkey.hotkey === hotkey)!;
   }
 
   beacon(claim: Claim | undefined): Admission | null {
@@ -191,16 +217,121 @@ export class DrivenRun extends TestRun {
   verdict(claim: Claim | undefined, b: number): Admission | null {
     if (claim === undefined) return null;
     const hotkey = pick(claim.beacon!.committee, claim.verdicts.length)!;
-    const member = this.validators.find((validator) => validator.hotkey.hotkey === hotkey)!;
-    const said = (
-      [
-        ['reject', 'HARMFUL'],
-        ['ignore', 'MISSING'],
-      ] as const
-    )[b % 8];
-    const [outcome, code] = said ?? (['accept', 'OK'] as const);
-    const body = { claim: claim.id, outcome, code, sentence: '', measurements: {}, details: null };
-    return this.send('verdict', body, member.session);
+    return this.say(claim, this.validatorOf(hotkey), 'committee', saidBy(b));
+  }
+
+  /** Any verdict of any validator. */
+  say(
+    claim: Claim,
+    { session }: Member,
+    round: EventBody<'verdict'>['round'],
+    said: Partial<EventBody<'verdict'>> = {},
+  ): Admission {
+    const accepted = { outcome: 'accept', code: 'OK', sentence: '', measurements: {}, details: null } as const;
+    return this.send('verdict', { ...accepted, accused: [], ...said, claim: claim.id, round }, session);
+  }
+
+  recheck(a: number, b: number): Admission | null {
+    const claim = pick(this.#at(this.state.openRechecks), a);
+    if (claim === undefined) return null;
+    const accused = b % 7 === 0 ? claim.beacon!.committee.slice(0, 1) : [];
+    return this.say(claim, this.validatorOf(claim.beacon!.recheck!), 'recheck', { ...saidBy(b + 5), accused });
+  }
+
+  rule(a: number, b: number): Admission | null {
+    const claim = pick(this.#at(this.state.openDisputes), a);
+    if (claim === undefined) return null;
+    const accused = b % 9 === 0 ? claim.verdicts.slice(0, 1).map(({ hotkey }) => hotkey) : [];
+    return this.say(claim, pick(this.validators, b)!, 'ruling', { ...saidBy(b % 3 === 0 ? 0 : 2), accused });
+  }
+
+  #at(ids: Iterable<Hash>): Claim[] {
+    return [...ids].map((id) => this.state.claims.get(id)!);
+  }
+
+  appeal(claim: Claim | undefined): Admission | null {
+    if (claim === undefined) return null;
+    const { session } = this.miners.find(({ id }) => id === claim.learner)!;
+    return this.send('appeal', { claim: claim.id }, session);
+  }
+
+  disputeClose(a: number): Admission | null {
+    const claim = pick([...this.state.openDisputes], a);
+    return claim === undefined ? null : this.send('dispute-close', { claim });
+  }
+
+  serve({ session }: Member): Admission {
+    return this.send('serve', { atMs: this.nowMs, threads: 2, machineClass: 'test' }, session);
+  }
+
+  /** Of what evidence asks for, else of what the tempo owes; null if the beacon has nothing to draw from. */
+  challengeBody(hotkey: Hotkey, blocks = 0): EventBody<'audit-challenge'> | null {
+    const { state } = this;
+    const standing = state.hotkeys.get(hotkey);
+    if (standing === undefined) return null;
+    const slot = standing.tempoAuditsDrawn;
+    const newest = [...state.claims.values()].reduce((block, { beacon }) => Math.max(block, beacon?.block ?? 0), 0);
+    const block = Math.max(newest, slotBlock(state, slot)) + blocks;
+    const isReady = ({ claim }: { readonly claim: Hash | null }): boolean =>
+      auditableSegments(state, hotkey, { block, claim }).length > 0;
+    const asked = standing.suspicions.find(isReady) ?? { reason: 'drawn' as const, claim: null };
+    const place = { ...asked, hotkey, tempo: Math.max(0, state.tempo.index), slot };
+    const beacon = { block, blockHash: hashOfText(`block ${block}`), candidates: this.candidates() };
+    const drawn = drawAudit(state, { ...place, ...beacon });
+    if (drawn === null) return null;
+    const { learner, segment, committee } = drawn;
+    const deadlineMs = this.nowMs + this.manifest.audit.answerMs;
+    const where = { audit: state.nextAudit, name: learner.name, steps: segment.steps };
+    return { ...place, ...beacon, ...where, committee: [...committee], deadlineMs };
+  }
+
+  challenge(hotkey: Hotkey, changes: Partial<EventBody<'audit-challenge'>> = {}): Admission | null {
+    const body = this.challengeBody(hotkey);
+    return body === null ? null : this.send('audit-challenge', { ...body, ...changes });
+  }
+
+  #audit(status: Audit['status'], a: number): Audit | undefined {
+    return pick(
+      [...this.state.openAudits].map((id) => this.state.audits.get(id)!).filter((audit) => audit.status === status),
+      a,
+    );
+  }
+
+  answer(audit: Audit | undefined): Admission | null {
+    if (audit === undefined) return null;
+    const { session } = this.miners.find(({ id }) => id === audit.learner)!;
+    const start = audit.isFirst ? null : testArtifact(`state ${audit.body.steps[0]}`);
+    return this.send(
+      'audit-answer',
+      { audit: audit.id, start, end: testArtifact(`state ${audit.body.steps[1]}`) },
+      session,
+    );
+  }
+
+  /** Of the committee's next, or the one given. */
+  redo(audit: Audit | undefined, outcome: 'pass' | 'fail', member?: Member): Admission | null {
+    if (audit === undefined) return null;
+    const { session } = member ?? this.validatorOf(pick(audit.body.committee, audit.verdicts.length)!);
+    const code = outcome === 'pass' ? ('OK' as const) : ('REPLAY' as const);
+    return this.send('audit-verdict', { audit: audit.id, outcome, code, sentence: '', measurements: {} }, session);
+  }
+
+  auditClose(audit: Audit | undefined): Admission | null {
+    if (audit === undefined) return null;
+    return this.send('audit-close', { audit: audit.id, code: audit.status === 'open' ? 'UNANSWERED' : 'UNCHECKED' });
+  }
+
+  releasePublished(release: number): Admission {
+    const files = ['config.json', 'model.safetensors'].map((name) => ({ name, artifact: testArtifact(name) }));
+    return this.send('release-published', { release, files });
+  }
+
+  attest({ session }: Member, release: number): Admission | null {
+    const record = this.state.releases[release % Math.max(1, this.state.releases.length)];
+    if (record === undefined) return null;
+    const { stateHash } = record.body;
+    const merges = mergesInSegment(this.state, record.body.release);
+    return this.send('segment-attested', { release: record.body.release, stateHash, merges }, session);
   }
 
   merge(): Admission | null {
@@ -251,6 +382,7 @@ export class DrivenRun extends TestRun {
       countedTokens: toDecimal(countedTokens(state)),
       tokensBySource: {},
       treeHead: treeHeadOf(state).root,
+      stateHash: segmentHash(state),
     });
   }
 
@@ -266,6 +398,22 @@ export class DrivenRun extends TestRun {
   replay(a: number): Admission {
     return this.offer(this.place(pick(this.entries, a)!.entry.message));
   }
+}
+
+/** Mostly acceptance. */
+function saidBy(b: number): Pick<EventBody<'verdict'>, 'outcome' | 'code'> {
+  const said = (
+    [
+      { outcome: 'reject', code: 'HARMFUL' },
+      { outcome: 'ignore', code: 'MISSING' },
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      { outcome: 'reject', code: 'HEADER' },
+    ] as const
+  )[b % 8];
+  return said ?? { outcome: 'accept', code: 'OK' };
 }
 
 function falsify(body: EventBody<'claim-commit'>, lie: number): EventBody<'claim-commit'> {

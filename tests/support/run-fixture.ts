@@ -84,10 +84,19 @@ export function testManifest(changes: Partial<RunManifest> = {}): RunManifest {
       normCeiling: '10',
       harmMargin: '0',
       committee: 2,
+      recheckShare: '0',
       heldOutSequences: 4,
     },
+    audit: {
+      perTempo: 0,
+      window: 4,
+      answerMs: 5_000,
+      minCosine: '0.99',
+      maxNormRatio: '1.1',
+      copyResemblance: '0.9',
+    },
     rewards: { verdictShare: '0.1', halfLifeTempos: '2' },
-    release: { everyMerges: 1, keepReleases: 2 },
+    release: { everyMerges: 1, keepReleases: 2, attestations: 0 },
     ...changes,
   });
 }

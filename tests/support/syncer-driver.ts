@@ -4,6 +4,7 @@
  */
 import type { Claim } from '../../src/journal/state.ts';
 import { hashOfText } from '../../src/protocol/hash.ts';
+import type { RunManifest } from '../../src/protocol/manifest.ts';
 import type { RunEvent } from '../../src/protocol/messages.ts';
 import type { Hash } from '../../src/protocol/names.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from '../../src/roles/orchestrator/events.ts';
@@ -17,8 +18,8 @@ type Work = Exclude<OrchestratorEffect, { kind: 'journal' }>;
 export const blockHashOf = (number: number): Hash => hashOfText(`ledger block ${number}`);
 
 export class SyncerDriver {
-  readonly run = new DrivenRun();
-  state: OrchestratorState = initialState(this.run.state);
+  readonly run: DrivenRun;
+  state: OrchestratorState;
   /** Own events that were journaled, oldest first. */
   readonly journaled: RunEvent[] = [];
   /** Codes of own events that the fold refused: none, if the step knows the rules. */
@@ -30,6 +31,11 @@ export class SyncerDriver {
   isJournaling = true;
   readonly wanted: RunEvent[] = [];
   blockNumber = 100;
+
+  constructor(changes: Partial<RunManifest> = {}) {
+    this.run = new DrivenRun(changes);
+    this.state = initialState(this.run.state);
+  }
 
   get kinds(): string[] {
     return this.journaled.map(({ kind }) => kind);

@@ -1,8 +1,9 @@
 /** @file Does `accrete mine`: joins, enters the run, trains until a signal, leaves cleanly. */
-import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { connectRun } from '../../roles/client.ts';
+import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { runMiner } from '../../roles/miner/shell.ts';
+import { roundedMemoryGib } from '../capabilities.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
@@ -34,13 +35,8 @@ export const handle: Handler = async (settings, io) => {
       const { name, threads, device } = options;
       const summary = await runMiner(
         {
-          ...{ name, threads, device, stateDir: join(options.dir, 'shards') },
-          capabilities: {
-            threads,
-            // Rounded: capabilities must not name a machine.
-            memoryGib: 2 ** Math.round(Math.log2(Math.max(1, totalmem() / 1024 ** 3))),
-            machineClass: `${process.platform}-${process.arch}${device === 'cpu' ? '' : `-${device}`}`,
-          },
+          ...{ name, threads, device, stateDir: join(options.dir, 'shards'), statesDir: join(options.dir, 'states') },
+          capabilities: { threads, memoryGib: roundedMemoryGib(), machineClass: machineClassOf({ threads, device }) },
         },
         {
           ...keys,

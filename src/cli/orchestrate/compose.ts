@@ -8,18 +8,20 @@ import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
 import { buildStatus } from '../../http/build-status.ts';
+import { serveReleases } from '../../http/release-files.ts';
 import { startHttpServer } from '../../http/server.ts';
 import type { Status } from '../../http/status.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
-import { openEmbeddedLedger } from '../../ledger/embedded.ts';
+import { type EmbeddedChain, openEmbeddedLedger } from '../../ledger/embedded.ts';
 import { serveLedger } from '../../ledger/remote.ts';
 import { countParameters } from '../../model/quasar-long/contract.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { topics } from '../../roles/client.ts';
+import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
@@ -92,12 +94,13 @@ async function open(
   environment: Environment,
   closing: Closing,
 ): Promise<RunningOrchestrator> {
-  const { clock, log, metrics } = environment;
-  const startedAtMs = clock.nowMs();
+  const { log, metrics } = environment;
   const { journal, cutBytes } = await openFileJournal({ folder: options.dir }).catch((error) => {
     throw asUsage(error, options.dir, 'orchestrator');
   });
   closing.add(() => journal.close());
+  const clock = clockAfter(environment.clock, journal.head.timeMs);
+  const startedAtMs = clock.nowMs();
   if (cutBytes > 0) log.warn('a torn last line was cut off the journal', { cutBytes });
   const keys = openKeys(join(options.dir, 'syncer'));
   const store = await FsStore.open(join(options.dir, 'store'));
@@ -105,6 +108,7 @@ async function open(
   const ledger = await openEmbeddedLedger({
     genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
     dir: join(options.dir, 'ledger'),
+    clock,
   });
   closing.add(() => ledger.close());
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
@@ -147,8 +151,14 @@ async function open(
     ...{ host: options.host, port: options.port, log, metrics, status },
     run: () => canonicalJson(first!.message),
     journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
+    ledger: {
+      genesis: (ledger.backend as EmbeddedChain).publicGenesis,
+      blocks: (from, limit) => ledger.blocks(from, limit),
+      calls: (cursor, limit) => ledger.calls(cursor, limit),
+    },
     mounts: {
-      '/store/': serveStore(store, { secret, log, metrics }),
+      '/store/': serveStore(store, { secret, log, metrics, nowMs: () => clock.nowMs() }),
+      '/releases/': serveReleases(join(options.dir, 'releases'), log),
       // One hash of the whole fold: an outsider who folds that many entries must get the same.
       '/state-hash': async (_, response) => {
         const { run } = orchestrator;

@@ -5,26 +5,21 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { rename, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { RunState } from '../../journal/state.ts';
-import type { ArtifactRef } from '../../protocol/manifest.ts';
-import { writeRelease } from '../../roles/orchestrator/release-writer.ts';
+import { describeFiles, writeRelease } from '../../roles/orchestrator/release-writer.ts';
+import type { OrchestratorDeps } from '../../roles/orchestrator/shell.ts';
 import type { Store } from '../../store/port.ts';
 import type { Log } from '../../util/clock.ts';
 
 const keptFolders = 3;
 
 /** What the orchestrator calls to have a release written; `heads`: the fragments that it is made of. */
-export function releaseFolders(
-  dir: string,
-  store: Store,
-  log: Log,
-): (run: RunState, release: number, heads: readonly ArtifactRef[]) => Promise<string> {
+export function releaseFolders(dir: string, store: Store, log: Log): OrchestratorDeps['writeRelease'] {
   mkdirSync(dir, { recursive: true });
   return async (run, release, heads) => {
     const folder = await writeRelease(run, release, { dir, store, heads });
     await pointLatest(dir, folder, log);
     await removeOld(dir);
-    return folder;
+    return { folder, files: await describeFiles(folder) };
   };
 }
 

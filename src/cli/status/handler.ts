@@ -23,6 +23,7 @@ function formatStatus(status: Status, nowMs: number): string[] {
     `loss      training ${formatLoss(status.trainingLoss)}, held-out ${formatLoss(status.initialLosses['held-out'])} → ${formatLoss(status.heldOutLosses['held-out'])}, another source ${formatLoss(status.initialLosses['held-out-other'])} → ${formatLoss(status.heldOutLosses['held-out-other'])}`,
     `experts   in training ${formatRouters(status.routers)}; on held-out text ${formatRouters(heldOutRouters(status))}`,
     `record    ${formatCount(status.journalEntries)} entries, ${formatCount(status.releaseCount)} releases; reveal to publication ${wait === null ? '-' : `${formatCount(wait)} ms`} (median)`,
+    `judgement ${judgementOf(status)}`,
     `ledger    block ${formatCount(ledger.block)}, tempo ${formatCount(ledger.tempo)}`,
     '',
     ...formatTable(['process', '', '>memory', '>paid (rao)'], processRows(status, nowMs)),
@@ -58,6 +59,17 @@ function formatStatus(status: Status, nowMs: number): string[] {
 /** Of the newest release that was evaluated. */
 const heldOutRouters = ({ releases }: Status): Status['routers'] =>
   releases.find(({ routers }) => routers !== null)?.routers ?? null;
+
+/** Who may no longer judge, and what is before validators. */
+function judgementOf({ validators, openDisputes, audits }: Status): string {
+  const barred = validators.filter((each) => each.barred !== null).map(({ name, barred: why }) => `${name} (${why})`);
+  const said = [
+    `${formatCount(openDisputes)} open disputes`,
+    `audits ${formatCount(audits.open)} open, ${formatCount(audits.passed)} passed, ${formatCount(audits.failed)} failed`,
+    barred.length === 0 ? 'no validator barred' : `barred: ${barred.join('; ')}`,
+  ];
+  return said.join('; ');
+}
 
 function processRows(status: Status, nowMs: number): string[][] {
   const memory = (rssBytes: number | null): string => (rssBytes === null ? '-' : formatBytes(rssBytes));

@@ -16,6 +16,8 @@ export interface ChildSpec {
   readonly args: readonly string[];
   /** 0: as the supervisor; higher gives way to others. */
   readonly niceness: number;
+  /** More of the environment, asked for at each start. */
+  readonly environment?: () => Readonly<Record<string, string>>;
 }
 
 export type ChildEvent =
@@ -85,6 +87,14 @@ export class Children {
     await Promise.all(chosen.map((child) => this.#end(child, options)));
   }
 
+  /** Sends a signal; false if no such process runs. After a SIGKILL it is started again at once, as if it had been healthy. */
+  signal(name: string, signal: NodeJS.Signals): boolean {
+    const child = this.#children.get(name);
+    if (child === undefined || child.process === null) return false;
+    if (signal === 'SIGKILL') child.startedAtMs = Number.NEGATIVE_INFINITY;
+    return child.process.kill(signal);
+  }
+
   logPath(name: string): string {
     return join(this.#logDir, `${name}.log`);
   }
@@ -95,7 +105,7 @@ export class Children {
     const launched = spawn(process.execPath, [this.#program, ...spec.args], {
       stdio: ['pipe', log, log],
       detached: true,
-      env: { ...process.env, ACCRETE_SUPERVISED: '1' },
+      env: { ...process.env, ACCRETE_SUPERVISED: '1', ...spec.environment?.() },
     });
     closeSync(log);
     launched.stdin?.on('error', () => {}); // the child's end of the pipe may be gone first

@@ -2,7 +2,10 @@
 import { join } from 'node:path';
 import { connectRun } from '../../roles/client.ts';
 import { HeadsHistory } from '../../roles/heads-history.ts';
+import { machineClassOf } from '../../roles/learner/machine-class.ts';
+import { MergeHistory } from '../../roles/merge-history.ts';
 import { runValidator } from '../../roles/validator/shell.ts';
+import { VersionHistory } from '../../roles/version-history.ts';
 import { cachedStore } from '../../store/cached.ts';
 import { FsStore } from '../../store/fs.ts';
 import type { Handler } from '../command.ts';
@@ -23,19 +26,26 @@ export const handle: Handler = async (settings, io) => {
     const network = await joinNetwork(options.join, environment);
     try {
       const heads = new HeadsHistory();
+      const merges = new MergeHistory();
+      const versions = new VersionHistory();
+      const onFold: typeof heads.onFold = (state, entry) => {
+        heads.onFold(state, entry);
+        merges.onFold(state, entry);
+        versions.onFold(state, entry);
+      };
       const signal = io.stop;
       // Shards are large and never change: a restart finds them in its own folder.
       const near = await FsStore.open(join(options.dir, 'shards'));
       const shards = new Set<string>();
       const store = cachedStore(network.store, near, ({ root }) => shards.has(root));
       const client = await connectRun({
-        ...{ ...network, store, clock, log, session, equation: nativeEquation, signal, onFold: heads.onFold },
+        ...{ ...network, store, clock, log, session, equation: nativeEquation, signal, onFold },
       });
       for (const { artifact } of client.manifest.data.shards) shards.add(artifact.root);
       const rssBytes = (): number => process.memoryUsage.rss();
       await runValidator(
-        { name: options.name, threads: options.threads },
-        { client, hotkey, session, ledgerSigner: hotkey, heads, clock, log, signal, rssBytes },
+        { name: options.name, threads: options.threads, machineClass: machineClassOf({ threads: options.threads }) },
+        { client, hotkey, session, ledgerSigner: hotkey, heads, merges, versions, clock, log, signal, rssBytes },
       );
       await client.close();
       return 0;

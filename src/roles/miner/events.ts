@@ -57,8 +57,12 @@ export interface TrainPlan {
   readonly leases: readonly number[];
   /** Sorted and disjoint; together `batchSequences` sequences. */
   readonly sequences: readonly Range[];
-  /** Fragments taken in since the step before, with their versions. */
+  /** In the first step after the join: the version of each fragment that the learner began from. */
+  readonly start: readonly number[] | null;
+  /** Fragments taken in since the step before, with their versions, in order. */
   readonly takenIn: readonly (readonly [fragment: number, version: number])[];
+  /** Fragments claimed since the step before, with their outer steps; as if all were taken in before. */
+  readonly claimed: readonly (readonly [fragment: number, outerStep: number])[];
   readonly scheduleTokens: number;
   /** In (0, 1]: the joiner's factor on the learning rate. */
   readonly warmup: number;
@@ -105,8 +109,11 @@ export interface MinerState {
   /** Per fragment: the version last taken in. */
   readonly versions: readonly number[];
   readonly pending: ReadonlyMap<number, PendingVersion>;
+  /** Until the first step. */
+  readonly start: TrainPlan['start'];
   /** Since the last step began, in order. */
   readonly takenIn: TrainPlan['takenIn'];
+  readonly claimed: TrainPlan['claimed'];
   readonly records: readonly StepRecord[];
   readonly openClaims: readonly OpenClaim[];
 }

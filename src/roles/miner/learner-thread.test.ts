@@ -17,6 +17,8 @@ import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { contractOf } from '../../training/recipe.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { Rng } from '../../util/rng.ts';
+import { readState, stateSizeBytes } from '../learner/learner-state.ts';
+import { readKeptState } from '../learner/state-folder.ts';
 import { contractHashOf } from '../run-model.ts';
 import { runSettings } from '../run-presets.ts';
 import type { TrainPlan } from './events.ts';
@@ -59,7 +61,17 @@ const start = plan.fragments.map(
     ).bytes,
 );
 const trainPlan = (step: number): TrainPlan => ({
-  ...{ step, phase: 0, leases: [0], takenIn: [], scheduleTokens: 1000, warmup: 1, withStateRoot: step === 1 },
+  ...{
+    step,
+    phase: 0,
+    leases: [0],
+    start: null,
+    takenIn: [],
+    claimed: [],
+    scheduleTokens: 1000,
+    warmup: 1,
+    withStateRoot: step === 1,
+  },
   sequences: [[4 * step, 4 * step + 4]],
 });
 
@@ -76,9 +88,20 @@ afterAll(async () => {
   await rm(dir, { recursive: true });
 });
 
-function startThread(files: readonly Uint8Array[] = start, freezes?: Frozen, frozen: Uint8Array | null = null) {
+interface ThreadParts {
+  readonly freezes?: Frozen;
+  readonly frozen?: Uint8Array | null;
+  readonly statesDir?: string;
+}
+
+function startThread(
+  files: readonly Uint8Array[] = start,
+  { freezes, frozen = null, statesDir = join(dir, `states-${threads.length}`) }: ThreadParts = {},
+): LearnerThread {
   const shardFiles = new Map([[root as string, join(dir, 'shard')]]);
-  const thread = startLearnerThread({ manifest: tinyManifest(freezes), threads: 1, start: files, frozen, shardFiles });
+  const states = { dir: statesDir, run: root, keep: 2, committedSteps: 0 };
+  const manifest = tinyManifest(freezes);
+  const thread = startLearnerThread({ manifest, threads: 1, start: files, frozen, shardFiles, states });
   threads.push(thread);
   return thread;
 }
@@ -100,6 +123,25 @@ describe('startLearnerThread', () => {
     expect(params.some((value) => value !== 0)).toBe(true);
   });
 
+  it('keeps the states that it rooted as files, and trains on where it cannot', async () => {
+    const kept = join(dir, 'kept');
+    const thread = startThread(start, { statesDir: kept });
+    await thread.step(trainPlan(0));
+    const { stateRoot } = await thread.step(trainPlan(1));
+    await thread.close();
+    const state = await readKeptState(kept, stateRoot!);
+    expect(state?.byteLength).toBe(stateSizeBytes(plan));
+    expect(readState(plan, state!).counters).toEqual({ innerSteps: 2, optimizerSteps: 2, skippedInARow: 0 });
+    const lost = startThread(start, { statesDir: kept });
+    await lost.prepare(0);
+    await rm(kept, { recursive: true });
+    await writeFile(kept, 'a file in its place');
+    let fault: string | null = null;
+    // The file system answers beside the training: sooner or later.
+    for (let step = 0; step < 100 && fault === null; step++) fault = (await lost.step(trainPlan(step))).stateFault;
+    expect(fault).toMatch(/state after 2 steps not kept/);
+  });
+
   it('does its calls in the order in which they were made', async () => {
     const thread = startThread();
     const zero = encodeFragment('f32', plan.fragments[0]!, emptyFragment(plan.fragments[0]!)).bytes;
@@ -119,7 +161,7 @@ describe('startLearnerThread', () => {
     const { fragments } = planFragments(contract, runSettings.tiny.fragments.count);
     const access = (name: string) => floatsOf(initial, name);
     const files = fragments.map((each) => encodeFragment('f32', each, packFragment(each, access)).bytes);
-    const thread = startThread(files, freezes, frozen.encode());
+    const thread = startThread(files, { freezes, frozen: frozen.encode() });
     const losses: number[] = [];
     for (let step = 0; step < 6; step++) losses.push((await thread.step(trainPlan(step))).loss);
     expect(losses.at(-1)!).toBeLessThan(losses[0]!);
@@ -131,10 +173,12 @@ describe('startLearnerThread', () => {
         name,
         floatsOf(initial, name).map((value) => -2 * value),
       );
-    const other = await startThread(files, freezes, frozen.encode()).step(trainPlan(0));
+    const other = await startThread(files, { freezes, frozen: frozen.encode() }).step(trainPlan(0));
     expect(other.loss).not.toBe(losses[0]);
-    await expect(startThread(files, freezes, new Uint8Array(9)).prepare(0)).rejects.toThrow(/BAD_CHECKPOINT/);
-    await expect(startThread(files, freezes).prepare(0)).rejects.toThrow(/frozen tensors come with/);
+    await expect(startThread(files, { freezes, frozen: new Uint8Array(9) }).prepare(0)).rejects.toThrow(
+      /BAD_CHECKPOINT/,
+    );
+    await expect(startThread(files, { freezes }).prepare(0)).rejects.toThrow(/frozen tensors come with/);
   });
 
   it('reports failures with their code, and those of opening at every call', async () => {

@@ -6,9 +6,11 @@
 import { Worker } from 'node:worker_threads';
 import type { Device } from '../../engine/device.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
+import type { Hash } from '../../protocol/names.ts';
 import { RoleError } from '../errors.ts';
+import type { StepReport } from '../learner/learner.ts';
+import { readKeptState, type StateFolderOptions } from '../learner/state-folder.ts';
 import type { TrainPlan } from './events.ts';
-import type { StepReport } from './learner.ts';
 
 /** What the thread is started with; it crosses by structured clone. */
 export interface ThreadSetup {
@@ -20,6 +22,13 @@ export interface ThreadSetup {
   readonly frozen: Uint8Array | null;
   /** Checked files of the manifest's training shards by artifact root. */
   readonly shardFiles: ReadonlyMap<string, string>;
+  /** Where states are kept for audits; `committedSteps`: the learner's, those that the journal knows. */
+  readonly states: StateFolderOptions & { readonly committedSteps: number };
+}
+
+export interface ThreadStepReport extends StepReport {
+  /** Why a state was not kept; it may have been handed over some steps ago. */
+  readonly stateFault: string | null;
 }
 
 export type ThreadCall =
@@ -41,9 +50,11 @@ export type ThreadReply =
 /** Calls are done one after another, in the order in which they were made. Failures: RoleError LEARNER_FAILED. */
 export interface LearnerThread {
   prepare(phase: number): Promise<void>;
-  step(plan: TrainPlan): Promise<StepReport>;
+  step(plan: TrainPlan): Promise<ThreadStepReport>;
   claim(fragment: number): Promise<Uint8Array>;
   takeIn(fragment: number, bytes: Uint8Array): Promise<void>;
+  /** A state of the past by the name that the trace has for it; null where it is not kept any more. */
+  keptState(root: Hash): Promise<Uint8Array | null>;
   /** Waits for the calls made before it. */
   close(): Promise<void>;
 }
@@ -52,9 +63,11 @@ export function startLearnerThread(setup: ThreadSetup): LearnerThread {
   const thread = new Thread(setup);
   return {
     prepare: (phase) => thread.call({ kind: 'prepare', phase }) as Promise<void>,
-    step: (plan) => thread.call({ kind: 'step', plan }) as Promise<StepReport>,
+    step: (plan) => thread.call({ kind: 'step', plan }) as Promise<ThreadStepReport>,
     claim: (fragment) => thread.call({ kind: 'claim', fragment }) as Promise<Uint8Array>,
     takeIn: (fragment, bytes) => thread.call({ kind: 'take-in', fragment, bytes }) as Promise<void>,
+    // Not by the thread: a step would have to end first.
+    keptState: (root) => readKeptState(setup.states.dir, root),
     close: () => thread.close(),
   };
 }

@@ -4,31 +4,40 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { decodeShard, type TokenIds } from '../../data/shards.ts';
 import { assert, assertNever, BaseError } from '../../util/errors.ts';
 import { nodeSha256 as hash } from '../../util/node-sha256.ts';
-import { Learner } from './learner.ts';
+import { Learner } from '../learner/learner.ts';
+import { StateFolder } from '../learner/state-folder.ts';
 import type { ThreadCall, ThreadReply, ThreadRequest, ThreadSetup } from './learner-thread.ts';
 
-async function openLearner(setup: ThreadSetup): Promise<Learner> {
-  const { manifest, threads, device = 'cpu', start, frozen, shardFiles } = setup;
+interface Kept {
+  readonly learner: Learner;
+  readonly states: StateFolder;
+}
+
+async function openLearner(setup: ThreadSetup): Promise<Kept> {
+  const { manifest, threads, device = 'cpu', start, frozen, shardFiles, states } = setup;
   const loaded = new Map<string, TokenIds>();
   for (const shard of manifest.data.shards) {
     const file = shardFiles.get(shard.artifact.root);
     if (file === undefined) continue;
     loaded.set(shard.artifact.root, decodeShard(await readFile(file), shard, manifest.tokenizer.vocabSize));
   }
-  return new Learner({ manifest, threads, device, start, frozen, loaded, hash });
+  const folder = await StateFolder.open(states, states.committedSteps);
+  const onState = folder.add.bind(folder);
+  return { learner: new Learner({ manifest, threads, device, start, frozen, loaded, hash, onState }), states: folder };
 }
 
-async function answer(learner: Learner, call: ThreadCall): Promise<unknown> {
+async function answer({ learner, states }: Kept, call: ThreadCall): Promise<unknown> {
   switch (call.kind) {
     case 'prepare':
       return await learner.prepare(call.phase);
     case 'step':
-      return await learner.step(call.plan);
+      return { ...(await learner.step(call.plan)), stateFault: states.takeFault() };
     case 'claim':
       return learner.claim(call.fragment);
     case 'take-in':
       return learner.takeIn(call.fragment, call.bytes);
     case 'close':
+      await states.close();
       return await learner.close();
     default:
       return assertNever(call);
@@ -44,8 +53,8 @@ port.on('message', ({ id, call }: ThreadRequest) => {
     let reply: ThreadReply;
     try {
       // What never opened needs no closing.
-      const learner = await (call.kind === 'close' ? opening.catch(() => null) : opening);
-      reply = { id, ok: true, value: learner === null ? undefined : await answer(learner, call) };
+      const kept = await (call.kind === 'close' ? opening.catch(() => null) : opening);
+      reply = { id, ok: true, value: kept === null ? undefined : await answer(kept, call) };
     } catch (error) {
       const code = error instanceof BaseError ? error.code : 'INTERNAL';
       reply = { id, ok: false, code, message: error instanceof Error ? error.message : String(error) };

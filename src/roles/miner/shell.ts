@@ -15,13 +15,16 @@ import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
+import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
+import type { StepReport } from '../learner/learner.ts';
+import { keptStates } from '../learner/state-folder.ts';
 import { routersBody } from '../routers-body.ts';
 import { fetchFrozen } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
+import { AuditAnswerer } from './audit-answerer.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
-import type { StepReport } from './learner.ts';
 import { type LearnerThread, startLearnerThread } from './learner-thread.ts';
 import { initialMinerState, stepMiner } from './step.ts';
 import { TraceBook } from './trace-book.ts';
@@ -34,7 +37,15 @@ export interface MinerOptions {
   readonly device?: Device;
   /** Where the run's shards are kept. */
   readonly stateDir: string;
+  /** Where this learner's states are kept for audits; of this learner alone. */
+  readonly statesDir: string;
   readonly capabilities: Omit<EventBody<'join'>, 'atMs'>;
+}
+
+/** What a learner begins from: the fragments as published, and the frozen tensors (null where none are). */
+export interface LearnerParts {
+  readonly start: readonly Uint8Array[];
+  readonly frozen: Uint8Array | null;
 }
 
 export interface MinerDeps {
@@ -49,6 +60,8 @@ export interface MinerDeps {
   readonly rssBytes: () => number;
   /** Asks for a clean leave: the running step and the open claim end first. */
   readonly signal: AbortSignal;
+  /** A thread of its own by default. */
+  readonly openLearner?: (parts: LearnerParts) => Promise<LearnerThread>;
   /** After each inner step. */
   readonly onStep?: (plan: TrainPlan, report: StepReport) => void;
 }
@@ -63,30 +76,24 @@ export interface MinerSummary {
 }
 
 const heartbeatMs = 2_000;
-/** A restart with a new key makes a new delegation. */
-const delegationMs = 365 * 86_400_000;
 const tickMs = 250;
 const leaseRetryMs = 500;
 const fetchRetryMs = 500;
+/** A leave waits so long for open audits to be answered. */
+const answerLimitMs = 10_000;
 /** A leave that takes longer goes without ceremony: the syncer lets the lease expire. */
 const leaveLimitMs = 15_000;
 
 /** Joins, trains until `signal`, leaves. @throws RoleError REFUSED (the join), LEARNER_FAILED; StoreError */
 export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<MinerSummary> {
-  const { client, log } = deps;
+  const { client } = deps;
   const learner = learnerIdOf(deps.hotkey.hotkey, options.name);
-  await enter(options, deps);
-  const { shards } = client.manifest.data;
-  const shardFiles = await fetchShards({
-    ...{ shards, dir: options.stateDir, store: client.store, log, signal: deps.signal },
-    wants: ({ stage }) => stage === 'train',
-  });
+  await enterRun({ ...deps, role: 'miner', name: options.name });
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
   const frozen = await fetchFrozen(client.state, client.store, deps.signal);
-  const { threads, device = 'cpu' } = options;
-  const thread = startLearnerThread({ manifest: client.manifest, threads, device, start, frozen, shardFiles });
+  const thread = await (deps.openLearner ?? ((parts) => openThread(options, deps, parts)))({ start, frozen });
   try {
     await thread.prepare(client.state.phase);
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
@@ -110,18 +117,21 @@ export function minerRulesOf(manifest: RunManifest): MinerRules {
   };
 }
 
-/** Registers on the ledger and delegates to the session key, unless that is done. */
-async function enter(options: MinerOptions, deps: MinerDeps): Promise<void> {
-  const { client, hotkey, session, ledgerSigner, clock } = deps;
-  await client.ledger.register(ledgerSigner, { coldkey: hotkey.hotkey });
-  if (client.state.sessions.has(session.sessionKey)) return;
-  const issuedAtMs = Math.round(clock.nowMs());
-  const body = {
-    ...{ hotkey: hotkey.hotkey, role: 'miner' as const, name: options.name, sessionKey: session.sessionKey },
-    ...{ issuedAtMs, expiresAtMs: issuedAtMs + delegationMs },
+async function openThread(options: MinerOptions, deps: MinerDeps, parts: LearnerParts): Promise<LearnerThread> {
+  const { client, log, signal } = deps;
+  const { shards } = client.manifest.data;
+  const shardFiles = await fetchShards({
+    ...{ shards, dir: options.stateDir, store: client.store, log, signal },
+    wants: ({ stage }) => stage === 'train',
+  });
+  const { threads, device = 'cpu' } = options;
+  const { manifest, runId: run } = client;
+  const learner = learnerIdOf(deps.hotkey.hotkey, options.name);
+  const states = {
+    ...{ dir: options.statesDir, run, keep: keptStates(manifest.audit.window) },
+    committedSteps: client.state.learners.get(learner)?.innerSteps ?? 0,
   };
-  const result = await client.submit('delegate', body, { signer: hotkey });
-  if (result.outcome === 'reject') throw new RoleError('REFUSED', `${result.code}: ${result.sentence}`);
+  return startLearnerThread({ manifest, threads, device, ...parts, shardFiles, states });
 }
 
 /** Joins and leaves of a learner are told apart by their times, which must grow even if the clock went back. */
@@ -137,6 +147,7 @@ class Miner {
   readonly #deps: MinerDeps;
   readonly #uploader: ClaimUploader;
   readonly #trace: TraceBook;
+  readonly #answerer: AuditAnswerer;
   /** Bytes of fetched versions, by fragment, until they are taken in. */
   readonly #fetched = new Map<number, Uint8Array>();
   readonly #firstStep: number;
@@ -162,6 +173,10 @@ class Miner {
     this.#thread = parts.thread;
     this.#deps = parts.deps;
     this.#uploader = new ClaimUploader({ client, log, clock: parts.deps.clock });
+    this.#answerer = new AuditAnswerer({
+      ...{ client, log, clock: parts.deps.clock, learner: parts.learner },
+      keptState: (root) => parts.thread.keptState(root),
+    });
     const record = this.#record();
     this.#firstStep = record.innerSteps;
     this.#trace = new TraceBook(record.traceHead, record.innerSteps);
@@ -217,6 +232,7 @@ class Miner {
     });
     if (state.due !== null)
       this.#dispatch({ kind: 'fragment-due', outerStep: state.due.outerStep, fragment: state.due.fragment });
+    this.#answerer.answerOpen();
   }
 
   async #untilLeft(ended: AbortSignal): Promise<void> {
@@ -272,7 +288,10 @@ class Miner {
       case 'train':
         return await this.#train(effect.plan);
       case 'leave':
-        this.#tell(() => client.submit('leave', { atMs: nextAtMs(this.#deps, this.#learner) }));
+        this.#tell(async () => {
+          await this.#answerer.finish(answerLimitMs);
+          return client.submit('leave', { atMs: nextAtMs(this.#deps, this.#learner) });
+        });
         return this.#wake();
       default:
         assertNever(effect);
@@ -317,21 +336,25 @@ class Miner {
 
   async #train(plan: TrainPlan): Promise<void> {
     const report = await this.#thread.step(plan);
-    const { step, leases, sequences, scheduleTokens, takenIn } = plan;
+    const { step, leases, sequences, scheduleTokens, start, takenIn, claimed } = plan;
     this.#trace.add({
       step,
       leases: [...leases],
       sequences: [...sequences],
       scheduleTokens,
       learningRate: toDecimal(report.learningRate),
+      start: start === null ? null : [...start],
       takenIn: takenIn.map(([fragment, version]) => [fragment, version]),
+      claimed: claimed.map(([fragment, outerStep]) => [fragment, outerStep]),
       stateRoot: report.stateRoot,
     });
+    this.#answerer.noteLine({ step, stateRoot: report.stateRoot });
     this.#tokens += report.tokens;
     this.#rate.tokens += report.tokens;
     this.#lastLoss = report.loss;
     this.#routers.add(report.routers);
     if (report.isSkipped) this.#deps.log.warn('step skipped: loss or gradient not finite', { step });
+    if (report.stateFault !== null) this.#deps.log.warn('audits may go unanswered', { fault: report.stateFault });
     this.#deps.metrics.count('inner_steps_total');
     this.#deps.onStep?.(plan, report);
     this.#dispatch({ kind: 'step-done' });
@@ -370,6 +393,8 @@ class Miner {
     else if (kind === 'lease-return') this.#onLeaseReturn(as(kind));
     else if (kind === 'verdict') this.#onVerdict(as(kind));
     else if (kind === 'claim-void') this.#onVoid(as(kind));
+    else if (kind === 'audit-challenge') this.#answerer.answerOpen();
+    else if (kind === 'audit-verdict' || kind === 'audit-close') this.#onAuditEnd(as(kind).audit);
     else if (kind === 'fragment-due') {
       const { outerStep, fragment } = as(kind);
       this.#dispatch({ kind, outerStep, fragment });
@@ -402,6 +427,14 @@ class Miner {
     if (!this.#isMine(claim)) return;
     this.#deps.log.warn('claim voided', { claim, code, sentence });
     this.#dispatch({ kind: 'claim-voided', claim });
+  }
+
+  /** A failed audit voids the tempo: the miner sees why at once. */
+  #onAuditEnd(id: number): void {
+    const audit = this.#deps.client.state.audits.get(id);
+    if (audit?.learner !== this.#learner || audit.status !== 'failed') return;
+    const { code, sentence, verdicts } = audit;
+    this.#deps.log.warn('audit failed', { audit: id, code, sentence, measurements: verdicts[0]?.measurements ?? {} });
   }
 
   #isMine(claim: Hash): boolean {

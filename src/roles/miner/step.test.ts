@@ -131,6 +131,36 @@ describe('claims', () => {
     expect(claims(after)).toMatchObject([{ baseVersion: 2 }]);
   });
 
+  it('names in the next step what was taken in and claimed, and takes nothing in on top of its claim', () => {
+    const version = (fragment: number, version: number): Sent<MinerEvent>[] => [
+      { kind: 'fragment-published', fragment, version, artifact: artifact(version) },
+      { kind: 'fragment-fetched', fragment, version },
+    ];
+    // No lease is left after the second step: what comes then waits for the third.
+    const [idle, early] = run(newState(), [{ kind: 'joined' }, lease(0, [0, 8]), done, done, due(0)]);
+    expect(trains(early).map(({ start }) => start)).toEqual([[0, 0, 0], null]);
+    expect(claims(early)).toMatchObject([{ fragment: 0 }]);
+    const [waiting, waits] = run(idle, [...version(0, 1), ...version(1, 4), ...version(1, 5)]);
+    expect(waits.filter(({ kind }) => kind === 'take-in')).toEqual([
+      { kind: 'take-in', fragment: 1, version: 4 },
+      { kind: 'take-in', fragment: 1, version: 5 },
+    ]);
+    const [training, next] = run(waiting, [lease(1, [8, 48])]);
+    expect(trains(next)).toMatchObject([
+      {
+        start: null,
+        takenIn: [
+          [1, 4],
+          [1, 5],
+        ],
+        claimed: [[0, 0]],
+      },
+    ]);
+    const [, after] = run(training, [done]);
+    expect(kinds(after)).toEqual(['take-in', 'train']);
+    expect(trains(after)).toMatchObject([{ takenIn: [[0, 1]], claimed: [] }]);
+  });
+
   it('stops the upload of a voided claim', () => {
     const [state] = run(newState(), [{ kind: 'joined' }, lease(0, [0, 400]), due(0), done, done]);
     const [, effects] = run(state, [

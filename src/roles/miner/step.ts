@@ -5,6 +5,7 @@
  */
 import { assertNever } from '../../util/errors.ts';
 import { countRanges, normalizeRanges, type Range } from '../../util/ranges.ts';
+import { scheduleTokensAt, warmupOf } from '../learner/schedule-position.ts';
 import type { ClaimPlan, HeldLease, MinerEffect, MinerEvent, MinerRules, MinerState, StepRecord } from './events.ts';
 
 type Decision = readonly [MinerState, readonly MinerEffect[]];
@@ -33,7 +34,9 @@ export function initialMinerState(options: {
     claimedThrough: versions.map(() => innerSteps),
     versions,
     pending: new Map(),
+    start: versions,
     takenIn: [],
+    claimed: [],
     records: [],
     openClaims: [],
   };
@@ -165,8 +168,12 @@ function decideLeaving(state: MinerState): Decision {
   return [{ ...state, kind: 'left', leases: [] }, [...returns, { kind: 'leave' }]];
 }
 
+/** What was claimed since the last step waits for the next: the trace names take-ins before claims, so they must commute. */
 function decideTakeIn(state: MinerState): Decision {
-  const ready = [...state.pending].filter(([, { isFetched }]) => isFetched).sort(([a], [b]) => a - b);
+  const isClaimed = (fragment: number): boolean => state.claimed.some(([claimed]) => claimed === fragment);
+  const ready = [...state.pending]
+    .filter(([fragment, { isFetched }]) => isFetched && !isClaimed(fragment))
+    .sort(([a], [b]) => a - b);
   if (ready.length === 0) return [state, []];
   const pending = new Map(state.pending);
   const versions = [...state.versions];
@@ -197,6 +204,7 @@ function decideClaim(state: MinerState): Decision {
     lastClaimStep: innerSteps,
     claimedThrough,
     records: state.records.filter(({ step }) => step >= oldest),
+    claimed: [...state.claimed, [due.fragment, due.outerStep]],
     openClaims: [...state.openClaims, { ...due, through: innerSteps, claim: null, stage: 'committing' }],
   };
   return [next, [{ kind: 'claim', plan }]];
@@ -239,14 +247,17 @@ function decideTrain(state: MinerState): Decision {
       phase: first.phase,
       leases: batch.reads.map(({ lease }) => lease),
       sequences: normalizeRanges(batch.reads.map(({ range }) => range)),
+      start: state.start,
       takenIn: state.takenIn,
-      scheduleTokens: scheduleTokensAt(first),
-      warmup: rules.joinWarmupSteps === 0 ? 1 : Math.min(1, (step - state.joinedAtStep + 1) / rules.joinWarmupSteps),
+      claimed: state.claimed,
+      scheduleTokens: scheduleTokensAt(first, first.next),
+      warmup: warmupOf(rules.joinWarmupSteps, step - state.joinedAtStep),
       withStateRoot: (step + 1) % rules.stateRootEverySteps === 0,
     },
   });
   const records = [...state.records, record];
-  return [{ ...state, leases: batch.rest, isStepping: true, innerSteps: step + 1, records, takenIn: [] }, effects];
+  const begun = { isStepping: true, innerSteps: step + 1, start: null, takenIn: [], claimed: [] };
+  return [{ ...state, ...begun, leases: batch.rest, records }, effects];
 }
 
 /** Sequences too few for a batch, before a lease of another phase, are given back. */
@@ -272,11 +283,6 @@ function takeBatch(
     if (held.next + taken < held.range[1]) rest.push({ ...held, next: held.next + taken });
   }
   return missing === 0 ? { reads, rest } : null;
-}
-
-/** Linear between the lease's ends. */
-export function scheduleTokensAt({ range, next, scheduleTokens: [start, end] }: HeldLease): number {
-  return Math.round(start + ((end - start) * (next - range[0])) / (range[1] - range[0]));
 }
 
 /** Asks while at least half a lease, or two batches, are left to read, so that training need not wait. */

@@ -131,7 +131,7 @@ describe('runMerge', () => {
       get: store.get.bind(store),
       put: async (...args: unknown[]) => void puts.push(args),
     };
-    await expect(runMerge(run, 0, depsOf({ store: watched }))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(runMerge(run, 0, depsOf({ store: watched }))).rejects.toMatchObject({ code: 'LOST' });
     expect(puts).toEqual([]);
   });
 

@@ -1,5 +1,5 @@
 /** @file A release's folder is a checkpoint that loads, made of the fragments that the journal names; written once. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -12,9 +12,10 @@ import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
 import type { ArtifactRef, Frozen } from '../../protocol/manifest.ts';
 import type { Decimal } from '../../protocol/names.ts';
+import { hashArtifact } from '../../store/node-hash.ts';
 import { runModelOf } from '../run-model.ts';
 import { runSettings } from '../run-presets.ts';
-import { writeRelease } from './release-writer.ts';
+import { describeFiles, writeRelease } from './release-writer.ts';
 
 let running: RunningNetwork;
 let run: RunState;
@@ -68,6 +69,27 @@ it('loads as a checkpoint that holds the published fragments', async () => {
     expect(card).toContain(said);
 });
 
+it('is described by its files, each named by its bytes', async () => {
+  const folder = await write(1, headsOf(run));
+  const files = await describeFiles(folder);
+  expect(files.map(({ name }) => name)).toEqual([...(await readdir(folder))].sort());
+  for (const { name, artifact } of files)
+    expect(artifact, name).toEqual(hashArtifact(new Uint8Array(await readFile(join(folder, name)))));
+  const large = join(dir, 'large');
+  await mkdir(large);
+  for (const [name, size] of [
+    ['empty', 0],
+    ['piece', 4 * 2 ** 20],
+    ['more', 4 * 2 ** 20 + 1],
+  ] as const)
+    await writeFile(join(large, name), new Uint8Array(size).fill(7));
+  await writeFile(join(large, '.hidden'), 'x');
+  const described = await describeFiles(large);
+  expect(described.map(({ name }) => name)).toEqual(['empty', 'more', 'piece']);
+  for (const { name, artifact } of described)
+    expect(artifact, name).toEqual(hashArtifact(new Uint8Array(await readFile(join(large, name)))));
+});
+
 it('the start checkpoint is a release too', async () => {
   const folder = await write(0, run.run!.start);
   const { config, params } = await loadCheckpoint(folder);
@@ -97,7 +119,7 @@ it('is bfloat16 where the manifest says so, its frozen tensors those of the star
     recipe: { ...recipe, frozen },
     release: { ...release, dtype: 'bf16' as const },
   };
-  const other = await openRunning({ settings });
+  const other = await openRunning({}, { run: { settings } });
   try {
     const { network, a, b, validators, round } = other;
     for (let i = 0; i < 4; i++) {

@@ -2,6 +2,7 @@
  * @file Renders a release as a checkpoint folder in Hugging Face layout, from the fragment artifacts that the journal
  * names. The record is the release event; a folder that is lost or damaged can be written again.
  */
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExportError } from '../../export/errors.ts';
 import { type HuggingFaceExport, writeHuggingFaceFolder } from '../../export/hugging-face.ts';
@@ -13,10 +14,15 @@ import { unpackFragment } from '../../merge/fragment-values.ts';
 import { countParameters, type TensorSpec } from '../../model/quasar-long/contract.ts';
 import { frozenNames } from '../../model/quasar-long/frozen.ts';
 import { floatsOf, initTensor, type TensorValues } from '../../model/quasar-long/init.ts';
+import { pieceBytes } from '../../protocol/artifact.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
-import { fromDecimal } from '../../protocol/names.ts';
+import { leafHash, treeHash } from '../../protocol/merkle.ts';
+import type { EventBody } from '../../protocol/messages.ts';
+import { fromDecimal, type Hash } from '../../protocol/names.ts';
 import type { Store } from '../../store/port.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
+import { toHex } from '../../util/bytes.ts';
+import { nodeSha256 } from '../../util/node-sha256.ts';
 import { fetchFrozen, runModelOf } from '../run-model.ts';
 
 export interface ReleaseWriterOptions {
@@ -33,7 +39,7 @@ export const releaseFolder = (dir: string, release: number): string => join(dir,
 export async function writeRelease(run: RunState, release: number, options: ReleaseWriterOptions): Promise<string> {
   const folder = releaseFolder(options.dir, release);
   const manifest = manifestOf(run);
-  const card = cardOf(run, release);
+  const card = releaseCard(run, release);
   const { config, contract, plan } = runModelOf(manifest);
   const params = new Map<string, TensorValues>();
   const frozen = new FrozenTensors(contract, manifest.recipe.frozen?.dtype ?? 'f32');
@@ -69,7 +75,44 @@ export function storageOf(
   return { dtype: release.dtype === 'bf16' ? 'BF16' : 'F32', narrow };
 }
 
-function cardOf(run: RunState, release: number): ModelCard {
+/** Every file of a folder (but hidden ones), named by its bytes, in order of name. A piece is in memory at a time. */
+export async function describeFiles(folder: string): Promise<EventBody<'release-published'>['files']> {
+  const files: EventBody<'release-published'>['files'] = [];
+  for (const name of (await readdir(folder)).sort())
+    if (!name.startsWith('.')) files.push({ name, artifact: await artifactOfFile(join(folder, name)) });
+  return files;
+}
+
+async function artifactOfFile(path: string): Promise<ArtifactRef> {
+  const file = await open(path, 'r');
+  try {
+    const piece = new Uint8Array(pieceBytes);
+    const leaves: Uint8Array[] = [];
+    let sizeBytes = 0;
+    for (;;) {
+      const filled = await fill(file, piece, sizeBytes);
+      if (filled > 0) leaves.push(leafHash(piece.subarray(0, filled), nodeSha256));
+      sizeBytes += filled;
+      if (filled < pieceBytes) return { root: toHex(treeHash(leaves, nodeSha256)) as Hash, sizeBytes };
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Reads until the buffer is full or the file ends. */
+async function fill(file: FileHandle, buffer: Uint8Array, from: number): Promise<number> {
+  let filled = 0;
+  while (filled < buffer.byteLength) {
+    const { bytesRead } = await file.read(buffer, filled, buffer.byteLength - filled, from + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return filled;
+}
+
+/** Follows from the fold once a validator has evaluated the release; nothing that is journaled later changes it. */
+export function releaseCard(run: RunState, release: number): ModelCard {
   const manifest = manifestOf(run);
   const { config } = runModelOf(manifest);
   const record = run.releases.find(({ body }) => body.release === release)!;

@@ -27,7 +27,7 @@ export interface NewRun {
   readonly name: string;
   readonly preset: RunPresetName;
   /** Instead of the preset's. */
-  readonly settings?: RunSettings;
+  readonly settings?: Partial<RunSettings>;
   /** Whole number or text; initialisation and data order follow from it. */
   readonly seed: string;
   readonly createdAtMs: number;
@@ -61,7 +61,10 @@ export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
 ): RunManifest {
   const { catalog, preset } = options;
-  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = options.settings ?? runSettings[preset];
+  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = {
+    ...runSettings[preset],
+    ...options.settings,
+  };
   const config = runConfig(preset, catalog);
   return manifestSchema.parse({
     version: 1,

@@ -96,7 +96,7 @@ describe('a run', () => {
     await network.start({
       writeRelease: async (_, release) => {
         if (failures-- > 0) throw new Error('the disk is full');
-        return `release-${release}`;
+        return { folder: `release-${release}`, files: [{ name: 'a', artifact: testArtifact('a') }] };
       },
     });
     const validator = await network.validator('v');
@@ -271,6 +271,29 @@ describe('messages', () => {
   });
 });
 
+describe('a process that starts anew', () => {
+  it('is heard although its clock is a minute behind that of the process before it', async () => {
+    const { network, validators } = await withRound();
+    const context = binding(network);
+    const key = `validator/${testHotkey('v').hotkey}/v`;
+    await network.clock.advance(1_000);
+    const now = network.clock.nowMs();
+    const beat = async (atMs: number): Promise<number | undefined> => {
+      const body = { ...heartbeat(atMs), role: 'validator' };
+      const message = signMessage(testSession('v'), 'heartbeat', body, context);
+      await network.bus.publish(topics.heartbeat, JSON.stringify(message));
+      await settle();
+      return network.orchestrator.pulses.get(key)?.body.atMs;
+    };
+    expect(await beat(now + 60_000)).toBe(now + 60_000);
+    expect(await beat(now)).toBe(now + 60_000);
+    const serve = { machineClass: 'native/cpu', threads: 1, atMs: now + 60_001 };
+    expect((await validators[0]!.client.submit('serve', serve)).outcome).toBe('accept');
+    expect(await beat(now)).toBe(now);
+    expect(await beat(now - 1)).toBe(now);
+  });
+});
+
 describe('claims', () => {
   it('have grants for exactly what an open claim of the learner names', async () => {
     const { network, a, b, validators } = await withRound();
@@ -421,7 +444,16 @@ function delegationBody(label: string): EventBody<'delegate'> {
 }
 
 const verdictBody = (claim: Hash): EventBody<'verdict'> => ({
-  ...{ claim, outcome: 'accept', code: 'OK', sentence: '', measurements: {}, details: null },
+  ...{
+    claim,
+    round: 'committee',
+    outcome: 'accept',
+    code: 'OK',
+    sentence: '',
+    measurements: {},
+    details: null,
+    accused: [],
+  },
 });
 
 const heartbeat = (atMs: number) => ({

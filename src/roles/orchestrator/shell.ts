@@ -7,16 +7,15 @@ import { z } from 'zod';
 import type { Bus, Subscription } from '../../bus/port.ts';
 import { admit, applyEvent } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
-import { delegationOf, newestTreeHead } from '../../journal/queries.ts';
+import { delegationOf, newestTreeHead, treeHeadOf } from '../../journal/queries.ts';
 import { type Delegation, emptyState, type RunState } from '../../journal/state.ts';
 import type { Ledger, LedgerSigner } from '../../ledger/port.ts';
 import type { Ed25519Equation } from '../../protocol/ed25519.ts';
 import type { SessionSigner } from '../../protocol/keys.ts';
-import type { ArtifactRef } from '../../protocol/manifest.ts';
-import type { Envelope, JournalEntry, RunEvent, WireBody } from '../../protocol/messages.ts';
+import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
+import type { Envelope, EventBody, JournalEntry, RunEvent, WireBody } from '../../protocol/messages.ts';
 import { countSchema, type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
 import { type OpenContext, type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
-import { maxTraceBytes } from '../../protocol/trace.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
 import { fromHex } from '../../util/bytes.ts';
 import { parseStrictJson } from '../../util/canonical-json.ts';
@@ -25,9 +24,11 @@ import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SubmitResult, topics } from '../client.ts';
 import { RoleError } from '../errors.ts';
 import { HeadsHistory } from '../heads-history.ts';
+import { stateSizeBytes as stateSizeBytesOf } from '../learner/learner-state.ts';
+import { LostClaimError } from '../merge-computation.ts';
 import { runModelOf } from '../run-model.ts';
-import { largestArtifactBytes } from '../validator/checks.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
+import { refuseGrant, tracesOfAudit } from './grants.ts';
 import { runMerge } from './merge-runner.ts';
 import { Retention } from './retention.ts';
 import { initialState, leaseFor, step } from './step.ts';
@@ -43,12 +44,20 @@ export interface OrchestratorDeps {
   readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
   readonly equation?: Ed25519Equation;
   readonly issueGrant: (artifact: ArtifactRef, learner: LearnerId) => WriteGrant;
-  /** Makes a release's folder and says where it is; the same release twice is no error. */
-  readonly writeRelease: (run: RunState, release: number, heads: readonly ArtifactRef[]) => Promise<string>;
+  /** Makes a release's folder and says where it is and what is in it; the same release twice is no error. */
+  readonly writeRelease: (run: RunState, release: number, heads: readonly ArtifactRef[]) => Promise<WrittenRelease>;
+  /** Exact size of a learner's state; without it no states are stored, and audits go unanswered. */
+  readonly stateSizeBytes?: (manifest: RunManifest) => number;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly signal: AbortSignal;
+}
+
+export interface WrittenRelease {
+  readonly folder: string;
+  /** In order of name. */
+  readonly files: EventBody<'release-published'>['files'];
 }
 
 /** The newest heartbeat of one delegation. */
@@ -66,8 +75,6 @@ const stakeEveryMs = 2_000;
 const retryMs = 1_000;
 /** Characters of one `journal.read` answer, unless one entry alone has more. */
 const journalPageBytes = 2 * 1024 * 1024;
-/** Largest `details` artifact of a verdict. */
-const maxDetailsBytes = 1 << 20;
 /** Kinds that others may hand in; the fold's rules say who may. */
 const submittable: ReadonlySet<string> = new Set([
   'delegate',
@@ -77,6 +84,11 @@ const submittable: ReadonlySet<string> = new Set([
   'claim-commit',
   'claim-reveal',
   'verdict',
+  'appeal',
+  'serve',
+  'audit-answer',
+  'audit-verdict',
+  'segment-attested',
   'evaluation',
 ]);
 
@@ -128,6 +140,22 @@ export class Orchestrator {
   async close(): Promise<void> {
     await Promise.all(this.#subscriptions.map((subscription) => subscription.close()));
     await this.#queue.catch(() => {});
+    if (this.#state.stop.state !== 'running') await this.#anchorEnd();
+  }
+
+  /** After an asked-for end nothing follows: a last head covers every entry, so that a cut can be seen. */
+  async #anchorEnd(): Promise<void> {
+    const { anchorSigner, ledger, log } = this.#deps;
+    if (anchorSigner === null) return;
+    const { size, root } = treeHeadOf(this.run);
+    const block = Math.max(this.#state.head?.number ?? 0, this.run.treeHeads.at(-1)?.block ?? 0);
+    this.#state = { ...this.#state, busy: new Set([...this.#state.busy, `anchor-${size}`]) }; // done here, not by the step
+    try {
+      await this.#enqueue(() => this.#appendOwn({ kind: 'tree-head', body: { size, root, block } }));
+      await ledger.commit(anchorSigner, fromHex(root)!);
+    } catch (error) {
+      log.warn('the end of the journal is not anchored', { error: String(error) });
+    }
   }
 
   async #restore(): Promise<void> {
@@ -246,7 +274,8 @@ export class Orchestrator {
     switch (effect.kind) {
       case 'compute-merge': {
         const { plan } = runModelOf(this.run.run!.manifest);
-        const body = await runMerge(this.run, effect.fragment, { store, plan, artifactOf, nowMs: () => clock.nowMs() });
+        const deps = { store, plan, artifactOf, nowMs: () => clock.nowMs() };
+        const body = await runMerge(this.run, effect.fragment, deps).catch((error) => this.#voidLost(error));
         const isJournaled = await this.#enqueue(() => this.#appendOwn({ kind: 'fragment-published', body }));
         if (!isJournaled) throw new RoleError('REFUSED', `the merge of outer step ${body.outerStep} was not journaled`);
         return;
@@ -257,15 +286,28 @@ export class Orchestrator {
       case 'write-release': {
         const artifacts = this.#heads.ofRelease(effect.release);
         assert(artifacts !== null, `release ${effect.release} is not in the journal`);
-        const folder = await this.#deps.writeRelease(this.run, effect.release, artifacts);
+        const { folder, files } = await this.#deps.writeRelease(this.run, effect.release, artifacts);
         this.#releaseFolders.set(effect.release, folder);
         log.info('release written', { release: effect.release, folder });
-        for (const root of this.#retention.takeExpired(this.run)) await store.remove(root);
+        const body = { release: effect.release, files: [...files] };
+        if (this.run.releases[effect.release]!.files.length === 0)
+          await this.#enqueue(() => this.#appendOwn({ kind: 'release-published', body }));
+        for (const root of this.#retention.takeExpired(this.run, this.#heads.neededRoots())) await store.remove(root);
         return;
       }
       default:
         assertNever(effect);
     }
+  }
+
+  /** A merge that lacks a claim's bytes would be tried for ever: it goes on without the claim. */
+  async #voidLost(error: unknown): Promise<never> {
+    if (!(error instanceof LostClaimError)) throw error;
+    const sentence = 'its bytes are gone from the store, or are no fragment: the merge goes on without it';
+    this.#deps.log.error('an accepted claim is lost', { claim: error.claim, error: error.message });
+    const body = { claim: error.claim, code: 'LOST', sentence } as const;
+    await this.#enqueue(() => this.#appendOwn({ kind: 'claim-void', body }));
+    throw error;
   }
 
   #enqueue<T>(task: () => Promise<T>): Promise<T> {
@@ -295,6 +337,7 @@ export class Orchestrator {
     if (admission.outcome !== 'accept') return { ...admission, id, seq: null };
     await this.#deps.journal.append(opened.entry);
     this.#apply(opened);
+    this.#forgetPulse(opened.message);
     await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
     const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
     // Now, inside the queue: the next append sees what this one led to only after the present task.
@@ -311,21 +354,23 @@ export class Orchestrator {
     const { message } = opened;
     if (!submittable.has(message.kind))
       return refusal(message, 'NOT_SUBMITTABLE', `${message.kind} is not a message that participants hand in`);
-    if (message.kind === 'claim-reveal') {
-      const missing = await this.#missingBytes(message.body.claim);
-      if (missing !== null) return refusal(message, 'MISSING', missing);
-    }
+    const missing = await this.#missingBytes(message);
+    if (missing !== null) return refusal(message, 'MISSING', missing);
     return this.#enqueue(() => this.#append(message.envelope));
   }
 
-  /** What a reveal's claim still lacks in the store, or null. */
-  async #missingBytes(id: Hash): Promise<string | null> {
-    const claim = this.run.claims.get(id);
-    if (claim === undefined) return null; // the fold says so with a code of its own
-    for (const artifact of [claim.body.artifact, claim.body.trace.artifact]) {
+  /** What the message's bytes still lack in the store, or null. */
+  async #missingBytes({ kind, body }: OpenedMessage): Promise<string | null> {
+    const then = {
+      'claim-reveal': 'reveal the claim',
+      verdict: 'send the verdict',
+      'audit-answer': 'answer the audit',
+    };
+    const named = namedBytes(this.run, { kind, body } as RunEvent);
+    for (const artifact of named) {
       const sizeBytes = await this.#deps.store.stat(artifact.root);
       if (sizeBytes !== artifact.sizeBytes)
-        return `artifact ${artifact.root} is not in the store: upload it, then reveal the claim`;
+        return `artifact ${artifact.root} is not in the store: upload it, then ${then[kind as keyof typeof then]}`;
     }
     return null;
   }
@@ -345,37 +390,11 @@ export class Orchestrator {
 
   async #onGrantRequest(payload: string): Promise<WriteGrant> {
     const { delegation, body } = this.#openWire(payload, 'grant-request');
-    const learner = learnerIdOf(delegation.hotkey, delegation.name);
-    const isGranted =
-      body.purpose === 'details'
-        ? this.#hasStake(delegation) && body.artifact.sizeBytes <= maxDetailsBytes
-        : this.#isClaimed(learner, body.artifact);
-    if (!isGranted) {
-      const { root, sizeBytes } = body.artifact;
-      const said = `no grant: no open claim of ${learner} names ${root} of ${sizeBytes} bytes, or it is larger than any`;
-      throw new RoleError('REFUSED', said);
-    }
-    return this.#deps.issueGrant(body.artifact, learner);
-  }
-
-  /** Named by an open claim of the learner, and no larger than what a claim of its fragment can need. */
-  /** Delegating costs nothing; only stake makes a validator whose details are worth storing. */
-  #hasStake({ role, hotkey }: Delegation): boolean {
-    return role === 'validator' && (this.#state.stakeRao.get(hotkey) ?? 0) > 0;
-  }
-
-  #isClaimed(learner: LearnerId, { root, sizeBytes }: ArtifactRef): boolean {
-    const { manifest } = this.run.run!;
-    for (const id of this.run.openClaims) {
-      const { body, learner: holder } = this.run.claims.get(id)!;
-      if (holder !== learner) continue;
-      const isTrace = body.trace.artifact.root === root;
-      const named = isTrace ? body.trace.artifact : body.artifact;
-      if (named.root !== root || named.sizeBytes !== sizeBytes) continue;
-      const fragment = runModelOf(manifest).plan.fragments[body.fragment]!;
-      if (sizeBytes <= (isTrace ? maxTraceBytes : largestArtifactBytes(manifest.codec, fragment))) return true;
-    }
-    return false;
+    const stateSizeBytes =
+      this.#deps.stateSizeBytes ?? ((manifest: RunManifest) => stateSizeBytesOf(runModelOf(manifest).plan));
+    const refused = refuseGrant(this.run, delegation, body, { stakeRao: this.#state.stakeRao, stateSizeBytes });
+    if (refused !== null) throw new RoleError('REFUSED', `no grant: ${refused}`);
+    return this.#deps.issueGrant(body.artifact, learnerIdOf(delegation.hotkey, delegation.name));
   }
 
   async #onJournalRead(payload: string): Promise<JournalEntry[]> {
@@ -393,12 +412,19 @@ export class Orchestrator {
     return end < 0 ? entries : entries.slice(0, Math.max(1, end));
   }
 
+  /** A process that entered anew may have another clock than the one before it: its heartbeats begin anew. */
+  #forgetPulse({ kind, signer }: OpenedMessage): void {
+    if ((kind !== 'join' && kind !== 'serve') || signer.kind !== 'session') return;
+    const delegation = delegationOf(this.run, signer.sessionKey, this.run.lastTimeMs);
+    if (delegation !== null) this.#pulses.delete(pulseKeyOf(delegation));
+  }
+
   #onHeartbeat(payload: string): void {
     try {
       const { delegation, body } = this.#openWire(payload, 'heartbeat');
       const atMs = this.#deps.clock.nowMs();
       const { hotkey, name, role } = delegation;
-      const key = `${role}/${hotkey}/${name}`;
+      const key = pulseKeyOf(delegation);
       const before = this.#pulses.get(key);
       // Sent again by somebody else it would keep a dead role alive.
       if (before?.delegation.sessionKey === delegation.sessionKey && body.atMs <= before.body.atMs)
@@ -426,6 +452,20 @@ export class Orchestrator {
     return { delegation, body: message.body as WireBody<K> };
   }
 }
+
+/** Artifacts that must be in the store before a message is journaled; what the fold will refuse names none. */
+function namedBytes(run: RunState, { kind, body }: RunEvent): ArtifactRef[] {
+  if (kind === 'verdict') return body.details === null ? [] : [body.details];
+  if (kind === 'claim-reveal') {
+    const claim = run.claims.get(body.claim);
+    return claim === undefined ? [] : [claim.body.artifact, claim.body.trace.artifact];
+  }
+  if (kind !== 'audit-answer' || !run.openAudits.has(body.audit)) return [];
+  // Without its lines nobody could redo a segment, and the learner would be safe.
+  return [...(body.start === null ? [] : [body.start]), body.end, ...tracesOfAudit(run, body.audit)];
+}
+
+const pulseKeyOf = ({ role, hotkey, name }: Delegation): string => `${role}/${hotkey}/${name}`;
 
 const zeroId = '0'.repeat(64) as Hash;
 

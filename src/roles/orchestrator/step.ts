@@ -3,11 +3,12 @@
  * at the fold and says the next thing that is due. One journaled event at a time, so that each decision sees the last.
  */
 
-import { beaconDelayBlocks, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
-import { proposeMerge, treeHeadOf } from '../../journal/fold.ts';
+import { auditableSegments, drawAudit, slotBlock } from '../../journal/audit-draw.ts';
+import { auditCheckMs } from '../../journal/audits.ts';
+import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
+import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
 import {
   countedTokens,
-  delegationsOf,
   isPhaseDone,
   isReleaseDue,
   manifestOf,
@@ -16,10 +17,10 @@ import {
   openLeases,
   phaseOf,
   stalenessOf,
+  validatorsOf,
 } from '../../journal/queries.ts';
-import type { Claim, Learner, RunState } from '../../journal/state.ts';
+import type { Claim, HotkeyState, Learner, RunState } from '../../journal/state.ts';
 import { type GraceOptions, graceMs, observeTimes, unmeasured } from '../../merge/grace.ts';
-import { drawCommittee, drawGainTested } from '../../protocol/draw.ts';
 import type { EventBody, RunEvent } from '../../protocol/messages.ts';
 import { fromDecimal, type Hotkey, type LearnerId, toDecimal } from '../../protocol/names.ts';
 import { countRanges } from '../../util/ranges.ts';
@@ -213,6 +214,9 @@ const rules: readonly Rule[] = [
   merge,
   fragmentDue,
   voidClaim,
+  disputeClose,
+  auditClose,
+  auditChallenge,
   expireLease,
   phaseChange,
   tempo,
@@ -222,7 +226,6 @@ const rules: readonly Rule[] = [
 function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run, head } = state;
   if (head === null) return null;
-  const manifest = manifestOf(run);
   for (const claim of openClaims(run)) {
     if (!needsBeacon(claim, nowMs)) continue;
     const commitBlock = claim.beacon?.commitBlock ?? state.commitBlocks.get(claim.id);
@@ -231,37 +234,99 @@ function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
     const block = claim.beacon === null ? commitBlock + beaconDelayBlocks : head.number;
     const blockHash = state.blocks.get(block);
     if (blockHash === undefined || block > head.number || block <= (claim.beacon?.block ?? -1)) continue;
-    const candidates = freshValidators(state, nowMs).filter(({ hotkey }) => hotkey !== claim.hotkey);
+    const candidates = judgesOf(state, claim.hotkey, nowMs);
     if (candidates.length === 0) continue;
-    const committee = drawCommittee({ blockHash, claim: claim.id, candidates, size: manifest.evaluation.committee });
-    const gainTested = drawGainTested({
-      blockHash,
-      claim: claim.id,
-      isAlways: claim.ordinal < run.hotkeys.get(claim.hotkey)!.testAllBelow,
-      share: fromDecimal(manifest.evaluation.gainShare),
-    });
-    const body = { claim: claim.id, commitBlock, block, blockHash, candidates, committee, gainTested };
-    return { kind: 'claim-beacon', body };
+    const drawn = drawForClaim(run, claim, { blockHash, candidates });
+    return { kind: 'claim-beacon', body: { claim: claim.id, commitBlock, block, blockHash, candidates, ...drawn } };
   }
   return null;
 }
 
 function needsBeacon(claim: Claim, nowMs: number): boolean {
+  if (claim.dispute !== null) return false;
   if (claim.status === 'committed') return claim.beacon === null;
   const since = claim.beacon === null ? null : Math.max(claim.beacon.atMs, claim.revealedAtMs ?? 0);
   return claim.status === 'revealed' && since !== null && nowMs - since >= verdictTimeoutMs;
 }
 
-function freshValidators(state: OrchestratorState, nowMs: number): EventBody<'claim-beacon'>['candidates'] {
-  const hotkeys = new Set<Hotkey>();
-  for (const { hotkey } of delegationsOf(state.run, 'validator', nowMs)) {
-    const seenAtMs = state.validatorsSeen.get(hotkey);
-    if (seenAtMs !== undefined && isFresh(seenAtMs, nowMs)) hotkeys.add(hotkey);
-  }
-  return [...hotkeys]
-    .sort()
+/** Validators with stake and a fresh heartbeat that may judge a hotkey's work. */
+function judgesOf(state: OrchestratorState, judged: Hotkey, nowMs: number): EventBody<'claim-beacon'>['candidates'] {
+  return validatorsOf(state.run, nowMs)
+    .filter(
+      (hotkey) => hotkey !== judged && isFresh(state.validatorsSeen.get(hotkey) ?? Number.NEGATIVE_INFINITY, nowMs),
+    )
     .map((hotkey) => ({ hotkey, stakeRao: state.stakeRao.get(hotkey) ?? 0 }))
     .filter((candidate) => candidate.stakeRao > 0);
+}
+
+/** One audit of a hotkey at a time: what evidence asks for first, then what the tempo owes. */
+function auditChallenge(state: OrchestratorState, nowMs: number): RunEvent | null {
+  const { run, head, stop } = state;
+  const { perTempo, answerMs } = manifestOf(run).audit;
+  if (head === null || run.tempo.index < 0 || perTempo === 0 || stop.state !== 'running') return null;
+  for (const hotkey of [...run.hotkeys.keys()].sort()) {
+    const standing = run.hotkeys.get(hotkey)!;
+    const candidates = judgesOf(state, hotkey, nowMs);
+    if (candidates.length === 0) continue;
+    const asked = nextAudit(state, standing);
+    if (asked === null) continue;
+    const block = { block: head.number, blockHash: head.hash };
+    const place = { ...asked, hotkey, tempo: run.tempo.index, slot: standing.tempoAuditsDrawn };
+    // Also of a learner that is silent: it would be silent whenever it is drawn.
+    const drawn = drawAudit(run, { ...place, ...block, candidates });
+    if (drawn === null) continue;
+    return {
+      kind: 'audit-challenge',
+      body: {
+        ...place,
+        audit: run.nextAudit,
+        name: drawn.learner.name,
+        steps: drawn.segment.steps,
+        ...block,
+        candidates,
+        committee: [...drawn.committee],
+        // The journal's time may be later than now by the rounding.
+        deadlineMs: nowMs + answerMs + 1_000,
+      },
+    };
+  }
+  return null;
+}
+
+function nextAudit(
+  { run, head }: OrchestratorState,
+  { hotkey, openAudits, suspicions, tempoAuditsDrawn }: HotkeyState,
+): Pick<EventBody<'audit-challenge'>, 'reason' | 'claim'> | null {
+  if (openAudits > 0) return null;
+  // What cannot be drawn yet must not hold up the rest.
+  const ready = suspicions.find(
+    ({ claim }) => auditableSegments(run, hotkey, { block: head!.number, claim }).length > 0,
+  );
+  if (ready !== undefined) return ready;
+  const isDue = tempoAuditsDrawn < manifestOf(run).audit.perTempo && head!.number >= slotBlock(run, tempoAuditsDrawn);
+  return isDue ? { reason: 'drawn', claim: null } : null;
+}
+
+/** While the syncer was away nobody could answer or judge: its own start begins every term anew. */
+function auditClose({ run, startedAtMs }: OrchestratorState, nowMs: number): RunEvent | null {
+  const { answerMs } = manifestOf(run).audit;
+  const hasPassed = (sinceMs: number, termMs: number) => nowMs >= Math.max(sinceMs, startedAtMs ?? nowMs) + termMs;
+  for (const id of run.openAudits) {
+    const { answer, body, openedAtMs } = run.audits.get(id)!;
+    if (answer === null && nowMs >= body.deadlineMs && hasPassed(openedAtMs, answerMs))
+      return { kind: 'audit-close', body: { audit: id, code: 'UNANSWERED' } };
+    if (answer !== null && hasPassed(answer.atMs, auditCheckMs))
+      return { kind: 'audit-close', body: { audit: id, code: 'UNCHECKED' } };
+  }
+  return null;
+}
+
+function disputeClose({ run, startedAtMs }: OrchestratorState, nowMs: number): RunEvent | null {
+  for (const claim of run.openDisputes) {
+    const sinceMs = Math.max(run.claims.get(claim)!.dispute!.openedAtMs, startedAtMs ?? nowMs);
+    if (nowMs >= sinceMs + 2 * verdictTimeoutMs) return { kind: 'dispute-close', body: { claim } };
+  }
+  return null;
 }
 
 /** At quorum + grace, at once when every live learner is in, or at the deadline with what there is. */
@@ -350,6 +415,7 @@ function release({ run }: OrchestratorState): RunEvent | null {
       countedTokens: toDecimal(countedTokens(run)),
       tokensBySource: {},
       treeHead: treeHeadOf(run).root,
+      stateHash: segmentHash(run),
     },
   };
 }

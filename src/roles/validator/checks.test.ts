@@ -227,7 +227,9 @@ describe('trace', () => {
     sequences: [[from, from + 2]],
     scheduleTokens: 0,
     learningRate: '0.001' as never,
+    start: null,
     takenIn: [],
+    claimed: [],
     stateRoot: null,
   });
 
@@ -241,8 +243,8 @@ describe('trace', () => {
   it('a step that is missing, or trained on something else', () => {
     const { claim } = claimed();
     const missing = checkTrace(claim, [line(0, 0)])!;
-    expect(missing).toMatchObject({ outcome: 'reject', code: 'TRACE' });
-    expect(missing.sentence).toBe('the trace has 1 of the 2 steps that the claim names');
+    expect(missing).toMatchObject({ outcome: 'reject', code: 'MISSING' });
+    expect(missing.sentence).toBe('the store has 1 of the 2 traced steps that the claim names');
     const elsewhere = checkTrace(claim, [line(0, 0), line(1, 20)])!;
     expect(elsewhere.code).toBe('TRACE');
     expect(elsewhere.sentence).toBe('sequences 2 to 4 are claimed but no traced step trained on them');

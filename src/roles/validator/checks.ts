@@ -113,12 +113,15 @@ function checkSelectionBias(run: RunState, claim: Claim, { selectionBias }: Frag
   return refused('NORM_HIGH', sentence, { bias, biasHigh: high });
 }
 
-/** The claim's sequences must be among those that its traced steps trained on; all of these steps must be there. */
+/**
+ * The claim's sequences must be among those that its traced steps trained on; all of these steps must be there. Lines of
+ * earlier commits that nobody uploaded are missing, not wrong: they may still come, and then another validator sees them.
+ */
 export function checkTrace(claim: Claim, lines: readonly TraceLine[]): Finding | null {
   const [from, to] = claim.body.steps;
   const steps = lines.filter((line) => line.step >= from && line.step < to);
   if (steps.length !== to - from)
-    return refused('TRACE', `the trace has ${steps.length} of the ${to - from} steps that the claim names`);
+    return refused('MISSING', `the store has ${steps.length} of the ${to - from} traced steps that the claim names`);
   const traced = normalizeRanges(steps.flatMap((line) => line.sequences));
   const outside = subtractRanges(claim.body.sequences, traced)[0];
   if (outside === undefined) return null;

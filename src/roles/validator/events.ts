@@ -9,6 +9,10 @@ export interface ValidatorState {
   readonly hotkey: Hotkey;
   /** The claim, release or tempo that is worked on; one at a time, because each fills the cores. */
   readonly busy: string | null;
+  /** Journal time at which the replay under way began; null where none is. */
+  readonly replaySinceMs: number | null;
+  /** Until then claims go before replays, which may take a third of the time: merges wait for claims, pay can wait. */
+  readonly claimsUntilMs: number;
   /** What failed last: other work goes before it is tried again. */
   readonly lastFailed: string | null;
   /** Verdicts and evaluations sent, whose events may not have come back yet. */
@@ -28,7 +32,16 @@ export type ValidatorEvent =
 
 /** The committed versions of all fragments that a claim's gain is measured against. */
 export type ValidatorEffect =
-  | { readonly kind: 'check-claim'; readonly key: string; readonly claim: Hash }
+  | {
+      readonly kind: 'check-claim';
+      readonly key: string;
+      readonly claim: Hash;
+      readonly round: VerdictBody['round'];
+    }
+  /** Redo an audited trace segment. */
+  | { readonly kind: 'redo-segment'; readonly key: string; readonly audit: number }
+  /** Redo every merge since the release before this one. */
+  | { readonly kind: 'attest-segment'; readonly key: string; readonly release: number }
   | { readonly kind: 'evaluate-release'; readonly key: string; readonly release: number }
   | { readonly kind: 'set-weights'; readonly key: string; readonly tempo: number };
 

@@ -4,39 +4,47 @@
  */
 
 import type { Sequence } from '../../data/shards.ts';
-import { measureClaimGain } from '../../evaluation/claim-gain.ts';
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
 import { evaluateHeldOut, type HeldOutStage, heldOutSequences } from '../../evaluation/held-out.ts';
 import { phaseOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
-import type { Claim } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
-import type { FragmentValues } from '../../merge/fragment-values.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
-import { drawTestSequences } from '../../protocol/draw.ts';
+import { artifactOf } from '../../protocol/artifact.ts';
+import { encodeDetails } from '../../protocol/details.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
-import { fromDecimal, type Hash, toDecimal } from '../../protocol/names.ts';
-import { checkTraceInterval, maxTraceBytes, parseTrace, type TraceLine } from '../../protocol/trace.ts';
+import { type Hash, type Hotkey, toDecimal } from '../../protocol/names.ts';
+import { StoreError } from '../../store/errors.ts';
 import { worstOf } from '../../training/router-health.ts';
+import { toHex, utf8 } from '../../util/bytes.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import { assertNever } from '../../util/errors.ts';
+import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { RunClient } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
 import type { HeadsHistory } from '../heads-history.ts';
+import { LostClaimError } from '../merge-computation.ts';
+import type { MergeHistory } from '../merge-history.ts';
 import { routersBody } from '../routers-body.ts';
 import { loadRunData, type RunData } from '../run-data.ts';
 import { fetchFrozen, type RunModel, runModelOf } from '../run-model.ts';
-import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, finite, judgedGain, refused } from './checks.ts';
-import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
+import type { VersionHistory } from '../version-history.ts';
+import { findDivergence } from './attest.ts';
+import { AuditJudge, GoneError } from './audit-judge.ts';
+import { finite } from './checks.ts';
+import { ClaimJudge } from './claim-judge.ts';
+import type { ValidatorEffect, ValidatorEvent, ValidatorState, VerdictBody } from './events.ts';
 import { HeadParams } from './heads.ts';
 import { step } from './step.ts';
 
 export interface ValidatorOptions {
   readonly name: string;
   readonly threads: number;
+  /** Of machines that compute the same bits (`serve`). */
+  readonly machineClass: string;
 }
 
 export interface ValidatorDeps {
@@ -46,6 +54,10 @@ export interface ValidatorDeps {
   readonly ledgerSigner: LedgerSigner;
   /** Its `onFold` is the client's: it must have seen every entry. */
   readonly heads: HeadsHistory;
+  /** Its `onFold` is the client's too. */
+  readonly merges: MergeHistory;
+  /** Its `onFold` is the client's too. */
+  readonly versions: VersionHistory;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -54,10 +66,7 @@ export interface ValidatorDeps {
 
 const heartbeatMs = 2_000;
 const tickMs = 250;
-/** Positions past the order's cursor that test sequences are drawn from. */
-const testWindow = 4_096;
 const evaluationBatch = 8;
-const keptTraces = 1_024;
 
 /** Runs until the signal aborts. */
 export async function runValidator(options: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
@@ -103,20 +112,30 @@ async function enter(options: ValidatorOptions, deps: ValidatorDeps): Promise<vo
   const neurons = await client.ledger.metagraph();
   const own = neurons.find((neuron) => neuron.hotkey === hotkey.hotkey);
   if (own !== undefined && own.stakeRao === 0) await client.ledger.addStake(ledgerSigner, { amountRao: 1_000_000_000 });
+  await serve(options, deps);
+}
+
+/** Says what machine it is: whoever repeats a failed audit should be of the learner's class. */
+async function serve({ threads, machineClass }: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
+  const { client, hotkey, clock, log } = deps;
+  const servedAtMs = client.state.hotkeys.get(hotkey.hotkey)?.servedAtMs ?? -1;
+  const atMs = Math.max(Math.round(clock.nowMs()), servedAtMs + 1);
+  const { outcome, code, sentence } = await client.submit('serve', { atMs, threads, machineClass });
+  if (outcome === 'reject') log.warn('the run does not take what this validator says of itself', { code, sentence });
 }
 
 class Validator {
   readonly #deps: ValidatorDeps;
   readonly #model: RunModel;
-  readonly #data: RunData;
   readonly #heads: HeadParams;
   readonly #evaluator: Evaluator;
   readonly #heldOut: ReadonlyMap<HeldOutStage, readonly Sequence[]>;
-  /** Newest traces, checked, by claim: a later claim of another fragment covers the same lines. */
-  readonly #traces = new Map<Hash, readonly TraceLine[]>();
+  readonly #judge: ClaimJudge;
+  readonly #audits: AuditJudge;
   #state: ValidatorState;
 
   private constructor(
+    options: ValidatorOptions,
     deps: ValidatorDeps,
     model: RunModel,
     data: RunData,
@@ -127,15 +146,29 @@ class Validator {
     const { sequenceLength: seqLen, mixture } = phaseOf(state);
     this.#deps = deps;
     this.#model = model;
-    this.#data = data;
     this.#evaluator = evaluator;
     this.#heads = new HeadParams(model, manifest, store, frozen);
     const sequences = manifest.evaluation.heldOutSequences;
     this.#heldOut = heldOutSequences({ ...data, seqLen, sequences, mixture });
+    const { client, heads, log, signal, session } = deps;
+    this.#judge = new ClaimJudge({
+      ...{ client, heads, log, signal, model, data, evaluator, params: this.#heads },
+      hotkey: deps.hotkey.hotkey,
+      secret: toHex(session.sign(utf8('accrete/validator-secret/1'))),
+    });
+    const { threads, machineClass } = options;
+    this.#audits = new AuditJudge({
+      ...{ manifest, loaded: data.loaded, frozen, threads, machineClass, signal },
+      fetch: (artifact) => this.#fetch(artifact),
+      versionOf: (fragment, version) => deps.versions.artifactOf(fragment, version),
+      linesOf: (learner, steps) => this.#judge.linesOf(learner, steps),
+    });
     this.#state = {
       run: state,
       hotkey: deps.hotkey.hotkey,
       busy: null,
+      replaySinceMs: null,
+      claimsUntilMs: 0,
       lastFailed: null,
       sent: new Set(),
       weightsTempo: state.tempo.index,
@@ -144,7 +177,8 @@ class Validator {
     };
   }
 
-  static async open({ threads }: ValidatorOptions, deps: ValidatorDeps): Promise<Validator> {
+  static async open(options: ValidatorOptions, deps: ValidatorDeps): Promise<Validator> {
+    const { threads } = options;
     const { manifest, state, store, signal } = deps.client;
     const model = runModelOf(manifest);
     const data = await loadRunData(manifest, store, {
@@ -155,11 +189,12 @@ class Validator {
     const { sequenceLength: seqLen } = phaseOf(state);
     const batch = Math.min(evaluationBatch, manifest.evaluation.gainSequences);
     const evaluator = await openEvaluator(model.config, { batch, seqLen, threads });
-    return new Validator(deps, model, data, evaluator, await fetchFrozen(state, store, signal));
+    return new Validator(options, deps, model, data, evaluator, await fetchFrozen(state, store, signal));
   }
 
-  close(): Promise<void> {
-    return this.#evaluator.close();
+  async close(): Promise<void> {
+    await this.#audits.close();
+    await this.#evaluator.close();
   }
 
   dispatch(event: ValidatorEvent): void {
@@ -181,7 +216,11 @@ class Validator {
   async #work(effect: ValidatorEffect): Promise<void> {
     switch (effect.kind) {
       case 'check-claim':
-        return this.#checkClaim(effect.claim);
+        return this.#checkClaim(effect.claim, effect.round);
+      case 'redo-segment':
+        return this.#redo(effect.audit);
+      case 'attest-segment':
+        return this.#attest(effect.release);
       case 'evaluate-release':
         return this.#evaluateRelease(effect.release);
       case 'set-weights':
@@ -191,122 +230,91 @@ class Validator {
     }
   }
 
-  async #checkClaim(id: Hash): Promise<void> {
+  async #checkClaim(id: Hash, round: VerdictBody['round']): Promise<void> {
     const { client, log } = this.#deps;
     const claim = client.state.claims.get(id);
     if (claim === undefined) return;
-    const finding = await this.#judge(claim);
+    const { finding, details, values } = await this.#judge.judge(claim);
+    const liars = round === 'committee' ? new Map<Hotkey, string>() : await this.#judge.findLiars(claim, values);
     const entries = Object.entries(finding.measurements).map(([name, value]) => [name, toDecimal(value)] as const);
     const { outcome, code, sentence } = finding;
     const result = await client.submit('verdict', {
       claim: id,
+      round,
       outcome,
       code,
       sentence,
       measurements: Object.fromEntries(entries),
-      details: null,
+      details: details === null ? null : await this.#store(encodeDetails(details)),
+      accused: [...liars.keys()].sort(),
     });
     const fields = { claim: id.slice(0, 12), learner: claim.learner.slice(-20), fragment: claim.body.fragment, code };
-    log.info('verdict', { ...fields, ...finding.measurements });
+    log.info('verdict', { ...fields, round, ...finding.measurements });
+    for (const [validator, reason] of liars) log.warn('validator accused', { claim: fields.claim, validator, reason });
     if (result.outcome === 'reject') log.warn('verdict refused', { code: result.code, sentence: result.sentence });
   }
 
-  async #judge(claim: Claim): Promise<Finding> {
-    const run = this.#deps.client.state;
-    const fragment = this.#model.plan.fragments[claim.body.fragment]!;
-    // Taken before the first await: the fold moves on.
-    const heads = this.#deps.heads.ofClaim(claim.id);
-    const cursor = run.cursor[claim.body.phase] ?? 0;
-    const oversized = checkSize(run, claim, fragment);
-    if (oversized !== null) return oversized;
-    const bytes = await this.#fetch(claim.body.artifact);
-    if (bytes === null) return refused('MISSING', `artifact ${claim.body.artifact.root} is not in the store`);
-    const decoded = decodeClaim(run, fragment, bytes);
-    if ('finding' in decoded) return decoded.finding;
-    const untraced = await this.#judgeTrace(claim);
-    if (untraced !== null) return untraced;
-    const norm = checkNorm(run, claim, decoded.values);
-    if (norm.outcome !== 'accept' || !claim.beacon!.gainTested) return norm;
-    // Every open claim has them; one that was settled meanwhile is no longer owed a verdict.
-    if (heads === null) throw new RoleError('REFUSED', `claim ${claim.id} was settled while it was checked`);
-    return this.#judgeGain(claim, decoded.values, heads, cursor, norm);
-  }
-
-  async #judgeGain(
-    claim: Claim,
-    values: FragmentValues,
-    heads: readonly ArtifactRef[],
-    cursor: number,
-    norm: Finding,
-  ): Promise<Finding> {
-    const { manifest } = this.#deps.client;
-    const positions = drawTestSequences({
-      blockHash: claim.beacon!.blockHash,
-      claim: claim.id,
-      validator: this.#deps.hotkey.hotkey,
-      count: manifest.evaluation.gainSequences,
-      range: [cursor + testWindow, cursor + 2 * testWindow],
+  async #redo(id: number): Promise<void> {
+    const { client, log } = this.#deps;
+    const audit = client.state.audits.get(id);
+    if (audit === undefined) return;
+    const finding = await this.#audits.judge(client.state, audit).catch((error) => {
+      if (!(error instanceof GoneError)) throw error;
+      // Nobody is blamed: the audit closes unchecked, and another is drawn.
+      log.warn('an audit cannot be redone', { audit: id, error: error.message });
+      return null;
     });
-    const gain = await measureClaimGain(this.#evaluator, {
-      params: await this.#heads.at(heads, this.#deps.signal),
-      fragment: this.#model.plan.fragments[claim.body.fragment]!,
-      claim: values,
-      outerRate: fromDecimal(manifest.merge.outerLearningRate),
-      harmMargin: fromDecimal(manifest.evaluation.harmMargin),
-      sequences: positions.map((position) => this.#data.sequenceAt(claim.body.phase, position)),
-    });
-    return judgedGain(gain, norm.measurements);
-  }
-
-  /** Null if the trace is what the claim says. */
-  async #judgeTrace(claim: Claim): Promise<Finding | null> {
-    const own = await this.#readTrace(claim);
-    if ('finding' in own) return own.finding;
-    const [from, to] = claim.body.steps;
-    const lines: TraceLine[] = [];
-    // Steps before its own lines are in the artifacts of the learner's earlier commits.
-    for (const other of this.#deps.client.state.claims.values()) {
-      const range = other.body.trace.lines;
-      if (other.learner !== claim.learner || range[1] <= from || range[0] >= to) continue;
-      const read = await this.#readTrace(other);
-      if (!('finding' in read)) lines.push(...read.lines);
-    }
-    return checkTrace(claim, lines);
-  }
-
-  /** The lines that a claim committed to, or why they are not what it says. */
-  async #readTrace(claim: Claim): Promise<{ readonly lines: readonly TraceLine[] } | { readonly finding: Finding }> {
-    const known = this.#traces.get(claim.id);
-    if (known !== undefined) return { lines: known };
-    const { state, manifest } = this.#deps.client;
-    const { artifact, lines, previousHead, head } = claim.body.trace;
-    if (artifact.sizeBytes > maxTraceBytes)
-      return { finding: refused('OVERSIZED', `a trace has at most ${maxTraceBytes} bytes, got ${artifact.sizeBytes}`) };
-    const bytes = await this.#fetch(artifact);
-    if (bytes === null) return { finding: refused('MISSING', `trace ${artifact.root} is not in the store`) };
-    const parsed = parseTrace(bytes, lines[1] - lines[0]);
-    if (!parsed.ok) return { finding: refused('TRACE', parsed.sentence) };
-    const fault = checkTraceInterval(parsed.lines, {
-      lines,
-      previousHead,
-      head,
-      batchSequences: manifest.recipe.batchSequences,
-      leaseRange: (id) => {
-        const lease = state.leases.get(id);
-        return lease?.learner === claim.learner ? lease.range : null;
-      },
-    });
-    if (fault !== null) return { finding: refused('TRACE', fault.sentence) };
-    this.#traces.set(claim.id, parsed.lines);
-    if (this.#traces.size > keptTraces) this.#traces.delete(this.#traces.keys().next().value!);
-    return { lines: parsed.lines };
+    if (finding === null) return;
+    const { outcome, code, sentence } = finding;
+    const measurements = Object.fromEntries(
+      Object.entries(finding.measurements).map(([name, value]) => [name, toDecimal(finite(value))]),
+    );
+    const result = await client.submit('audit-verdict', { audit: id, outcome, code, sentence, measurements });
+    const fields = { audit: id, learner: audit.learner.slice(-20), steps: audit.body.steps, code };
+    log.info('audit redone', { ...fields, ...finding.measurements });
+    if (result.outcome === 'reject')
+      log.warn('audit verdict refused', { code: result.code, sentence: result.sentence });
   }
 
   /** Null if the store does not have it; other failures are the environment's and are tried again. */
   async #fetch(artifact: ArtifactRef): Promise<Uint8Array | null> {
     const { store } = this.#deps.client;
-    if ((await store.stat(artifact.root)) === null) return null;
+    if ((await store.stat(artifact.root)) !== artifact.sizeBytes) return null;
     return store.get(artifact, { signal: this.#deps.signal });
+  }
+
+  async #store(bytes: Uint8Array): Promise<ArtifactRef> {
+    const { client, signal } = this.#deps;
+    const artifact = artifactOf(bytes, nodeSha256);
+    const grant = await client.requestGrant(artifact, 'details');
+    await client.store.put(artifact, bytes, { grant, signal });
+    return artifact;
+  }
+
+  /** What differs or is gone is told once: nobody can mend it by trying again. */
+  async #attest(release: number): Promise<void> {
+    const { client, merges, log, signal } = this.#deps;
+    const { manifest, store, state } = client;
+    const segment = merges.ofRelease(release);
+    const record = state.releases[release];
+    if (segment === null || record === undefined) return;
+    const { stateHash } = record.body;
+    const hash = (bytes: Uint8Array): ArtifactRef => artifactOf(bytes, nodeSha256);
+    try {
+      const deps = { manifest, store, signal, plan: this.#model.plan, artifactOf: hash };
+      const differing = await findDivergence(segment, deps);
+      if (differing !== null) {
+        log.error('a merge is not what its claims give: the segment is not attested', { release, ...differing });
+        return;
+      }
+    } catch (error) {
+      const isGone = error instanceof LostClaimError || (error instanceof StoreError && error.code === 'NOT_FOUND');
+      if (!isGone) throw error;
+      log.warn('a segment cannot be recomputed: bytes are gone', { release, error: error.message });
+      return;
+    }
+    const result = await client.submit('segment-attested', { release, stateHash, merges: segment.length });
+    log.info('segment attested', { release, merges: segment.length, outcome: result.code });
   }
 
   async #evaluateRelease(release: number): Promise<void> {

@@ -1,6 +1,7 @@
-/** @file What a validator does next: claims before weights before releases, one at a time, failures after the rest. */
+/** @file What a validator does next: replays and claims share its time, then weights, then releases; failures after the rest. */
 import { describe, expect, it } from 'vitest';
 import { DrivenRun, type Member } from '../../../tests/support/run-driver.ts';
+import type { Audit } from '../../journal/state.ts';
 import { hashOfText } from '../../protocol/hash.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 import { step } from './step.ts';
@@ -14,6 +15,8 @@ class Validator {
     run: this.run.state,
     hotkey: this.member.hotkey.hotkey,
     busy: null,
+    replaySinceMs: null,
+    claimsUntilMs: 0,
     lastFailed: null,
     sent: new Set(),
     weightsTempo: -1,
@@ -47,7 +50,16 @@ class Validator {
     this.run.beacon(claim);
     this.run.reveal(claim);
     claim.beacon = { ...claim.beacon!, committee: this.run.validators.map(({ hotkey }) => hotkey.hotkey) };
-    return `claim-${claim.id}-${claim.beacon.block}`;
+    return `committee-${claim.id}-${claim.beacon.block}`;
+  }
+
+  /** An answered audit that this validator is the first to redo. */
+  audit(id: number): string {
+    const body = { audit: id, committee: [this.member.hotkey.hotkey] } as unknown as Audit['body'];
+    const audit = { id, body, status: 'answered', verdicts: [], isDouble: false, answer: { atMs: this.run.nowMs } };
+    this.run.state.audits.set(id, audit as unknown as Audit);
+    this.run.state.openAudits.add(id);
+    return `audit-${id}`;
   }
 
   release(): void {
@@ -87,6 +99,22 @@ describe('a validator', () => {
     expect(validator.tick(10)).toEqual([]);
   });
 
+  it('gives replays a third of its time while claims wait, and all of it while none do', () => {
+    const validator = new Validator();
+    const audits = [0, 1, 2].map((id) => validator.audit(id));
+    const claims = validator.run.miners.slice(0, 2).map((miner) => validator.claim(miner));
+    expect(keys(validator.tick())).toEqual([audits[0]]);
+    validator.run.state.lastTimeMs += 6_000;
+    expect(keys(validator.done(audits[0]!))).toEqual([claims[0]]);
+    validator.run.state.lastTimeMs += 6_000;
+    expect(keys(validator.done(claims[0]!))).toEqual([claims[1]]);
+    validator.run.state.lastTimeMs += 6_000;
+    expect(keys(validator.done(claims[1]!))).toEqual([audits[1]]);
+    // A failed replay is none that took time.
+    expect(keys(validator.failed(audits[1]!))).toEqual([audits[2]]);
+    expect(keys(validator.done(audits[2]!))).toEqual([audits[1]]);
+  });
+
   it('judges a claim once, and again when it is drawn for again', () => {
     const validator = new Validator();
     const key = validator.claim(validator.run.miners[0]!);
@@ -95,7 +123,7 @@ describe('a validator', () => {
     expect(validator.tick()).toEqual([]);
     const claim = [...validator.run.state.claims.values()][0]!;
     claim.beacon = { ...claim.beacon!, block: claim.beacon!.block + 9 };
-    expect(keys(validator.tick())).toEqual([`claim-${claim.id}-${claim.beacon.block}`]);
+    expect(keys(validator.tick())).toEqual([`committee-${claim.id}-${claim.beacon.block}`]);
   });
 
   it('judges no claim that others are drawn for, and none that is settled', () => {
@@ -153,5 +181,63 @@ describe('a validator', () => {
     expect(validator.done('evaluate-0')).toEqual([]);
     const again = { ...validator.state, sent: new Set<string>() };
     expect(step(again, { kind: 'journaled' })[1]).toEqual([]);
+  });
+
+  it('rules in disputes and rechecks what it is drawn for, each once', () => {
+    const validator = new Validator();
+    validator.claim(validator.run.miners[0]!);
+    const claim = [...validator.run.state.claims.values()][0]!;
+    const others = validator.run.validators.slice(1);
+    claim.beacon = { ...claim.beacon!, committee: others.map(({ hotkey }) => hotkey.hotkey) };
+    expect(validator.tick()).toEqual([]);
+    validator.run.say(claim, others[0]!, 'committee');
+    validator.run.say(claim, others[1]!, 'committee', { outcome: 'reject', code: 'HARMFUL' });
+    const key = `ruling-${claim.id}-${claim.beacon.block}`;
+    expect(validator.tick()).toEqual([{ kind: 'check-claim', key, claim: claim.id, round: 'ruling' }]);
+    expect(validator.done(key)).toEqual([]);
+    claim.dispute = null;
+    validator.run.state.openDisputes.clear();
+    claim.status = 'accepted';
+    claim.beacon = { ...claim.beacon, recheck: validator.member.hotkey.hotkey };
+    validator.run.state.openRechecks.add(claim.id);
+    expect(validator.tick()).toMatchObject([{ round: 'recheck' }]);
+  });
+
+  it('redoes audited segments in its turn', () => {
+    const validator = new Validator();
+    const { state } = validator.run;
+    const body = { committee: [validator.run.validators[1]!.hotkey.hotkey, validator.member.hotkey.hotkey] };
+    const audit = {
+      id: 4,
+      body,
+      status: 'answered',
+      answer: { atMs: state.lastTimeMs },
+      verdicts: [],
+      isDouble: false,
+    };
+    state.audits.set(4, audit as never);
+    state.openAudits.add(4);
+    expect(validator.tick()).toEqual([]);
+    Object.assign(audit, { isDouble: true });
+    expect(keys(validator.tick())).toEqual(['audit-4']);
+    expect(validator.done('audit-4')).toEqual([]);
+  });
+
+  it('attests the oldest release that too few have attested, if it has stake', () => {
+    const validator = new Validator();
+    const { state } = validator.run;
+    const { hotkey } = validator.member.hotkey;
+    const record = (release: number, attestedBy: readonly string[]) => ({ body: { release }, attestedBy, atMs: 0 });
+    validator.claim(validator.run.miners[0]!);
+    validator.tick();
+    state.releases.push(...([record(0, []), record(1, ['x']), record(2, []), record(3, [])] as never[]));
+    state.evaluations.push({ release: 3 } as never);
+    expect(keys(validator.done(validator.state.busy!))).toEqual(['attest-2']);
+    expect(keys(validator.done('attest-2'))).toEqual(['attest-3']);
+    state.releases[2]!.attestedBy.push(hotkey);
+    expect(validator.done('attest-3')).toEqual([]);
+    state.hotkeys.get(hotkey)!.drawnStakeRao = 0;
+    const again = { ...validator.state, sent: new Set<string>() };
+    expect(step(again, { kind: 'journaled' })[1].filter(({ kind }) => kind === 'attest-segment')).toEqual([]);
   });
 });

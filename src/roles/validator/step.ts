@@ -1,4 +1,6 @@
-/** @file The validator's decisions: which piece of work is next. Claims first, oldest first; then weights; then releases. */
+/** @file The validator's decisions: which piece of work is next. Replays and claims (oldest first)
+ * share its time, so that neither starves the other; then weights and releases. */
+import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
@@ -9,13 +11,16 @@ export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorS
   const state = take(before, event);
   if (state.busy !== null) return [state, []];
   const effect = nextWork(state);
-  return effect === null ? [state, []] : [{ ...state, busy: effect.key }, [effect]];
+  if (effect === null) return [state, []];
+  const replaySinceMs = effect.kind === 'redo-segment' ? state.run.lastTimeMs : null;
+  return [{ ...state, busy: effect.key, replaySinceMs }, [effect]];
 }
 
 function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   if (event.kind === 'tick') return { ...state, block: Math.max(state.block, event.block) };
-  if (event.kind === 'failed') return { ...state, busy: null, lastFailed: event.key };
+  if (event.kind === 'failed') return { ...state, busy: null, replaySinceMs: null, lastFailed: event.key };
   if (event.kind !== 'done') return state;
+  if (state.replaySinceMs !== null) return takeReplay(state, event.key, state.replaySinceMs);
   const sent = new Set(state.sent).add(event.key);
   if (!event.key.startsWith('weights-')) return { ...state, busy: null, lastFailed: null, sent };
   const weightsTempo = Number(event.key.slice('weights-'.length));
@@ -23,9 +28,23 @@ function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   return { ...state, busy: null, lastFailed: null, sent, weightsTempo, weightsBlock: state.block + 1 };
 }
 
+function takeReplay(state: ValidatorState, key: string, sinceMs: number): ValidatorState {
+  const { lastTimeMs } = state.run;
+  const claimsUntilMs = lastTimeMs + 2 * (lastTimeMs - sinceMs);
+  const sent = new Set(state.sent).add(key);
+  return { ...state, busy: null, lastFailed: null, sent, replaySinceMs: null, claimsUntilMs };
+}
+
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
 export function nextWork(state: ValidatorState): ValidatorEffect | null {
-  const owed = [...owedVerdicts(state), ...owedWeights(state), ...owedEvaluation(state)];
+  const owed = [
+    ...(state.run.lastTimeMs < state.claimsUntilMs ? [] : owedAudits(state)),
+    ...owedVerdicts(state),
+    ...owedAudits(state),
+    ...owedWeights(state),
+    ...owedEvaluation(state),
+    ...owedAttestation(state),
+  ];
   return owed.find(({ key }) => key !== state.lastFailed) ?? owed[0] ?? null;
 }
 
@@ -33,13 +52,33 @@ function owedVerdicts({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] 
   return (
     verdictsOwed(run, hotkey)
       // A claim that is drawn for again asks for a new verdict of whoever is drawn then.
-      .map((claim): ValidatorEffect => {
-        const key = `claim-${claim.id}-${claim.beacon!.block}`;
-        return { kind: 'check-claim', key, claim: claim.id };
+      .map(({ claim, round }): ValidatorEffect => {
+        const key = `${round}-${claim.id}-${claim.beacon!.block}`;
+        return { kind: 'check-claim', key, claim: claim.id, round };
       })
       .filter(({ key }) => !sent.has(key))
   );
 }
+
+function owedAudits({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
+  return auditsOwed(run, hotkey)
+    .map((audit): ValidatorEffect => ({ kind: 'redo-segment', key: `audit-${audit.id}`, audit: audit.id }))
+    .filter(({ key }) => !sent.has(key));
+}
+
+/** The segment of the oldest release that too few have attested: one that nobody attests is kept for ever. */
+function owedAttestation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
+  const needed = Math.max(1, manifestOf(run).release.attestations);
+  const owed = run.releases.find(({ body: { release }, attestedBy }) => {
+    const isOpen = release > 0 && attestedBy.length < needed && !attestedBy.includes(hotkey);
+    return isOpen && !sent.has(attestationKey(release));
+  });
+  if (owed === undefined || !((run.hotkeys.get(hotkey)?.drawnStakeRao ?? 0) > 0)) return [];
+  const { release } = owed.body;
+  return [{ kind: 'attest-segment', key: attestationKey(release), release }];
+}
+
+const attestationKey = (release: number): string => `attest-${release}`;
 
 function owedWeights({ run, block, weightsBlock, weightsTempo }: ValidatorState): ValidatorEffect[] {
   const { index, history } = run.tempo;

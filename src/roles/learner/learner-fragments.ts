@@ -63,9 +63,14 @@ export class LearnerFragments {
     this.#anchors[id] = copyOf(fragment, published);
   }
 
-  /** Anchors and residues, for a state root. */
-  state(): readonly Float32Array[] {
-    return [...this.#anchors.flatMap(({ params, selectionBias }) => [params, selectionBias]), ...this.#residues];
+  /** By fragment; live until the next claim or take-in. */
+  get anchors(): readonly FragmentValues[] {
+    return this.#anchors;
+  }
+
+  /** By fragment; live until the next claim. */
+  get residues(): readonly Float32Array[] {
+    return this.#residues;
   }
 
   #fragment(id: number): Fragment {

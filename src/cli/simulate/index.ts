@@ -1,0 +1,43 @@
+/** @file Declares `accrete simulate`: a whole network in this process, honest or attacked. */
+import type { CommandDeclaration } from '../command.ts';
+
+export const simulate: CommandDeclaration = {
+  name: 'simulate',
+  description:
+    'Train preset tiny with a whole simulated network, and see what an attack earns and does; or, with --chaos, with real processes that are killed, frozen and cut off.',
+  options: [
+    {
+      name: 'attack',
+      value: 'NAME',
+      description: 'what somebody tries; `list` tells all names, `none` has nobody misbehave',
+      default: 'none',
+    },
+    {
+      name: 'seed',
+      value: 'S',
+      description: 'whole number that the run follows from; the first of several',
+      default: '1',
+    },
+    { name: 'seeds', value: 'N', description: 'runs with one seed after the other', default: '1' },
+    { name: 'miners', value: 'N', description: 'honest miners', default: '8' },
+    { name: 'validators', value: 'N', description: 'validators, of which an attack may own some', default: '5' },
+    { name: 'tempos', value: 'N', description: 'length of a run, in tempos of the simulated chain', default: '3' },
+    { name: 'step-ms', value: 'MS', description: "virtual time of an honest miner's inner step", default: '1000' },
+    {
+      name: 'merge-rule',
+      value: 'RULE',
+      description: 'how claims are averaged: mean, rda, trimmed-mean, median or centred-clip',
+      default: 'mean',
+    },
+    {
+      name: 'chaos',
+      value: 'SEED',
+      description: 'whole number that faults follow from; runs real processes under them instead of a simulation',
+    },
+    { name: 'faults', value: 'N', description: 'with --chaos: number of faults', default: '100' },
+    { name: 'minutes', value: 'N', description: 'with --chaos: minutes that the faults are spread over', default: '3' },
+    { name: 'dir', value: 'DIR', description: 'with --chaos: new folder of the run', default: '.accrete/chaos' },
+  ],
+  example: './bin/accrete simulate --attack noise',
+  load: () => import('./handler.ts'),
+};

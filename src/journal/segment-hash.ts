@@ -1,0 +1,35 @@
+/**
+ * @file Hashes of the fold's state. `hashState`: all of it, for comparing two folds. `segmentHash`: what later events can
+ * depend on, so that its cost does not grow with the run; a release carries it.
+ */
+import { hashOfJson } from '../protocol/hash.ts';
+import type { Hash } from '../protocol/names.ts';
+import { mayBeJudged } from './queries.ts';
+import type { RunState } from './state.ts';
+
+/** One hash of the whole state: equal for two folds of the same journal, on any machine. */
+export const hashState = (state: RunState): Hash => hashOfJson(toPlain(state));
+
+/** Without claims, leases and audits that are over and that nothing refers to: the journal before the release has them. */
+export function segmentHash(state: RunState): Hash {
+  const named = new Set<Hash | null>();
+  for (const { auditable, waiting } of state.learners.values()) {
+    for (const { claim } of auditable) named.add(claim);
+    for (const claim of waiting) named.add(claim);
+  }
+  for (const { suspicions } of state.hotkeys.values()) for (const { claim } of suspicions) named.add(claim);
+  const claims = new Map([...state.claims].filter(([id, claim]) => named.has(id) || mayBeJudged(state, claim)));
+  const leases = new Map([...state.leases].filter(([, { status }]) => status === 'open'));
+  const audits = new Map([...state.audits].filter(([id]) => state.openAudits.has(id)));
+  return hashOfJson(toPlain({ ...state, claims, leases, audits }));
+}
+
+/** Maps as sorted lists of pairs, sets as lists. */
+function toPlain(value: unknown): unknown {
+  if (value instanceof Map)
+    return [...value].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, toPlain(member)]);
+  if (value instanceof Set) return [...value];
+  if (Array.isArray(value)) return value.map(toPlain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, toPlain(member)]));
+}

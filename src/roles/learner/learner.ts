@@ -1,0 +1,210 @@
+/**
+ * @file A learner: the model, its optimiser, its view of the fragments and the text it reads, for one run. Does what it
+ * is told in the order it is told; holds the thread while a step runs. Miners train with it, validators redo steps.
+ */
+import type { Sequence, TokenIds } from '../../data/shards.ts';
+import type { Device } from '../../engine/device.ts';
+import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
+import type { FragmentPlan } from '../../merge/fragment-plan.ts';
+import { unpackFragment } from '../../merge/fragment-values.ts';
+import { endOfTextOf } from '../../model/quasar-long/config.ts';
+import { floatsOf } from '../../model/quasar-long/init.ts';
+import { artifactOfParts } from '../../protocol/artifact.ts';
+import type { Sha256 } from '../../protocol/hash.ts';
+import type { Phase, RunManifest } from '../../protocol/manifest.ts';
+import type { Hash } from '../../protocol/names.ts';
+import { InnerLoop, type InnerStepResult } from '../../training/inner-loop.ts';
+import type { ModelState } from '../../training/model-state.ts';
+import type { InnerOptimizer } from '../../training/optimizer.ts';
+import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
+import { learningRateAt } from '../../training/schedule.ts';
+import { assert } from '../../util/errors.ts';
+import { eachInRanges, type Range } from '../../util/ranges.ts';
+import { type RunData, runDataOf } from '../run-data.ts';
+import { runModelOf } from '../run-model.ts';
+import { LearnerFragments } from './learner-fragments.ts';
+import {
+  copyBuffers,
+  type LearnerBuffers,
+  type LearnerCounters,
+  type LearnerState,
+  statePartsOf,
+} from './learner-state.ts';
+
+/** A learner's state after `innerSteps` steps, to be kept for audits; `parts` are live. */
+export interface RootedState {
+  readonly innerSteps: number;
+  readonly root: Hash;
+  readonly parts: readonly Uint8Array[];
+}
+
+export interface LearnerOptions {
+  readonly manifest: RunManifest;
+  readonly threads: number;
+  /** Default `cpu`. */
+  readonly device?: Device;
+  /** Absolute state of every fragment, as published (f32), to begin from with zero moments; or a state to go on from. */
+  readonly start: readonly Uint8Array[] | LearnerState;
+  /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
+  readonly frozen?: Uint8Array | null;
+  readonly loaded: ReadonlyMap<string, TokenIds>;
+  readonly hash: Sha256;
+  /** Called with each state that gets a root; the next step waits for it. */
+  readonly onState?: (state: RootedState) => Promise<void>;
+}
+
+export interface StepPlan {
+  /** Of the learner's life. */
+  readonly step: number;
+  readonly phase: number;
+  /** Sorted and disjoint; read in this order. */
+  readonly sequences: readonly Range[];
+  readonly scheduleTokens: number;
+  /** In (0, 1]: the joiner's factor on the learning rate. */
+  readonly warmup: number;
+  readonly withStateRoot: boolean;
+}
+
+export interface StepReport extends InnerStepResult {
+  readonly learningRate: number;
+  /** After the step, where the plan asks for it. */
+  readonly stateRoot: Hash | null;
+}
+
+export class Learner {
+  readonly plan: FragmentPlan;
+  readonly #options: LearnerOptions;
+  readonly #model: ModelState;
+  readonly #optimizer: InnerOptimizer;
+  #fragments: LearnerFragments;
+  readonly #data: RunData;
+  /** By sequence length. */
+  readonly #loops = new Map<number, InnerLoop>();
+  #skippedInARow = 0;
+
+  /** @throws CodecError, RoleError WRONG_RUN */
+  constructor(options: LearnerOptions) {
+    const { manifest, start, threads, device, frozen = null } = options;
+    const { recipe } = manifest;
+    const { config, plan } = runModelOf(manifest);
+    this.#options = options;
+    this.plan = plan;
+    this.#data = runDataOf(manifest, options.loaded, endOfTextOf(config));
+    this.#model = allocateForRecipe(config, manifest.seed, recipe);
+    assert((frozen === null) === (recipe.frozen === undefined), 'frozen tensors come with a recipe that freezes');
+    if (frozen !== null) this.#model.frozen.load(frozen);
+    this.#optimizer = createOptimizer(this.#model, recipe, threads, device);
+    this.#fragments = this.#begin(start);
+  }
+
+  /** As a new learner would begin, but with the sessions that are open. @throws CodecError */
+  restart(start: LearnerOptions['start']): void {
+    this.#fragments = this.#begin(start);
+  }
+
+  /** Opens the session of a phase before its first step is due. */
+  async prepare(phase: number): Promise<void> {
+    await this.#loopOf(this.#phase(phase));
+  }
+
+  learningRateOf({ phase, scheduleTokens, warmup }: Pick<StepPlan, 'phase' | 'scheduleTokens' | 'warmup'>): number {
+    return learningRateAt(this.#phase(phase).schedule, scheduleTokens) * warmup;
+  }
+
+  /** @throws TrainingError DIVERGED; EngineError */
+  async step(plan: StepPlan): Promise<StepReport> {
+    const phase = this.#phase(plan.phase);
+    const loop = await this.#loopOf(phase);
+    const learningRate = this.learningRateOf(plan);
+    loop.skippedInARow = this.#skippedInARow;
+    const result = await loop.step(this.#read(plan), learningRate);
+    this.#skippedInARow = loop.skippedInARow;
+    return { ...result, learningRate, stateRoot: plan.withStateRoot ? await this.#rootAfter(plan.step + 1) : null };
+  }
+
+  /** The encoded pseudo-gradient of a fragment since its last claim. @throws CodecError */
+  claim(fragment: number): Uint8Array {
+    return this.#fragments.claim(fragment);
+  }
+
+  /** `published`: a version's absolute state (f32). @throws CodecError */
+  takeIn(fragment: number, published: Uint8Array): void {
+    this.#fragments.takeIn(fragment, decodeFragment('f32', this.plan.fragments[fragment]!, published));
+  }
+
+  /** Live buffers: good until the next claim or take-in. */
+  buffers(): LearnerBuffers {
+    return this.#buffersWith(this.#fragments);
+  }
+
+  /** `innerSteps`: those done in the learner's life, which it does not count. */
+  counters(innerSteps: number): LearnerCounters {
+    return { innerSteps, optimizerSteps: this.#optimizer.stepCount, skippedInARow: this.#skippedInARow };
+  }
+
+  /** The file of the whole state after `innerSteps` steps, in live parts. */
+  stateParts(innerSteps: number): readonly Uint8Array[] {
+    return statePartsOf(this.counters(innerSteps), this.buffers());
+  }
+
+  async close(): Promise<void> {
+    for (const loop of this.#loops.values()) await loop.close();
+    this.#loops.clear();
+    await this.#optimizer.close();
+  }
+
+  readonly #tensor = (name: string): Float32Array => floatsOf(this.#model.tensors, name);
+
+  #phase(index: number): Phase {
+    return this.#options.manifest.phases[index]!;
+  }
+
+  #read(plan: StepPlan): Sequence[] {
+    return Array.from(eachInRanges(plan.sequences), (position) => this.#data.sequenceAt(plan.phase, position));
+  }
+
+  async #loopOf({ sequenceLength: seqLen }: Phase): Promise<InnerLoop> {
+    const known = this.#loops.get(seqLen);
+    if (known !== undefined) return known;
+    const { manifest, threads, device } = this.#options;
+    const options = loopOptions(manifest.recipe, seqLen, threads, device);
+    const loop = await InnerLoop.open(this.#model, this.#optimizer, options);
+    this.#loops.set(seqLen, loop);
+    return loop;
+  }
+
+  async #rootAfter(innerSteps: number): Promise<Hash> {
+    const parts = this.stateParts(innerSteps);
+    const { root } = artifactOfParts(parts, this.#options.hash);
+    await this.#options.onState?.({ innerSteps, root, parts });
+    return root;
+  }
+
+  #begin(start: LearnerOptions['start']): LearnerFragments {
+    const isSaved = 'counters' in start;
+    if (!isSaved)
+      this.plan.fragments.forEach((fragment, id) => {
+        unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
+      });
+    for (const moments of this.#optimizer.state()) moments.fill(0);
+    const fragments = new LearnerFragments(this.plan, this.#tensor, this.#options.manifest.codec);
+    if (isSaved) copyBuffers(start, this.#buffersWith(fragments));
+    const { optimizerSteps, skippedInARow } = isSaved ? start.counters : { optimizerSteps: 0, skippedInARow: 0 };
+    this.#optimizer.restore(optimizerSteps, this.#optimizer.state());
+    this.#skippedInARow = skippedInARow;
+    return fragments;
+  }
+
+  #buffersWith({ anchors, residues }: LearnerFragments): LearnerBuffers {
+    const [firstMoments, secondMoments] = this.#optimizer.state();
+    const { params, biases } = this.#model;
+    return {
+      params: params.flat(),
+      firstMoments: firstMoments!,
+      secondMoments: secondMoments!,
+      selectionBiases: biases.flat(),
+      anchors,
+      residues,
+    };
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * @file The computation of a merge from what the journal names, bit for bit: the syncer publishes its result, validators
+ * attest it, outsiders verify it. Fetches and computes; stores nothing, and takes no clock. One fragment is in memory.
+ */
+import type { Claim, RunState } from '../journal/state.ts';
+import { decodeFragment, encodeFragment } from '../merge/codecs/fragment-file.ts';
+import { CodecError } from '../merge/errors.ts';
+import type { Fragment } from '../merge/fragment-plan.ts';
+import { emptyFragment } from '../merge/fragment-values.ts';
+import { type MergeClaim, type MergeResult, mergeFragment } from '../merge/merge-fragment.ts';
+import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
+import type { EventBody } from '../protocol/messages.ts';
+import { fromDecimal, type Hash, toDecimal } from '../protocol/names.ts';
+import { StoreError } from '../store/errors.ts';
+import type { Store } from '../store/port.ts';
+import { assert, BaseError } from '../util/errors.ts';
+
+/** With fewer claims, the norms of the fragment's recent merges are pooled with theirs before clipping. */
+const smallCohort = 3;
+
+/** A merge as the journal has it before its result: plain data, so that the fold may move on. */
+export interface MergeInput {
+  readonly outerStep: number;
+  readonly fragment: number;
+  readonly fromVersion: number;
+  readonly artifact: ArtifactRef;
+  /** Null before the fragment's first merge: zeros. */
+  readonly momentum: ArtifactRef | null;
+  /** In the order of the `merge` event. */
+  readonly claims: readonly {
+    readonly claim: Pick<Claim, 'id' | 'body' | 'hotkey' | 'name' | 'cellTokens'>;
+    readonly staleness: number;
+  }[];
+  readonly recentNorms: readonly (readonly number[])[];
+}
+
+/** What `fragment-published` says of a merge, with the bytes. */
+export interface MergeOutput {
+  readonly theta: Uint8Array;
+  readonly momentum: Uint8Array;
+  readonly shares: EventBody<'fragment-published'>['shares'];
+}
+
+/** The bytes of a claim that is to be merged are gone, damaged, or do not decode: nothing but leaving it out can help. */
+export class LostClaimError extends BaseError<'LOST'> {
+  readonly claim: Hash;
+
+  constructor(claim: Hash, cause: unknown) {
+    super('LOST', `claim ${claim.slice(0, 12)} cannot be merged: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
+    this.claim = claim;
+  }
+}
+
+/** Taken out of the fold at once: the fragment's pending merge. */
+export function pendingMergeInput(run: RunState, fragment: number): MergeInput {
+  const { pendingMerge, artifact, momentum, recentNorms } = run.fragments[fragment]!;
+  assert(pendingMerge !== null, `fragment ${fragment} has no pending merge`);
+  const { outerStep, fromVersion } = pendingMerge;
+  const claims = pendingMerge.claims.map(({ claim, staleness }) => ({ claim: run.claims.get(claim)!, staleness }));
+  return { outerStep, fragment, fromVersion, artifact, momentum, claims, recentNorms };
+}
+
+/** @throws LostClaimError; StoreError and CodecError for the fragment's own bytes; MergeError */
+export async function computeMerge(
+  input: MergeInput,
+  options: {
+    readonly manifest: RunManifest;
+    readonly fragment: Fragment;
+    readonly store: Pick<Store, 'get'>;
+    readonly signal?: AbortSignal;
+  },
+): Promise<MergeOutput> {
+  const { manifest, fragment, store, signal } = options;
+  const get = (artifact: ArtifactRef): Promise<Uint8Array> =>
+    store.get(artifact, signal === undefined ? {} : { signal });
+  const { claims, momentum } = input;
+  // The journal keeps norms without tokens: an earlier merge counts as much as the mean claim of this one.
+  const tokens = claims.reduce((sum, { claim }) => sum + claim.cellTokens, 0) / claims.length;
+  const recentNorms = input.recentNorms.map((norms) => ({ norm: median(norms), tokens }));
+  const theta = decodeFragment('f32', fragment, await get(input.artifact));
+  const velocity = momentum === null ? emptyFragment(fragment) : decodeFragment('f32', fragment, await get(momentum));
+  const merging: MergeClaim[] = [];
+  for (const { claim, staleness } of claims) {
+    const values = await decodeOrLose(claim.id, async () =>
+      decodeFragment(manifest.codec, fragment, await get(claim.body.artifact)),
+    );
+    merging.push({
+      id: claim.id,
+      hotkey: claim.hotkey,
+      learner: claim.name,
+      tokens: claim.cellTokens,
+      staleness,
+      innerSteps: claim.body.steps[1] - claim.body.steps[0],
+      pseudoGradient: values.params,
+      selectionBias: values.selectionBias,
+    });
+  }
+  const merged = mergeFragment({
+    fragment,
+    theta,
+    momentum: velocity.params,
+    claims: merging,
+    rule: manifest.merge.rule,
+    ...(manifest.merge.trim === undefined ? {} : { trim: fromDecimal(manifest.merge.trim) }),
+    outer: {
+      learningRate: fromDecimal(manifest.merge.outerLearningRate),
+      momentum: fromDecimal(manifest.merge.outerMomentum),
+    },
+    clip: { multiple: fromDecimal(manifest.merge.normClip), smallCohort },
+    recentNorms,
+    into: { theta, momentum: velocity.params },
+  });
+  const selectionBias = new Float32Array(fragment.selectionBiasCount);
+  return {
+    theta: encodeState(fragment, merged.theta),
+    momentum: encodeState(fragment, { params: merged.momentum, selectionBias }),
+    shares: claims.map(({ claim }) => shareOf(merged, claim.id)),
+  };
+}
+
+/** Absolute float32 values as a fragment file. */
+export const encodeState = (
+  fragment: Fragment,
+  values: { readonly params: Float32Array; readonly selectionBias: Float32Array },
+): Uint8Array => encodeFragment('f32', fragment, values).bytes;
+
+/** A store that is away, or an end that is asked for, says nothing about the claim. */
+async function decodeOrLose<T>(claim: Hash, decode: () => Promise<T>): Promise<T> {
+  try {
+    return await decode();
+  } catch (error) {
+    const isGone = error instanceof StoreError && ['NOT_FOUND', 'HASH_MISMATCH', 'SIZE_MISMATCH'].includes(error.code);
+    throw isGone || error instanceof CodecError ? new LostClaimError(claim, error) : error;
+  }
+}
+
+/** In the order of the `merge` event, which for two claims of one learner may be another than that of the sums. */
+function shareOf({ claims }: MergeResult, id: Hash): EventBody<'fragment-published'>['shares'][number] {
+  const { share, norm, clippedNorm } = claims.find((merged) => merged.id === id)!;
+  return { claim: id, share: toDecimal(share), norm: toDecimal(norm), clippedNorm: toDecimal(clippedNorm) };
+}
+
+const median = (norms: readonly number[]): number => [...norms].sort((a, b) => a - b)[norms.length >> 1] ?? 0;

@@ -1,0 +1,46 @@
+/**
+ * @file Recomputes the merges of one segment, momentum included, one after another in the memory of one. Says where the
+ * record and the recomputation part for the first time; signs nothing.
+ */
+import type { FragmentPlan } from '../../merge/fragment-plan.ts';
+import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
+import type { Store } from '../../store/port.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
+import { computeMerge } from '../merge-computation.ts';
+import type { PublishedMerge } from '../merge-history.ts';
+
+export interface Divergence {
+  readonly outerStep: number;
+  readonly fragment: number;
+  readonly what: 'version' | 'artifact' | 'momentum' | 'shares';
+  readonly expected: string;
+  readonly found: string;
+}
+
+export interface AttestDeps {
+  readonly manifest: RunManifest;
+  readonly plan: FragmentPlan;
+  readonly store: Pick<Store, 'get'>;
+  readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
+  readonly signal: AbortSignal;
+}
+
+/** The first merge that differs, or null. @throws StoreError, LostClaimError where bytes are gone */
+export async function findDivergence(merges: readonly PublishedMerge[], deps: AttestDeps): Promise<Divergence | null> {
+  const { manifest, plan, store, artifactOf, signal } = deps;
+  for (const { input, published } of merges) {
+    const fragment = plan.fragments[input.fragment]!;
+    const merged = await computeMerge(input, { manifest, fragment, store, signal });
+    const pairs: readonly (readonly [Divergence['what'], string, string])[] = [
+      ['version', String(input.fromVersion + 1), String(published.version)],
+      ['artifact', artifactOf(merged.theta).root, published.artifact.root],
+      ['momentum', artifactOf(merged.momentum).root, published.momentum.root],
+      ['shares', canonicalJson(merged.shares), canonicalJson(published.shares)],
+    ];
+    const differing = pairs.find(([, expected, found]) => expected !== found);
+    if (differing === undefined) continue;
+    const [what, expected, found] = differing;
+    return { outerStep: input.outerStep, fragment: input.fragment, what, expected, found };
+  }
+  return null;
+}

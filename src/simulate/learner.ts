@@ -1,0 +1,73 @@
+/** @file A learner in this process on virtual time: real training, whose steps take as long as the simulated machine needs. */
+import { decodeShard, type TokenIds } from '../data/shards.ts';
+import type { RunManifest } from '../protocol/manifest.ts';
+import type { Hash } from '../protocol/names.ts';
+import { Learner } from '../roles/learner/learner.ts';
+import { keptStates } from '../roles/learner/state-folder.ts';
+import type { TrainPlan } from '../roles/miner/events.ts';
+import type { LearnerThread } from '../roles/miner/learner-thread.ts';
+import type { Store } from '../store/port.ts';
+import type { Clock } from '../util/clock.ts';
+import { nodeSha256 } from '../util/node-sha256.ts';
+
+export interface SimulatedMachine {
+  readonly clock: Clock;
+  /** Virtual time of one inner step. */
+  readonly stepMs: number;
+  readonly signal: AbortSignal;
+  /** Tokens of every inner step that was truly done. */
+  readonly onTokens: (tokens: number) => void;
+}
+
+/** Shards of a run, decoded once for all learners of a simulation. */
+export async function loadTrainingText(manifest: RunManifest, store: Store): Promise<ReadonlyMap<string, TokenIds>> {
+  const loaded = new Map<string, TokenIds>();
+  for (const shard of manifest.data.shards) {
+    if (shard.stage !== 'train') continue;
+    const bytes = await store.get(shard.artifact);
+    loaded.set(shard.artifact.root, decodeShard(bytes, shard, manifest.tokenizer.vocabSize));
+  }
+  return loaded;
+}
+
+/** Does its calls one after another, as the thread does. */
+export function openSimulatedLearner(
+  parts: {
+    readonly manifest: RunManifest;
+    readonly loaded: ReadonlyMap<string, TokenIds>;
+    readonly start: readonly Uint8Array[];
+    readonly frozen: Uint8Array | null;
+  },
+  machine: SimulatedMachine,
+): LearnerThread {
+  const states = new Map<Hash, Uint8Array>();
+  const learner = new Learner({
+    ...parts,
+    threads: 1,
+    hash: nodeSha256,
+    onState: async ({ root, parts: live }) => {
+      states.set(root, Buffer.concat(live));
+      if (states.size > keptStates(parts.manifest.audit.window)) states.delete(states.keys().next().value!);
+    },
+  });
+  let last: Promise<unknown> = Promise.resolve();
+  const next = <T>(call: () => Promise<T> | T): Promise<T> => {
+    const result = last.then(call);
+    last = result.catch(() => {});
+    return result;
+  };
+  return {
+    prepare: (phase) => next(() => learner.prepare(phase)),
+    step: (plan: TrainPlan) =>
+      next(async () => {
+        const report = await learner.step(plan);
+        machine.onTokens(report.tokens);
+        await machine.clock.sleep(machine.stepMs, machine.signal);
+        return { ...report, stateFault: null };
+      }),
+    claim: (fragment) => next(() => learner.claim(fragment)),
+    takeIn: (fragment, bytes) => next(() => learner.takeIn(fragment, bytes)),
+    keptState: async (root) => states.get(root) ?? null,
+    close: () => next(() => learner.close()),
+  };
+}
