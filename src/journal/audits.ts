@@ -195,8 +195,20 @@ function closeAudit(
   const { hotkey } = audit.body;
   const standing = hotkeyState(state, hotkey);
   standing.openAudits--;
-  if (status === 'passed') standing.tempoAuditsPassed++;
-  if (status === 'failed') forfeit(state, hotkey, { audit: audit.id, code, timeMs });
+  if (status === 'failed') forfeit(state, hotkey, { audit: audit.id, code, timeMs, isProven: isProven(state, audit) });
+  if (status !== 'passed') return;
+  standing.tempoAuditsPassed++;
+  if (standing.probationFromMs !== null && audit.openedAtMs >= standing.probationFromMs)
+    standing.probationFromMs = null;
+}
+
+/**
+ * A learner that still commits late in the time to answer, without having begun anew, has not crashed: it has no states to show.
+ */
+function isProven(state: RunState, { code, learner, openedAtMs, body: { deadlineMs } }: Audit): boolean {
+  if (code !== 'UNANSWERED') return true;
+  const { lastClaimAtMs, lastAtMs } = state.learners.get(learner)!;
+  return lastClaimAtMs !== null && lastClaimAtMs > (openedAtMs + deadlineMs) / 2 && lastAtMs <= openedAtMs;
 }
 
 export const auditCloseRule: Rule<'audit-close'> = {

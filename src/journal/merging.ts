@@ -3,7 +3,7 @@ import type { EventBody } from '../protocol/messages.ts';
 import { fromDecimal, toDecimal } from '../protocol/names.ts';
 import { assert } from '../util/errors.ts';
 import { countPay } from './pay.ts';
-import { claimTokens, manifestOf, openClaims, stalenessOf } from './queries.ts';
+import { claimTokens, manifestOf, mergeableClaims, openClaims, stalenessOf } from './queries.ts';
 import { ignore, type Rule, reject, seconds } from './rule.ts';
 import { voidStale } from './settlement.ts';
 import type { Claim, RunState } from './state.ts';
@@ -43,13 +43,12 @@ export const fragmentDueRule: Rule<'fragment-due'> = {
 
 /**
  * The merge of an outer step as it must be now: every accepted, unmerged claim of its fragment within the bound, in the
- * order of hotkey, learner name and commit.
+ * order of hotkey, learner name and commit; without those of hotkeys on probation.
  */
 export function proposeMerge(state: RunState, outerStep: number): EventBody<'merge'> {
   const { fragments, sync } = manifestOf(state);
   const fragment = outerStep % fragments.count;
-  const claims = openClaims(state)
-    .filter((claim) => claim.status === 'accepted' && claim.body.fragment === fragment)
+  const claims = mergeableClaims(state, fragment)
     .filter((claim) => stalenessOf(state, claim) <= sync.maxStaleness)
     .sort(byMergeOrder)
     .map((claim) => ({

@@ -69,6 +69,16 @@ export function mayBeJudged(state: RunState, { id, status, dispute, settledAtMs 
 /** Claims that wait for something (not merged, refused or voided), in commit order. */
 export const openClaims = (state: RunState): Claim[] => [...state.openClaims].map((id) => state.claims.get(id)!);
 
+/** A fraud was proven and no audit has been passed since: its claims are judged, and wait. */
+export const isOnProbation = (state: RunState, hotkey: Hotkey): boolean =>
+  (state.hotkeys.get(hotkey)?.probationFromMs ?? null) !== null;
+
+/** Claims of a fragment that its next merge may take, in commit order. */
+export const mergeableClaims = (state: RunState, fragment: number): Claim[] =>
+  openClaims(state).filter(
+    ({ status, body, hotkey }) => status === 'accepted' && body.fragment === fragment && !isOnProbation(state, hotkey),
+  );
+
 /**
  * What the next lease must be: the smallest returned sequences first, then on from the cursor. At most `count` long; one
  * piece of the pool may be shorter.

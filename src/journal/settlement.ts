@@ -84,21 +84,28 @@ export function overturnAcceptance(state: RunState, claim: Claim, settlement: Se
   if (wasPaid) unpay(state, claim);
 }
 
-/** A proven fraud voids the hotkey's tempo: all that is merged and not paid, and all that is open. */
-export function forfeit(
-  state: RunState,
-  hotkey: Hotkey,
-  fraud: { readonly audit: number; readonly code: AuditCode; readonly timeMs: number },
-): void {
+export interface Fraud {
+  readonly audit: number;
+  readonly code: AuditCode;
+  readonly timeMs: number;
+  /** False where a crash would look the same: no answer, and nothing committed while one was awaited. */
+  readonly isProven: boolean;
+}
+
+/**
+ * A failed audit voids the hotkey's tempo: all that is merged and not paid, and all that is open. If it proves a fraud, the score of
+ * earlier tempos goes too, and nothing of the hotkey is merged before it has passed an audit.
+ */
+export function forfeit(state: RunState, hotkey: Hotkey, { audit, code, timeMs, isProven }: Fraud): void {
   const standing = hotkeyState(state, hotkey);
-  const { audit, code, timeMs } = fraud;
   standing.forfeits.push({ audit, code, atMs: timeMs, cellTokens: dropPay(state, hotkey) });
   Object.assign(standing, { tempoAuditsPassed: 0, suspicions: [] });
+  if (isProven) Object.assign(standing, { score: 0, probationFromMs: timeMs });
   standing.testAllBelow = Math.max(
     standing.testAllBelow,
     standing.claims + manifestOf(state).evaluation.gainFirstClaims,
   );
-  const sentence = `audit ${audit} proved a fraud (${code}): the work of this tempo is void`;
+  const sentence = `audit ${audit} ${isProven ? 'proved a fraud' : 'was not passed'} (${code}): the work of this tempo is void`;
   for (const claim of openClaims(state)) {
     if (claim.hotkey !== hotkey) continue;
     // Merged it will be, paid it will not; and a jury ends what it began.

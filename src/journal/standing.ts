@@ -22,6 +22,7 @@ export function hotkeyState(state: RunState, hotkey: Hotkey): HotkeyState {
     openAudits: 0,
     suspicions: [],
     forfeits: [],
+    probationFromMs: null,
     gainSum: 0,
     gainVariance: 0,
     gainTests: 0,

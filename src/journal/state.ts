@@ -302,6 +302,8 @@ export interface HotkeyState {
   suspicions: Suspicion[];
   /** Proven frauds: each voided the work of a tempo. */
   forfeits: { readonly audit: number; readonly code: AuditCode; readonly atMs: number; readonly cellTokens: number }[];
+  /** Time of the newest proven fraud that no audit drawn later was passed after; else null. Its claims wait unmerged. */
+  probationFromMs: number | null;
   /** Sums over settled gain tests since the last one that ended in an audit: gains, their squared errors, tests. */
   gainSum: number;
   gainVariance: number;

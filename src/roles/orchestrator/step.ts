@@ -9,9 +9,11 @@ import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } fr
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
 import {
   countedTokens,
+  isOnProbation,
   isPhaseDone,
   isReleaseDue,
   manifestOf,
+  mergeableClaims,
   nextLeaseRange,
   openClaims,
   openLeases,
@@ -155,14 +157,9 @@ function takeJournaled(
 function noteQuorum(state: OrchestratorState, nowMs: number): OrchestratorState {
   const { due } = state.run;
   if (due === null || state.quorumAtMs !== null) return state;
-  if (learnersOf(mergeable(state.run, due.fragment)).size < quorumOf(state, nowMs)) return state;
+  if (learnersOf(mergeableClaims(state.run, due.fragment)).size < quorumOf(state, nowMs)) return state;
   const measured = { quorumMs: nowMs - due.openedAtMs };
   return { ...state, quorumAtMs: nowMs, averages: observeTimes(state.averages, measured, graceOptions(state.run)) };
-}
-
-/** Claims of a fragment that the next merge will take. */
-function mergeable(run: RunState, fragment: number): Claim[] {
-  return openClaims(run).filter((claim) => claim.status === 'accepted' && claim.body.fragment === fragment);
 }
 
 const learnersOf = (claims: readonly Claim[]): Set<LearnerId> => new Set(claims.map((claim) => claim.learner));
@@ -178,9 +175,13 @@ function isAlive(state: OrchestratorState, learner: LearnerId, nowMs: number): b
 
 const isFresh = (seenAtMs: number, nowMs: number): boolean => nowMs - seenAtMs < heartbeatFreshMs;
 
+/** Live learners whose claims can be merged now. */
+const mergingLearners = (state: OrchestratorState, nowMs: number): Learner[] =>
+  liveLearners(state, nowMs).filter(({ hotkey }) => !isOnProbation(state.run, hotkey));
+
 /** K, or as many as there are. */
 function quorumOf(state: OrchestratorState, nowMs: number): number {
-  return Math.max(1, Math.min(manifestOf(state.run).sync.quorum, liveLearners(state, nowMs).length));
+  return Math.max(1, Math.min(manifestOf(state.run).sync.quorum, mergingLearners(state, nowMs).length));
 }
 
 /** An asked-for end: what can still be merged is merged, a release that became due is evaluated and written. */
@@ -188,7 +189,8 @@ function stopAfter(state: OrchestratorState, nowMs: number): OrchestratorState['
   const { stop, run } = state;
   if (stop.state !== 'stopping') return stop;
   const isClaimMoving = openClaims(run).some(
-    ({ status, body }) => status !== 'accepted' || body.fragment === run.due?.fragment,
+    ({ status, body, hotkey }) =>
+      status !== 'accepted' || (body.fragment === run.due?.fragment && !isOnProbation(run, hotkey)),
   );
   const last = run.releases.at(-1)?.body.release;
   const isWritten = last === undefined || state.finished.has(releaseKey(last));
@@ -333,10 +335,10 @@ function disputeClose({ run, startedAtMs }: OrchestratorState, nowMs: number): R
 function merge(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run } = state;
   if (run.due === null || run.fragments[run.due.fragment]!.pendingMerge !== null) return null;
-  const ready = mergeable(run, run.due.fragment);
+  const ready = mergeableClaims(run, run.due.fragment);
   if (ready.length === 0) return null;
   const learners = learnersOf(ready);
-  const isWhole = liveLearners(state, nowMs).every((learner) => learners.has(learner.id));
+  const isWhole = mergingLearners(state, nowMs).every((learner) => learners.has(learner.id));
   const isGraceOver = state.quorumAtMs !== null && nowMs >= state.quorumAtMs + graceOf(state);
   if (!isWhole && !isGraceOver && nowMs < run.due.deadlineMs) return null;
   return { kind: 'merge', body: proposeMerge(run, run.due.outerStep) };

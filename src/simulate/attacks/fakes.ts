@@ -3,7 +3,7 @@ import { medianNorm } from '../../journal/queries.ts';
 import { decodeFragment, encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { Fragment } from '../../merge/fragment-plan.ts';
 import { emptyFragment, type FragmentValues } from '../../merge/fragment-values.ts';
-import { hashOfText } from '../../protocol/hash.ts';
+import type { Hash } from '../../protocol/names.ts';
 import type { TrainPlan } from '../../roles/miner/events.ts';
 import type { ThreadStepReport } from '../../roles/miner/learner-thread.ts';
 import { runModelOf } from '../../roles/run-model.ts';
@@ -47,8 +47,8 @@ export function noiseClaim(context: BehaviourContext, id: number, steps: number,
   return encodeClaim(context, fragment, values);
 }
 
-/** What a step would report that nobody did: plausible numbers, and a state root of nothing. */
-export function fakedStep({ manifest, hotkey }: BehaviourContext, plan: TrainPlan): ThreadStepReport {
+/** What a step would report that nobody did: plausible numbers, and the root of some other state. */
+export function fakedStep({ manifest }: BehaviourContext, plan: TrainPlan, root: Hash | null): ThreadStepReport {
   const { recipe, phases } = manifest;
   const { schedule, sequenceLength } = phases[plan.phase]!;
   return {
@@ -60,6 +60,6 @@ export function fakedStep({ manifest, hotkey }: BehaviourContext, plan: TrainPla
     isSkipped: false,
     stateFault: null,
     learningRate: learningRateAt(schedule, plan.scheduleTokens) * plan.warmup,
-    stateRoot: plan.withStateRoot ? hashOfText(`no state ${hotkey.hotkey} ${plan.step}`) : null,
+    stateRoot: plan.withStateRoot ? root : null,
   };
 }

@@ -1,6 +1,7 @@
 /** @file Attacks of miners: work that was not done, not done as leased, stolen, twisted, or withheld. */
 import type { Claim } from '../../journal/state.ts';
 import { hashOfText } from '../../protocol/hash.ts';
+import type { Hash } from '../../protocol/names.ts';
 import { signMessage } from '../../protocol/signing.ts';
 import type { TrainPlan } from '../../roles/miner/events.ts';
 import type { LearnerThread } from '../../roles/miner/learner-thread.ts';
@@ -21,15 +22,28 @@ const twisting = (factor: number): MinerBehaviour =>
     claim: async (id) => changed(context, id, await honest.claim(id), (x) => x * factor),
   }));
 
-/** Takes the time of a step and does none; counts its steps since each fragment's last claim. */
-function idling(claim: (id: number, steps: number) => Promise<Uint8Array> | Uint8Array, context: BehaviourContext) {
+/**
+ * Takes the time of a step and does none; counts its steps since each fragment's last claim. One step it does, for a true state that it
+ * shows in every audit: whoever has nothing to show is caught without a replay.
+ */
+function idling(
+  claim: (id: number, steps: number) => Promise<Uint8Array> | Uint8Array,
+  honest: LearnerThread,
+  context: BehaviourContext,
+) {
   let steps = 0;
+  let shown: Hash | null = null;
   const claimedAt = new Map<number, number>();
   return {
     step: async (plan: TrainPlan) => {
       steps++;
+      if (plan.withStateRoot && shown === null) {
+        const report = await honest.step(plan);
+        shown = report.stateRoot;
+        return report;
+      }
       await context.pause();
-      return fakedStep(context, plan);
+      return fakedStep(context, plan, shown);
     },
     claim: async (id: number) => {
       const since = steps - (claimedAt.get(id) ?? 0);
@@ -43,13 +57,13 @@ const zeroWork: Attack = {
   name: 'zero-work',
   about: 'does nothing and claims a pseudo-gradient of zeros',
   miners: 1,
-  miner: () => learner((_, context) => idling((id) => emptyClaim(context, id), context)),
+  miner: () => learner((honest, context) => idling((id) => emptyClaim(context, id), honest, context)),
 };
 
 export const noiseMaker = (index: number): MinerBehaviour =>
-  learner((_, context) => {
+  learner((honest, context) => {
     const rng = new Rng(`noise ${index}`);
-    return idling((id, steps) => noiseClaim(context, id, steps, rng), context);
+    return idling((id, steps) => noiseClaim(context, id, steps, rng), honest, context);
   });
 
 const noise: Attack = {
@@ -61,15 +75,14 @@ const noise: Attack = {
 
 const staleReplay: Attack = {
   name: 'stale-replay',
-  about: 'trains a little at first, then claims its own first pseudo-gradients again and again',
+  about: 'trains up to its first claim, then claims its own first pseudo-gradients again and again',
   miners: 1,
   miner: () =>
     learner((honest, context) => {
       const first = new Map<number, Uint8Array>();
-      const idle = idling((id) => first.get(id)!, context);
-      const { count } = context.manifest.fragments;
+      const idle = idling((id) => first.get(id)!, honest, context);
       return {
-        step: (plan) => (first.size < count ? honest.step(plan) : idle.step(plan)),
+        step: (plan) => (first.size === 0 ? honest.step(plan) : idle.step(plan)),
         claim: async (id) => {
           if (!first.has(id)) first.set(id, await honest.claim(id));
           return idle.claim(id);
@@ -91,14 +104,18 @@ const copying: Attack = {
   about: "does nothing and claims another miner's newest revealed pseudo-gradient with a little noise",
   miners: 1,
   miner: (index) =>
-    learner((_, context) => {
+    learner((honest, context) => {
       const rng = new Rng(`copy ${index}`);
-      return idling(async (id, steps) => {
-        const found = latestOfOthers(context, id);
-        const bytes = found === null ? null : await context.store.get(found.body.artifact).catch(() => null);
-        if (bytes === null) return noiseClaim(context, id, steps, rng);
-        return changed(context, id, bytes, (x) => x * (1 + 0.01 * rng.normal()));
-      }, context);
+      return idling(
+        async (id, steps) => {
+          const found = latestOfOthers(context, id);
+          const bytes = found === null ? null : await context.store.get(found.body.artifact).catch(() => null);
+          if (bytes === null) return noiseClaim(context, id, steps, rng);
+          return changed(context, id, bytes, (x) => x * (1 + 0.01 * rng.normal()));
+        },
+        honest,
+        context,
+      );
     }),
 };
 
@@ -145,11 +162,11 @@ const sandbagging: Attack = {
     learner((honest, context) => {
       let step = 0;
       return {
+        // States are true ones: of what was done.
         step: async (plan) => {
-          const isDone = step++ % 10 === 0;
-          if (isDone) return { ...(await honest.step(plan)), stateRoot: fakedStep(context, plan).stateRoot };
+          if (plan.withStateRoot || step++ % 10 === 0) return honest.step(plan);
           await context.pause();
-          return fakedStep(context, plan);
+          return fakedStep(context, plan, null);
         },
         claim: async (id) => changed(context, id, await honest.claim(id), (x) => x * Math.sqrt(10)),
       };
@@ -224,9 +241,9 @@ const malformed: Attack = {
   about: 'claims bytes that are no fragment',
   miners: 1,
   miner: (index) =>
-    learner((_, context) => {
+    learner((honest, context) => {
       const rng = new Rng(`malformed ${index}`);
-      return idling(() => Uint8Array.from({ length: 4_096 }, () => Math.floor(rng.uniform() * 256)), context);
+      return idling(() => Uint8Array.from({ length: 4_096 }, () => Math.floor(rng.uniform() * 256)), honest, context);
     }),
 };
 
@@ -253,7 +270,7 @@ const crossRunReplay: Attack = {
   miner: (index) => {
     const rng = new Rng(`cross-run ${index}`);
     return {
-      ...learner((_, context) => idling((id, steps) => noiseClaim(context, id, steps, rng), context)),
+      ...learner((honest, context) => idling((id, steps) => noiseClaim(context, id, steps, rng), honest, context)),
       client: (client, context) => {
         let handed = 0;
         return {
