@@ -193,6 +193,12 @@ const memorising: Attack = {
 const sybil: Attack = {
   name: 'sybil',
   about: 'splits one honest machine among four hotkeys',
+  // A quarter of the speed needs tempos in which whole segments are done and audited, as a real tempo of 72 minutes has.
+  settings: (settings) => ({
+    ...settings,
+    sync: { ...settings.sync, stateRootEverySteps: 5 },
+    ledger: { ...settings.ledger, tempoBlocks: 4 * settings.ledger.tempoBlocks },
+  }),
   miners: 4,
   speed: 1 / 4,
   miner: () => ({}),
