@@ -58,7 +58,7 @@ describe('an honest network', { timeout: 240_000 }, () => {
 });
 
 describe('an attack', { timeout: 240_000 }, () => {
-  const cases = { 'sign-flip': 'CLAIM', noise: 'UNANSWERED', 'cross-run-replay': 'WRONG_RUN' };
+  const cases = { 'sign-flip': 'CLAIM', noise: 'STATE', 'cross-run-replay': 'WRONG_RUN' };
   for (const [name, code] of Object.entries(cases))
     it(`${name} earns nothing, by ${code}`, async () => {
       const outcome = await simulate({ attack: attackNamed(name)!, honestMiners: 2 });

@@ -116,6 +116,24 @@ describe('claims', () => {
     expect(claims(third)).toMatchObject([{ outerStep: 3, fragment: 0, steps: [2, 8], sequences: [[8, 32]] }]);
   });
 
+  it('serves all fragments also where a slow learner always meets the same one', () => {
+    for (const outerStepsAClaim of [3, 6, 4, 5]) {
+      let [state] = run(newState(), [{ kind: 'joined' }, lease(0, [0, 400])]);
+      const waits: number[] = [];
+      for (let i = 0; i < 12; i++) {
+        const [next, effects] = run(state, [due(i * outerStepsAClaim), done, done]);
+        const [{ outerStep, fragment, steps }] = claims(effects) as [ClaimPlan];
+        expect(fragment).toBe(outerStep % 3);
+        waits.push(steps[1] - steps[0]);
+        const committed = { kind: 'claim-committed' as const, outerStep, claim: hash(outerStep) };
+        [state] = run(next, [committed, { kind: 'claim-revealed', claim: hash(outerStep) }]);
+      }
+      // Each of the three is claimed for every six steps in the mean, none waits for much longer.
+      expect(Math.max(...waits), String(outerStepsAClaim)).toBeLessThanOrEqual(10);
+      expect(state.innerSteps - Math.min(...state.claimedThrough), String(outerStepsAClaim)).toBeLessThanOrEqual(10);
+    }
+  });
+
   it('takes a fetched version in before it claims, and skips overtaken ones', () => {
     const published = (version: number): Sent<MinerEvent> => ({
       kind: 'fragment-published',
