@@ -5,6 +5,7 @@ import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { decode } from './decode.bench.ts';
+import { fairness } from './fairness.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
@@ -26,6 +27,7 @@ const benches: readonly Bench[] = [
   stateRoot,
   audits,
   attacksBench,
+  fairness,
 ];
 
 async function main(): Promise<number> {

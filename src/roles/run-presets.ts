@@ -77,7 +77,8 @@ const nano: RunSettings = {
     maxNormRatio: d('1.1'),
     copyResemblance: d('0.8'),
   },
-  rewards: { verdictShare: d('0.1'), halfLifeTempos: d('4') },
+  // With 4, a newcomer's share of the pay of eight tempos was 0.74 of its share of their work (docs/experiments.md).
+  rewards: { verdictShare: d('0.1'), halfLifeTempos: d('1') },
   release: { everyMerges: 3, keepReleases: 2, attestations: 1 },
 };
 

@@ -32,3 +32,10 @@ export const simulationSettings: RunSettings = {
   sync: { ...runSettings.tiny.sync, leaseSequences: 64 },
   evaluation: { ...runSettings.tiny.evaluation, gainFirstClaims: 4, gainSequences: 4, heldOutSequences: 4 },
 };
+
+/** Tempos in which slow miners do whole segments that are audited, as in a real one of 72 minutes. */
+export const withLongTempos = (settings: RunSettings): RunSettings => ({
+  ...settings,
+  sync: { ...settings.sync, stateRootEverySteps: 4 },
+  ledger: { ...settings.ledger, tempoBlocks: 4 * settings.ledger.tempoBlocks },
+});

@@ -8,6 +8,7 @@ import type { LearnerThread } from '../../roles/miner/learner-thread.ts';
 import { normalizeRanges, type Range } from '../../util/ranges.ts';
 import { Rng } from '../../util/rng.ts';
 import type { BehaviourContext, MinerBehaviour } from '../network.ts';
+import { withLongTempos } from '../settings.ts';
 import type { Attack } from './attack.ts';
 import { changed, decodeClaim, emptyClaim, encodeClaim, fakedStep, fragmentOf, noiseClaim } from './fakes.ts';
 
@@ -193,12 +194,7 @@ const memorising: Attack = {
 const sybil: Attack = {
   name: 'sybil',
   about: 'splits one honest machine among four hotkeys',
-  // A quarter of the speed needs tempos in which whole segments are done and audited, as a real tempo of 72 minutes has.
-  settings: (settings) => ({
-    ...settings,
-    sync: { ...settings.sync, stateRootEverySteps: 5 },
-    ledger: { ...settings.ledger, tempoBlocks: 4 * settings.ledger.tempoBlocks },
-  }),
+  settings: withLongTempos,
   miners: 4,
   speed: 1 / 4,
   miner: () => ({}),
