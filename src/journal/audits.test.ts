@@ -9,6 +9,7 @@ import { toDecimal } from '../protocol/names.ts';
 import { auditableSegments } from './audit-draw.ts';
 import { auditCheckMs, auditsOwed, isCleared } from './audits.ts';
 import { hashState } from './fold.ts';
+import { isOnProbation } from './queries.ts';
 import type { Audit, Claim, HotkeyState, Learner } from './state.ts';
 
 /** State roots every 4 steps; a claim has 2. */
@@ -69,6 +70,13 @@ function refused(run: DrivenRun, offer: () => ReturnType<DrivenRun['send']> | nu
 function challenge(run: DrivenRun, { hotkey }: Member): Audit {
   expect(codeOf(run.challenge(hotkey.hotkey)!)).toBe('OK');
   return run.state.audits.get(run.state.nextAudit - 1)!;
+}
+
+/** Passed by as many as it asks for. */
+function passAudit(run: DrivenRun, miner: Member): void {
+  const made = audit(run, miner);
+  while (made.status === 'answered') expect(codeOf(run.redo(made, 'pass')!)).toBe('OK');
+  expect(made.status).toBe('passed');
 }
 
 /** Challenged, answered, and redone as told by one after another. */
@@ -479,6 +487,60 @@ describe('pay', () => {
     tempo(run, 1);
     expect(standingOf(run, a).score).toBe(claim.cellTokens);
     expect(run.challengeBody(a.hotkey.hotkey)).toBeNull();
+  });
+});
+
+describe('a proven fraud', () => {
+  /** The first of the miners has a score; then an audit of it fails. */
+  function caught(): { run: DrivenRun; a: Member; c: Member } {
+    const run = auditedRun({ window: 8 });
+    const [a, , c] = run.miners as [Member, Member, Member];
+    rounds(run, 2, a, c);
+    passAudit(run, a);
+    tempo(run, 1);
+    expect(standingOf(run, a).score).toBeGreaterThan(0);
+    rounds(run, 4, a, c);
+    audit(run, a, 'fail', 'fail');
+    return { run, a, c };
+  }
+
+  it('costs the score of earlier tempos', () => {
+    const { run, a, c } = caught();
+    expect(standingOf(run, a)).toMatchObject({ score: 0, probationFromMs: run.nowMs });
+    expect(standingOf(run, c).probationFromMs).toBeNull();
+  });
+
+  it('keeps later claims out of merges until an audit that was drawn after it has passed', () => {
+    const { run, a, c } = caught();
+    run.nowMs += 10;
+    const [waiting] = round(run, a, c);
+    expect(waiting!.status).toBe('accepted');
+    expect(isOnProbation(run.state, a.hotkey.hotkey)).toBe(true);
+    rounds(run, 1, a, c);
+    passAudit(run, a);
+    expect(isOnProbation(run.state, a.hotkey.hotkey)).toBe(false);
+    expect(round(run, a, c)[0]!.status).toBe('merged');
+    // What waited is merged at its fragment's next turn.
+    rounds(run, run.manifest.fragments.count - 2, c);
+    expect(waiting!.status).toBe('merged');
+  });
+
+  it('is not what a learner shows that fell silent: its score stays', () => {
+    const run = auditedRun();
+    const [a, , c] = run.miners as [Member, Member, Member];
+    const unanswered = (commitsLate: boolean): HotkeyState => {
+      rounds(run, 4, a, c);
+      standingOf(run, a).score = 7;
+      const made = challenge(run, a);
+      run.nowMs += 4_000;
+      if (commitsLate) round(run, a);
+      run.nowMs += 1_100;
+      expect(codeOf(run.auditClose(made)!)).toBe('OK');
+      return standingOf(run, a);
+    };
+    expect(unanswered(false)).toMatchObject({ score: 7, probationFromMs: null, tempoCellTokens: 0 });
+    rounds(run, 2, a);
+    expect(unanswered(true)).toMatchObject({ score: 0, probationFromMs: run.nowMs });
   });
 });
 

@@ -141,6 +141,20 @@ describe('merges', () => {
     expect(countOf(other.syncer, 'merge')).toBe(0);
   });
 
+  it('does not wait for a learner on probation, and merges nothing of it', () => {
+    const { syncer, a, b, c } = started();
+    const of = syncer.claim(c);
+    syncer.run.state.hotkeys.get(c.hotkey.hotkey)!.probationFromMs = syncer.run.nowMs;
+    const claims = [a, b].map((miner) => syncer.claim(miner).id);
+    expect(
+      lastOf(syncer, 'merge')
+        .claims.map(({ claim }) => claim)
+        .sort(),
+    ).toEqual(claims.sort());
+    expect(of.status).toBe('accepted');
+    expect(syncer.refused).toEqual([]);
+  });
+
   it('after a restart waits for learners that have not been heard yet', () => {
     const { syncer, a } = started();
     syncer.claim(a);
