@@ -6,7 +6,7 @@ import type { EventBody, JournalEntry } from '../protocol/messages.ts';
 import { fromDecimal, type Hash, type Hotkey } from '../protocol/names.ts';
 import { countRanges, intersectRanges } from '../util/ranges.ts';
 import { isCleared } from './audits.ts';
-import { claimTokens, manifestOf } from './queries.ts';
+import { claimTokens, isOnProbation, manifestOf } from './queries.ts';
 import { weightsOf } from './scores.ts';
 import type { Audit, Claim, ClaimVerdict, RunState } from './state.ts';
 
@@ -71,6 +71,8 @@ export interface HotkeyExplained {
   readonly weight: number;
   readonly openTempo: { readonly tokens: number; readonly heldTokens: number; readonly isCleared: boolean };
   readonly barred: string | null;
+  /** A fraud was proven: nothing is merged before an audit has passed. */
+  readonly isOnProbation: boolean;
   readonly forfeits: readonly { readonly audit: number; readonly code: string; readonly tokens: number }[];
   readonly tempos: readonly TempoExplained[];
   /** In commit order. */
@@ -131,6 +133,7 @@ export class Explainer {
         isCleared: isCleared(state, standing),
       },
       barred: standing.barred?.sentence ?? null,
+      isOnProbation: isOnProbation(state, hotkey),
       forfeits: standing.forfeits.map(({ audit, code, cellTokens }) => ({ audit, code, tokens: cellTokens / count })),
       tempos: temposOf(state, hotkey),
       claims: claims.map((claim) => this.#claim(state, claim)),

@@ -31,6 +31,9 @@ export function describeHotkey(explained: Explained, options: DescribeOptions): 
       ? 'ledger  not registered'
       : `ledger  uid ${ledger.uid}, stake ${formatCount(ledger.stakeRao)} rao, paid ${formatCount(ledger.emissionRao)} rao so far, incentive ${ledger.incentive.toFixed(4)}`,
     ...(barred === null ? [] : [`barred  ${barred}`]),
+    ...(explained.isOnProbation
+      ? ['held    an audit proved a fraud: claims are judged, and merged again once an audit has passed']
+      : []),
     ...forfeits.map(
       ({ audit, code, tokens }) => `void    audit ${audit} (${code}) voided ${formatCount(tokens)} tokens`,
     ),
