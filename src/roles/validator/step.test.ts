@@ -173,6 +173,20 @@ describe('a validator', () => {
     expect(keys(validator.tick(31))).toEqual(['weights-2']);
   });
 
+  it('evaluates before claims once that is overdue, and then claims again', () => {
+    const validator = new Validator();
+    validator.release();
+    const [first, second] = validator.run.miners.map((miner) => validator.claim(miner)) as [string, string];
+    validator.run.nowMs += 30_000;
+    validator.run.serve(validator.run.validators[1]!);
+    expect(keys(validator.tick())).toEqual([first]);
+    validator.run.nowMs += 2;
+    validator.run.serve(validator.run.validators[1]!);
+    expect(keys(validator.done(first))).toEqual(['evaluate-0']);
+    validator.run.must('evaluation', { release: 0, losses: {}, sequences: 4 }, validator.member.session);
+    expect(keys(validator.done('evaluate-0'))).toEqual([second]);
+  });
+
   it('evaluates the newest release once', () => {
     const validator = new Validator();
     validator.release();

@@ -1,11 +1,15 @@
-/** @file The validator's decisions: which piece of work is next. Replays and claims (oldest first)
- * share its time, so that neither starves the other; then weights and releases. */
+/**
+ * @file The validator's decisions: which piece of work is next. Replays and claims (oldest first) share its time, so that
+ * neither starves the other; then weights and releases, of which an evaluation that is overdue goes first.
+ */
 import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
 /** Journal time after which a release that nobody evaluated is everybody's. */
 const turnMs = 10_000;
+/** Journal time after which an evaluation no longer waits for claims: on a busy machine these never end, and nobody sees the loss. */
+const overdueMs = 30_000;
 
 export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorState, readonly ValidatorEffect[]] {
   const state = take(before, event);
@@ -38,6 +42,7 @@ function takeReplay(state: ValidatorState, key: string, sinceMs: number): Valida
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
 export function nextWork(state: ValidatorState): ValidatorEffect | null {
   const owed = [
+    ...(isEvaluationOverdue(state) ? owedEvaluation(state) : []),
     ...(state.run.lastTimeMs < state.claimsUntilMs ? [] : owedAudits(state)),
     ...owedVerdicts(state),
     ...owedAudits(state),
@@ -86,6 +91,13 @@ function owedWeights({ run, block, weightsBlock, weightsTempo }: ValidatorState)
   const mayBeSet = weightsBlock === null || block > weightsBlock + tempoBlocks;
   if (index <= weightsTempo || !mayBeSet || history.length === 0) return [];
   return [{ kind: 'set-weights', key: `weights-${index}`, tempo: index }];
+}
+
+/** Since the first release that came after the last evaluated one. */
+function isEvaluationOverdue({ run }: ValidatorState): boolean {
+  const evaluated = Math.max(-1, ...run.evaluations.map(({ release }) => release));
+  const first = run.releases[evaluated + 1];
+  return first !== undefined && run.lastTimeMs - first.atMs > overdueMs;
 }
 
 /** Of the newest release alone: older ones are history. One validator's turn; the others step in if it is late. */
