@@ -4,7 +4,13 @@
  */
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { EventBody } from '../protocol/messages.ts';
-import { computeMerge, type MergeInput, type MergeOutput, pendingMergeInput } from '../roles/merge-computation.ts';
+import {
+  computeMerge,
+  type MergeInput,
+  type MergeOutput,
+  MergeWorkspace,
+  pendingMergeInput,
+} from '../roles/merge-computation.ts';
 import { equalBytes } from '../util/bytes.ts';
 import { BaseError } from '../util/errors.ts';
 import { need, Unavailable } from './artifact-cache.ts';
@@ -14,6 +20,7 @@ type Published = Extract<Visit, { kind: 'fragment-published' }>;
 
 export class MergeChecks implements Check {
   #inputs: MergeInput | null = null;
+  readonly #workspace = new MergeWorkspace();
 
   before(visit: Visit, { state }: WalkContext): void {
     if (visit.kind === 'fragment-published') this.#inputs = pendingMergeInput(state, visit.body.fragment);
@@ -77,7 +84,7 @@ export class MergeChecks implements Check {
         };
         const { manifest } = context.state.run!;
         const fragment = context.model!.plan.fragments[inputs.fragment]!;
-        made = await computeMerge(inputs, { manifest, fragment, store: { get } });
+        made = await computeMerge(inputs, { manifest, fragment, store: { get }, workspace: this.#workspace });
       });
     } catch (error) {
       if (error instanceof DamagedInput) {

@@ -1,17 +1,17 @@
 /** @file `f32`: the numbers themselves, little endian. Absolute fragment states travel in it. */
 import { type Codec, plainPart, requireFinite } from './codec.ts';
 
-const bytesOf = (x: Float32Array): Uint8Array => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+export const f32BytesOf = (x: Float32Array): Uint8Array => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
 export const f32Codec: Codec = {
   name: 'f32',
   parts: (slice) => plainPart(slice, 'F32', 4),
   encode(_staging, x, [bytes], residue) {
-    bytes!.set(bytesOf(x));
+    bytes!.set(f32BytesOf(x));
     residue.fill(0);
   },
   decode(staging, [bytes], out, what) {
-    bytesOf(out).set(bytes!);
+    f32BytesOf(out).set(bytes!);
     requireFinite(staging, out, what);
   },
 };

@@ -15,7 +15,7 @@ import { checkFragmentValues, emptyFragment, type FragmentValues } from '../frag
 import { type Staging, sharedStaging } from '../staging.ts';
 import { bf16Codec } from './bf16.ts';
 import { type Codec, type CodecName, encodeLimitBits, isBelow, type PartInfo } from './codec.ts';
-import { f32Codec } from './f32.ts';
+import { f32BytesOf, f32Codec } from './f32.ts';
 import { int4Codec, int8Codec } from './scaled.ts';
 
 export const codecs: { readonly [Name in CodecName]: Codec } = {
@@ -81,14 +81,7 @@ export function encodeFragment(
   checkFragmentValues(fragment, values);
   for (const array of [values.params, values.selectionBias]) requireEncodable(staging, array, fragment);
   const jobs = jobsOf(codecs[codec], fragment);
-  const { header, order } = headerOf(codec, jobs);
-  const last = order.at(-1);
-  const bytes = new Uint8Array(header.byteLength + (last ? last.offsetBytes + last.sizeBytes : 0));
-  bytes.set(header);
-  const data = bytes.subarray(header.byteLength);
-  const places = new Map(
-    order.map(({ name, offsetBytes, sizeBytes }) => [name, data.subarray(offsetBytes, offsetBytes + sizeBytes)]),
-  );
+  const { bytes, places } = layOutFile(codec, jobs, (length) => new Uint8Array(length));
   const residue = new Float32Array(fragment.elementCount);
   for (const { codec, slice, parts, isBias } of jobs) {
     const source = isBias ? values.selectionBias : values.params;
@@ -102,6 +95,40 @@ export function encodeFragment(
     );
   }
   return { bytes, residue };
+}
+
+/**
+ * An absolute state: the bytes of `encodeFragment` in `f32`, in memory that the caller gives, and no residue.
+ * @throws as encodeFragment
+ */
+export function encodeStateInto(
+  fragment: Fragment,
+  values: FragmentValues,
+  allocate: (byteLength: number) => Uint8Array,
+  staging: Staging = sharedStaging(),
+): Uint8Array {
+  checkFragmentValues(fragment, values);
+  for (const array of [values.params, values.selectionBias]) requireEncodable(staging, array, fragment);
+  const jobs = jobsOf(f32Codec, fragment);
+  const { bytes, places } = layOutFile('f32', jobs, allocate);
+  for (const { slice, parts, isBias } of jobs) {
+    const x = (isBias ? values.selectionBias : values.params).subarray(slice.offset, slice.offset + slice.length);
+    places.get(parts[0]!.name)!.set(f32BytesOf(x));
+  }
+  return bytes;
+}
+
+/** The file with its header, and the place of each tensor in it. */
+function layOutFile(codec: CodecName, jobs: readonly Job[], allocate: (byteLength: number) => Uint8Array) {
+  const { header, order } = headerOf(codec, jobs);
+  const last = order.at(-1);
+  const bytes = allocate(header.byteLength + (last ? last.offsetBytes + last.sizeBytes : 0));
+  bytes.set(header);
+  const data = bytes.subarray(header.byteLength);
+  const places = new Map(
+    order.map(({ name, offsetBytes, sizeBytes }) => [name, data.subarray(offsetBytes, offsetBytes + sizeBytes)]),
+  );
+  return { bytes, places };
 }
 
 function requireEncodable(staging: Staging, array: Float32Array, { id }: Fragment): void {

@@ -6,7 +6,7 @@ import type { FragmentPlan } from '../../merge/fragment-plan.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { Store } from '../../store/port.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
-import { computeMerge } from '../merge-computation.ts';
+import { computeMerge, MergeWorkspace } from '../merge-computation.ts';
 import type { PublishedMerge } from '../merge-history.ts';
 
 export interface Divergence {
@@ -28,9 +28,10 @@ export interface AttestDeps {
 /** The first merge that differs, or null. @throws StoreError, LostClaimError where bytes are gone */
 export async function findDivergence(merges: readonly PublishedMerge[], deps: AttestDeps): Promise<Divergence | null> {
   const { manifest, plan, store, artifactOf, signal } = deps;
+  const workspace = new MergeWorkspace();
   for (const { input, published } of merges) {
     const fragment = plan.fragments[input.fragment]!;
-    const merged = await computeMerge(input, { manifest, fragment, store, signal });
+    const merged = await computeMerge(input, { manifest, fragment, store, signal, workspace });
     const pairs: readonly (readonly [Divergence['what'], string, string])[] = [
       ['version', String(input.fromVersion + 1), String(published.version)],
       ['artifact', artifactOf(merged.theta).root, published.artifact.root],
