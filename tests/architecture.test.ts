@@ -71,6 +71,8 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/node-hash.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
   'verify/folder-record.ts': ['node:*'],
+  'verify/merge-thread.ts': ['node:*'],
+  'verify/merge-worker.ts': ['node:*'],
   'engine/onnx-schema.ts': ['protobufjs/light.js'],
   'engine/placement.ts': ['node:*'],
   'engine/session.ts': ['node:module', 'onnxruntime-node', 'onnxruntime-web'],

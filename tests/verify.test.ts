@@ -17,6 +17,7 @@ import { Rng } from '../src/util/rng.ts';
 import type { ReplayJob } from '../src/verify/audit-checks.ts';
 import { FolderRecord } from '../src/verify/folder-record.ts';
 import { HttpRecord } from '../src/verify/http-record.ts';
+import { openMergeThread } from '../src/verify/merge-thread.ts';
 import { type ProgressStore, parseProgress } from '../src/verify/progress.ts';
 import { verifyRecord } from '../src/verify/verify.ts';
 import { networkSyncer } from './support/local-network.ts';
@@ -91,6 +92,36 @@ describe('an untouched record', () => {
     expect(summaryOf(report, 'releases')).toMatch(/4 releases, 4 made again/);
     expect(summaryOf(report, 'weights')).toMatch(/^[1-9]\d* rows/);
     expect(contentOf(run.dir)).toEqual(before);
+  });
+});
+
+describe('merges in a thread of their own', () => {
+  const threaded = async (dir: string) => {
+    const thread = openMergeThread({ source: { kind: 'dir', dir }, cacheBytes: 2 ** 20 });
+    try {
+      return await verifyFolder(dir, { judgeOf: thread.judge });
+    } finally {
+      await thread.close();
+    }
+  };
+
+  it('give the same report, of an honest record and of two false ones', async () => {
+    expect(await threaded(run.dir)).toEqual(await verifyFolder(run.dir));
+    const published = ofKind(entries, 'fragment-published', 3);
+    const claim = commitOf(ofKind(entries, 'claim-reveal', 4).body.claim);
+    for (const artifact of [published.body.momentum, claim.artifact]) {
+      const dir = copyOf(run.dir);
+      flipArtifact(dir, artifact);
+      const report = await threaded(dir);
+      expect(report.ok).toBe(false);
+      expect(report).toEqual(await verifyFolder(dir));
+    }
+  });
+
+  it('that cannot read the record fail with what the thread says', async () => {
+    const thread = openMergeThread({ source: { kind: 'dir', dir: join(run.dir, 'nowhere') }, cacheBytes: 2 ** 20 });
+    await expect(verifyFolder(run.dir, { judgeOf: thread.judge })).rejects.toMatchObject({ code: 'UNREADABLE' });
+    await thread.close();
   });
 });
 

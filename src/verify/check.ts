@@ -40,6 +40,8 @@ export interface Check {
   before?(visit: Visit, context: WalkContext): void;
   /** The fold holds the entry. */
   after?(visit: Visit, context: WalkContext): Promise<void>;
+  /** What `after` began and did not wait for is done and noted. */
+  settle?(context: WalkContext): Promise<void>;
   /**
    * The journal was read to its end: time to look at everything else that grows. The journal is read on after it, so that what
    * was seen there and stands in the journal is in it.

@@ -19,7 +19,7 @@ import { CellCheck, ClaimChecks } from './claim-checks.ts';
 import { type CheckName, Findings, type Report } from './findings.ts';
 import { GoneBytes } from './gone.ts';
 import { LedgerChecks } from './ledger-checks.ts';
-import { MergeChecks } from './merge-checks.ts';
+import { type JudgeOfRun, MergeChecks } from './merge-checks.ts';
 import { encodeProgress, type Progress, type ProgressStore, parseProgress } from './progress.ts';
 import type { PublicRecord } from './record.ts';
 import { ReleaseChecks } from './release-checks.ts';
@@ -32,6 +32,8 @@ export interface VerifyOptions {
   /** How many answered audits are redone. */
   readonly replayCount?: number;
   readonly replay?: ReplaySegment | null;
+  /** Makes merges again, e.g. in a thread of its own. */
+  readonly judgeOf?: JudgeOfRun | null;
   readonly progress?: ProgressStore | null;
   /** A native check of ed25519 signatures. */
   readonly equation?: Ed25519Equation;
@@ -85,13 +87,13 @@ class Walk {
     this.#options = options;
     this.#known = known;
     this.#cache = new ArtifactCache(record, options.cacheBytes ?? defaultCacheBytes);
-    const { replayCount = 0, replay = null } = options;
+    const { replayCount = 0, replay = null, judgeOf = null } = options;
     this.#checks = [
       countingCheck,
       runCheck,
       new ClaimChecks(),
       new CellCheck(),
-      new MergeChecks(),
+      new MergeChecks(judgeOf),
       new ReleaseChecks(),
       new AuditChecks({ count: replayCount, replay }),
     ];
@@ -239,11 +241,17 @@ class Walk {
     if (isSlow && isHeavy && ++this.#unsaved >= saveEvery) await this.#save();
   }
 
+  async #settle(): Promise<void> {
+    for (const check of this.#checks) await check.settle?.(this.#context(false));
+  }
+
   /** Only while nothing was found: what failed is done again next time. */
   async #save(): Promise<void> {
     const { progress = null, from = null } = this.#options;
     const { run, size, headHash } = this.#state;
-    if (progress === null || run === null || size === 0 || !this.#findings.isClean) return;
+    if (progress === null || run === null || size === 0) return;
+    await this.#settle();
+    if (!this.#findings.isClean) return;
     this.#unsaved = 0;
     const seq = size - 1;
     await progress.save(run.id, encodeProgress({ run: run.id, seq, hash: headHash, from, gone: this.#gone.toJson() }));
@@ -269,6 +277,7 @@ class Walk {
   async #end(isWhole: boolean): Promise<void> {
     const findings = this.#findings;
     const { from = null } = this.#options;
+    await this.#settle();
     findings.count('signatures', 'signatures', this.#signatures);
     if (this.#state.run === null) return;
     if (this.#skipped > 0) findings.note('merges', `${this.#skipped} slow checks were done in an earlier session`);

@@ -5,10 +5,9 @@ import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import type { CheckLine, Divergence, Report } from '../../verify/findings.ts';
-import { FolderRecord } from '../../verify/folder-record.ts';
-import { HttpRecord } from '../../verify/http-record.ts';
+import { openMergeThread } from '../../verify/merge-thread.ts';
+import { openRecord } from '../../verify/open-record.ts';
 import type { ProgressStore } from '../../verify/progress.ts';
-import type { PublicRecord } from '../../verify/record.ts';
 import { openSegmentReplay } from '../../verify/replay-segment.ts';
 import { verifyRecord } from '../../verify/verify.ts';
 import type { Handler } from '../command.ts';
@@ -25,11 +24,13 @@ export const handle: Handler = async (settings, io) => {
   const segments = openSegmentReplay({
     ...{ threads: 1, machineClass: machineClassOf({ threads: 1 }), hash: nodeSha256, signal: io.stop },
   });
+  const merges = openMergeThread({ source: options.source, cacheBytes: options.cacheBytes });
   try {
     const report = await verifyRecord(record, {
       from: options.from,
       replayCount: options.replayCount,
       replay: segments.replay,
+      judgeOf: merges.judge,
       progress: progressOf(options.state, io.cwd),
       equation: nativeEquation,
       sha256: nodeSha256,
@@ -46,13 +47,11 @@ export const handle: Handler = async (settings, io) => {
     io.err('stopped; the same command goes on from here');
     return 1;
   } finally {
+    await merges.close();
     await segments.close();
     await record.close();
   }
 };
-
-const openRecord = async (source: VerifyCommandOptions['source'], signal: AbortSignal): Promise<PublicRecord> =>
-  source.kind === 'url' ? new HttpRecord(source.url, signal) : await FolderRecord.open(source.dir);
 
 function teller(io: Io): (now: { readonly entries: number; readonly merges: number }) => void {
   let toldAtMs = performance.now();

@@ -1,10 +1,11 @@
 /** @file The options of `accrete verify`. */
 import { resolve } from 'node:path';
 import { UsageError } from '../../util/errors.ts';
+import type { RecordSource } from '../../verify/merge-thread.ts';
 import type { Settings } from '../settings.ts';
 
 export interface VerifyCommandOptions {
-  readonly source: { readonly kind: 'url'; readonly url: string } | { readonly kind: 'folder'; readonly dir: string };
+  readonly source: RecordSource;
   readonly from: number | null;
   readonly replayCount: number;
   /** `default`: in the working directory, by run. */
@@ -27,7 +28,7 @@ export function parseVerifyOptions(settings: Settings, cwd: string): VerifyComma
 function sourceOf(argument: string | null, cwd: string): VerifyCommandOptions['source'] {
   if (argument === null || argument === '')
     throw new UsageError('say what to verify: the URL of an orchestrator, or the folder of a run (.accrete/run)');
-  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(argument)) return { kind: 'folder', dir: resolve(cwd, argument) };
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(argument)) return { kind: 'dir', dir: resolve(cwd, argument) };
   if (!URL.canParse(argument) || !/^https?:\/\//i.test(argument))
     throw new UsageError(`expected a URL like http://127.0.0.1:4680 or a folder, got '${argument}'`);
   return { kind: 'url', url: argument.replace(/\/+$/, '') };
