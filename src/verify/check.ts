@@ -47,6 +47,8 @@ export interface Check {
    * was seen there and stands in the journal is in it.
    */
   beforeEnd?(context: WalkContext): Promise<void>;
+  /** The walk ended at an entry that may not follow: what came before it and waited is judged now. */
+  leave?(context: WalkContext): Promise<void>;
   /** The journal is at its end, for good. */
   end?(context: WalkContext): Promise<void>;
 }

@@ -98,11 +98,15 @@ export class LedgerChecks implements Check {
     await this.#replay.finish();
   }
 
+  async leave(context: WalkContext): Promise<void> {
+    if (this.#unseenStakes.length > 0) await this.#replay.tryAdvanceTo(this.#replay.block + this.#stakeRoom);
+    this.#settleStakes(context, true);
+  }
+
   async end(context: WalkContext): Promise<void> {
     this.#context = context;
     const { findings } = context;
-    if (this.#unseenStakes.length > 0) await this.#replay.tryAdvanceTo(this.#replay.block + this.#stakeRoom);
-    this.#settleStakes(context, true);
+    await this.leave(context);
     this.#settleAnchors(context);
     if (this.#newerRows > 0)
       findings.note(

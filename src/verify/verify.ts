@@ -290,13 +290,14 @@ class Walk {
       const context = this.#context(this.#isReached);
       for (const check of this.#checks) await check.end?.(context);
       this.#gone.settle(this.#state, findings);
-    } else this.#leaveRest();
+    } else await this.#leaveRest();
     await this.#save();
   }
 
   /** After an entry that may not follow nothing later can be judged, and nothing that rests on the whole journal. */
-  #leaveRest(): void {
+  async #leaveRest(): Promise<void> {
     const { size } = this.#state;
+    for (const check of this.#checks) await check.leave?.(this.#context(this.#isReached));
     this.#findings.note('journal', `nothing from entry ${size} on could be folded`);
     for (const check of ['anchors', 'releases', 'weights', 'audits'] as const)
       this.#findings.unchecked(check, `not past entry ${size - 1}`);
