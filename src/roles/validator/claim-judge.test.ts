@@ -178,19 +178,28 @@ it('who was copied is not suspected of resembling the copy, who copies is', asyn
   const afterMs = claim.revealedAtMs! + 1;
   const id = 'c'.repeat(64) as Claim['id'];
   const learner = learnerIdOf(b.hotkey.hotkey, 'copier');
-  const copied = (committedAtMs: number): Claim => ({
-    ...{ ...claim, id, hotkey: b.hotkey.hotkey, learner, committedAtMs, revealedAtMs: afterMs },
+  const copied = (committedAtMs: number, commitSeq: number): Claim => ({
+    ...{ ...claim, id, hotkey: b.hotkey.hotkey, learner, committedAtMs, commitSeq, revealedAtMs: afterMs },
   });
-  const next = { ...claim, id: 'd'.repeat(64) as Claim['id'], committedAtMs: afterMs + 1 };
+  const { commitSeq } = claim;
+  const nextId = 'd'.repeat(64) as Claim['id'];
+  const next = { ...claim, id: nextId, committedAtMs: afterMs + 1, commitSeq: commitSeq + 2 };
   const beacon = { ...claim.beacon!, gainTested: false };
   const likeness = async (): Promise<number | undefined> => {
     const { finding } = await judges[0]!.judge({ ...next, beacon, body: { ...claim.body, artifact } });
     return finding.measurements.resemblance;
   };
   try {
-    known.set(id, copied(afterMs));
+    known.set(id, copied(afterMs, commitSeq + 1));
     expect(await likeness()).toBeUndefined();
-    known.set(id, copied(claim.revealedAtMs! - 1)); // then it was first
+    // In the same millisecond, of this very claim.
+    const atOnce = copied(next.committedAtMs, next.commitSeq + 1);
+    const other = { id: 'e'.repeat(64) as Claim['id'], revealedAtMs: next.committedAtMs };
+    known.delete(id);
+    known.set(other.id, { ...atOnce, ...other, body: { ...claim.body, artifact } });
+    expect(await likeness()).toBeUndefined();
+    known.delete(other.id);
+    known.set(id, copied(claim.revealedAtMs! - 1, commitSeq - 1)); // then it was first
     expect(await likeness()).toBeGreaterThan(0.8);
   } finally {
     known.delete(id);

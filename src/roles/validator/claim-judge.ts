@@ -201,11 +201,7 @@ export class ClaimJudge {
   /** The greatest resemblance to what others revealed before this commit; null if there is none to compare with. */
   async #likeness(claim: Claim, values: FragmentValues): Promise<number | null> {
     const { client } = this.#deps;
-    const isEarlier = (other: Claim): boolean =>
-      other.hotkey !== claim.hotkey &&
-      other.body.fragment === claim.body.fragment &&
-      other.revealedAtMs !== null &&
-      other.revealedAtMs <= claim.committedAtMs;
+    const isEarlier = (other: Claim): boolean => other.hotkey !== claim.hotkey && isRevealedBefore(other, claim);
     const earlier = [...client.state.claims.values()].filter(isEarlier).slice(-comparedClaims);
     const own = takeSketch(values.params, this.#positionsOf(claim));
     const isSparse = sparseCodecs.has(client.manifest.codec);
@@ -231,11 +227,7 @@ export class ClaimJudge {
     { sketch, likeness }: { readonly sketch: Sketch; readonly likeness: number },
   ): Promise<boolean> {
     const { client } = this.#deps;
-    const isOriginal = (each: Claim): boolean =>
-      each.hotkey === hotkey &&
-      each.body.fragment === other.body.fragment &&
-      each.revealedAtMs !== null &&
-      each.revealedAtMs <= other.committedAtMs;
+    const isOriginal = (each: Claim): boolean => each.hotkey === hotkey && isRevealedBefore(each, other);
     const originals = [...client.state.claims.values()].filter(isOriginal).slice(-comparedClaims);
     const isSparse = sparseCodecs.has(client.manifest.codec);
     for (const each of originals) {
@@ -350,3 +342,10 @@ function sample(seed: string, items: readonly number[], count: number): number[]
   const taken = Array.from({ length: Math.min(count, left.length) }, () => left.splice(rng.below(left.length), 1)[0]!);
   return taken.sort((a, b) => a - b);
 }
+
+/** Of the same fragment, and in time to be copied. Within one millisecond the order of the commits tells: who copies commits last. */
+const isRevealedBefore = (early: Claim, late: Claim): boolean =>
+  early.body.fragment === late.body.fragment &&
+  early.revealedAtMs !== null &&
+  early.revealedAtMs <= late.committedAtMs &&
+  early.commitSeq < late.commitSeq;
