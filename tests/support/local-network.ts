@@ -150,7 +150,8 @@ export class LocalNetwork {
 
   connect(session: SessionSigner | null, changes: Partial<RunClientOptions> = {}): Promise<RunClient> {
     const { clock, bus, store, ledger } = this;
-    const signal = this.#closing.signal;
+    // One for each client, as each process has its own.
+    const signal = AbortSignal.any([this.#closing.signal]);
     const options = { bus, store, ledger, clock, log: silentLog, signal, session, equation: nativeEquation };
     return connectRun({ ...options, ...changes });
   }
