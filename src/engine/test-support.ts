@@ -100,7 +100,13 @@ function weightedSum(b: GraphBuilder, results: readonly Tensor[], name: string):
   return terms.length === 0 ? b.constant(0) : terms.reduce((a, c) => b.add(a, c));
 }
 
-/** Central differences of the float64 loss at every element. */
+/** Elements of a parameter that are moved one by one, at most. */
+const movedElements = 60;
+
+/**
+ * Central differences of the float64 loss at every element. Of larger parameters: at so many drawn ones, and along sums of
+ * all elements with random signs, in which no wrong one hides.
+ */
 function finiteDifferenceError(
   graph: Graph,
   feeds: Readonly<Record<string, TensorView>>,
@@ -111,15 +117,22 @@ function finiteDifferenceError(
   let worst = 0;
   for (const name of params) {
     const at = Float64Array.from(feeds[name]!.data as Float32Array);
-    const lossAt = (i: number, value: number): number => {
-      const moved = { ...feeds, [name]: viewOf(at.with(i, value), feeds[name]!.shape) };
+    const gradient = Float64Array.from(exact[`d ${name}`]!.data as Float64Array);
+    const lossAt = (values: Float64Array): number => {
+      const moved = { ...feeds, [name]: viewOf(values, feeds[name]!.shape) };
       return Number(runReference(graph, moved, { precision: 'f64' }).loss!.data[0]);
     };
-    at.forEach((value, i) => {
-      const numeric = (lossAt(i, value + step) - lossAt(i, value - step)) / (2 * step);
-      const analytic = Number(exact[`d ${name}`]!.data[i]);
+    const check = (direction: Float64Array): void => {
+      const to = (sign: number): Float64Array => at.map((value, i) => value + sign * step * direction[i]!);
+      const numeric = (lossAt(to(1)) - lossAt(to(-1))) / (2 * step);
+      const analytic = gradient.reduce((sum, value, i) => sum + value * direction[i]!, 0);
       worst = Math.max(worst, Math.abs(analytic - numeric) / Math.max(1, Math.abs(numeric)));
-    });
+    };
+    const rng = new Rng(`moved ${name}`);
+    const isSmall = at.length <= movedElements;
+    const moved = isSmall ? [...at.keys()] : Array.from({ length: movedElements }, () => rng.below(at.length));
+    for (const i of moved) check(new Float64Array(at.length).with(i, 1));
+    for (let n = 0; n < (isSmall ? 0 : 4); n++) check(at.map(() => (rng.below(2) === 0 ? -1 : 1)));
   }
   return worst;
 }

@@ -1,7 +1,6 @@
 /** @file A client follows, checks and mends: the fold is the syncer's own, and a lie of the syncer is refused. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { LocalNetwork } from '../../tests/support/local-network.ts';
-import { settle } from '../../tests/support/manual-clock.ts';
 import { testSession } from '../../tests/support/run-fixture.ts';
 import { BusError } from '../bus/errors.ts';
 import type { Bus } from '../bus/port.ts';
@@ -109,7 +108,7 @@ describe('a client', () => {
     const client = await network.connect(null, { bus });
     const before = client.state.size;
     await network.miner('a');
-    await settle();
+    await network.clock.quiesce();
     expect(drops).toBeLessThan(0);
     expect(client.state.size).toBeGreaterThan(before + 2);
     expect(hashState(client.state)).toBe(hashState(network.orchestrator.run));
@@ -135,11 +134,11 @@ describe('a client', () => {
     await network.clock.advance(1_000); // the poll's read is answered, and its answer is slow
     expect(held).not.toBeNull();
     await network.miner('a');
-    await settle();
+    await network.clock.quiesce();
     expect(hashState(client.state)).toBe(hashState(network.orchestrator.run));
     isHolding = false;
     held!();
-    await settle();
+    await network.clock.quiesce();
     expect(hashState(client.state)).toBe(hashState(network.orchestrator.run));
   });
 
@@ -186,7 +185,7 @@ describe('a client', () => {
     const before = hashState(client.state);
     for (const payload of [...forged, 'not json', '{"seq":']) {
       await network.bus.publish(topics.journal, payload);
-      await settle();
+      await network.clock.quiesce();
       expect(hashState(client.state), payload.slice(0, 80)).toBe(before);
     }
     await miner.client.requestLease();

@@ -208,7 +208,8 @@ export class SimulatedNetwork {
     const keys = keysOf(name);
     this.validators.push({ name, hotkey: keys.hotkey });
     const [heads, merges, versions] = [new HeadsHistory(), new MergeHistory(), new VersionHistory()];
-    const client = await this.#connect(keys.session, { histories: [heads, merges, versions], isDeceived });
+    const histories = [heads, merges, versions];
+    const client = await this.#connect(keys.session, { histories, isDeceived, signal: this.#roleSignal() });
     const context = this.#context(client, keys, 0);
     this.#start(name, () =>
       runValidator(
@@ -223,7 +224,7 @@ export class SimulatedNetwork {
             versions,
             clock: this.clock,
             log: this.#log(name),
-            signal: this.#ending.signal,
+            signal: client.signal,
             rssBytes: () => 0,
           },
         },
@@ -237,12 +238,13 @@ export class SimulatedNetwork {
     const miner: SimulatedMiner = { name, hotkey: keys.hotkey, tokens: 0, told: {} };
     if (behave !== undefined) this.attackers.add(keys.hotkey.hotkey);
     this.miners.push(miner);
+    const signal = this.#roleSignal();
     this.#start(name, async () => {
-      await this.clock.sleep(delayMs, this.#ending.signal);
-      const client = await this.#connect(keys.session, { histories: [], isDeceived });
+      await this.clock.sleep(delayMs, signal);
+      const client = await this.#connect(keys.session, { histories: [], isDeceived, signal });
       const context = this.#context(client, keys, stepMs, miner.told);
       const machine = {
-        ...{ clock: this.clock, stepMs, signal: this.#ending.signal },
+        ...{ clock: this.clock, stepMs, signal },
         onTokens: (tokens: number) => {
           miner.tokens += tokens;
         },
@@ -261,7 +263,7 @@ export class SimulatedNetwork {
             return behave?.learner?.(honest, context) ?? honest;
           },
           ...{ clock: this.clock, log: this.#log(name), metrics: silentMetrics, rssBytes: () => 0 },
-          signal: this.#ending.signal,
+          signal,
         },
       );
     });
@@ -275,10 +277,10 @@ export class SimulatedNetwork {
     told: Record<string, number> = {},
   ): BehaviourContext {
     const { store, manifest, clock } = this;
-    const pause = (): Promise<void> => clock.sleep(stepMs, this.#ending.signal);
+    const pause = (): Promise<void> => clock.sleep(stepMs, client.signal);
     const submitRaw = async (payload: string): Promise<SubmitResult> => {
       const result = JSON.parse(
-        await this.#bus.request(topics.submit, payload, { timeoutMs: 10_000, signal: this.#ending.signal }),
+        await this.#bus.request(topics.submit, payload, { timeoutMs: 10_000, signal: client.signal }),
       ) as SubmitResult;
       if (result.outcome === 'reject') told[result.code] = (told[result.code] ?? 0) + 1;
       return result;
@@ -288,17 +290,26 @@ export class SimulatedNetwork {
 
   async #connect(
     session: SessionSigner,
-    { histories, isDeceived }: { readonly histories: readonly History[]; readonly isDeceived: boolean },
+    {
+      histories,
+      isDeceived,
+      signal,
+    }: { readonly histories: readonly History[]; readonly isDeceived: boolean; readonly signal: AbortSignal },
   ): Promise<RunClient> {
     const bus: Bus = isDeceived && this.#forked !== null ? this.#forked : this.#bus;
     return connectRun({
       ...{ bus, store: this.store, ledger: this.ledger, clock: this.clock, log: silentLog, session },
-      signal: this.#ending.signal,
+      signal,
       equation: this.#options.equation,
       onFold: (state, entry) => {
         for (const history of histories) history.onFold(state, entry);
       },
     });
+  }
+
+  /** One for each role, as each process has its own: Node then still warns of a role that leaves listeners behind. */
+  #roleSignal(): AbortSignal {
+    return AbortSignal.any([this.#ending.signal]);
   }
 
   #start(name: string, role: () => Promise<unknown>): void {

@@ -1,6 +1,7 @@
 /**
  * @file A clock that jumps from one waking to the next once nothing is under way, so that a run of an hour takes as long as
  * its computing. One seed gives one order of events: sleepers of one instant wake in the order in which they fell asleep.
+ * Simulations run on it, and tests of single roles.
  */
 import { engineActivity } from '../engine/session.ts';
 import type { Clock } from '../util/clock.ts';
@@ -58,6 +59,10 @@ export class VirtualClock implements Clock {
       await this.quiesce();
     }
     if (!isOver()) this.#nowMs = Math.max(this.#nowMs, untilMs);
+  }
+
+  async advance(ms: number): Promise<void> {
+    await this.run(this.#nowMs + ms);
   }
 
   /** Lets everything run that does not wait for time. */

@@ -8,11 +8,11 @@ import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { AuditCode } from '../protocol/messages.ts';
 import type { Hash, LearnerId } from '../protocol/names.ts';
 import type { TraceLine } from '../protocol/trace.ts';
+import { gatherLines, parseClaimTrace } from '../roles/claim-trace.ts';
 import type { LeaseTerms } from '../roles/learner/schedule-position.ts';
 import type { Range } from '../util/ranges.ts';
 import { need, Unavailable } from './artifact-cache.ts';
 import { type Check, divergenceAt, type Visit, type WalkContext, withArtifacts } from './check.ts';
-import { linesOf } from './claim-checks.ts';
 
 /** Everything that redoing one segment of a trace needs. */
 export interface ReplayJob {
@@ -118,14 +118,11 @@ export class AuditChecks implements Check {
     const { steps } = audit.body;
     const claims = [...state.claims.values()].filter(({ learner }) => learner === audit.learner);
     const answer = audit.answer!;
-    const lines: TraceLine[] = [];
-    for (const claim of claims) {
-      const [from, to] = claim.body.trace.lines;
-      // One line before the segment names its start state.
-      if (to < steps[0] || from >= steps[1]) continue;
-      const read = linesOf(claim, await need(cache, claim.body.trace.artifact), state);
-      if (typeof read !== 'string') lines.push(...read);
-    }
+    // One line before the segment names its start state.
+    const lines = await gatherLines(state, audit.learner, [steps[0] - 1, steps[1]], async (claim) => {
+      const read = parseClaimTrace(claim, await need(cache, claim.body.trace.artifact), state);
+      return typeof read === 'string' ? null : read;
+    });
     return {
       audit,
       manifest: manifestOf(state),
@@ -134,7 +131,7 @@ export class AuditChecks implements Check {
       steps,
       start: answer.start === null ? null : await need(cache, answer.start),
       end: await need(cache, answer.end),
-      lines: lines.filter(({ step }) => step >= steps[0] - 1 && step < steps[1]).sort((a, b) => a.step - b.step),
+      lines,
       claims: claims.filter(({ body }) => body.steps[1] > steps[0] && body.steps[1] <= steps[1]),
       fragmentAt: async (fragment, version) => {
         const artifact = this.#versions.get(`${fragment} ${version}`);

@@ -5,7 +5,8 @@
 import { manifestOf } from '../journal/queries.ts';
 import type { Claim, RunState } from '../journal/state.ts';
 import type { Hash, LearnerId } from '../protocol/names.ts';
-import { checkTraceInterval, maxTraceBytes, parseTrace, type TraceLine } from '../protocol/trace.ts';
+import { maxTraceBytes, type TraceLine } from '../protocol/trace.ts';
+import { parseClaimTrace } from '../roles/claim-trace.ts';
 import { checkTrace } from '../roles/validator/checks.ts';
 import { countRanges, intersectRanges, normalizeRanges, type Range, unionRanges } from '../util/ranges.ts';
 import { need } from './artifact-cache.ts';
@@ -53,7 +54,7 @@ export class ClaimChecks implements Check {
       return;
     }
     const isRead = await withArtifacts('traces', visit, context, async () => {
-      const lines = linesOf(claim, await need(context.cache, artifact), context.state);
+      const lines = parseClaimTrace(claim, await need(context.cache, artifact), context.state);
       if (typeof lines === 'string') {
         this.#untraced.set(claim.id, lines);
         return;
@@ -88,27 +89,6 @@ export class ClaimChecks implements Check {
     }
     if (this.#untraced.size > 1_024) this.#untraced.delete(this.#untraced.keys().next().value!);
   }
-}
-
-/** The lines that a claim committed to, or why they are not what it says. */
-export function linesOf(claim: Claim, bytes: Uint8Array, state: RunState): readonly TraceLine[] | string {
-  const { lines, previousHead, head } = claim.body.trace;
-  const { recipe, fragments, sync } = manifestOf(state);
-  const parsed = parseTrace(bytes, lines[1] - lines[0]);
-  if (!parsed.ok) return parsed.sentence;
-  const fault = checkTraceInterval(parsed.lines, {
-    lines,
-    previousHead,
-    head,
-    batchSequences: recipe.batchSequences,
-    fragmentCount: fragments.count,
-    stateRootEverySteps: sync.stateRootEverySteps,
-    leaseRange: (id) => {
-      const lease = state.leases.get(id);
-      return lease?.learner === claim.learner ? lease.range : null;
-    },
-  });
-  return fault === null ? parsed.lines : fault.sentence;
 }
 
 /** Cells of merged claims, counted again without the fold's books. */

@@ -26,6 +26,7 @@ import { TraceBook } from '../../src/roles/miner/trace-book.ts';
 import { initRun, type NewRun } from '../../src/roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../src/roles/orchestrator/shell.ts';
 import { type RunModel, runModelOf } from '../../src/roles/run-model.ts';
+import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { hashArtifact } from '../../src/store/node-hash.ts';
 import type { Store } from '../../src/store/port.ts';
@@ -40,7 +41,6 @@ import {
   unionRanges,
 } from '../../src/util/ranges.ts';
 import { Rng } from '../../src/util/rng.ts';
-import { ManualClock, settle } from './manual-clock.ts';
 import { testHotkey, testSession } from './run-fixture.ts';
 import { tinyCorpus } from './tiny-corpus.ts';
 
@@ -73,7 +73,7 @@ export interface NetworkParts {
 }
 
 export class LocalNetwork {
-  readonly clock = new ManualClock(startMs);
+  readonly clock = new VirtualClock(startMs);
   readonly bus: Bus = new InProcessBus();
   readonly journal: Journal = new MemoryJournal();
   readonly store: MemoryStore;
@@ -131,14 +131,14 @@ export class LocalNetwork {
       },
       ...changes,
     });
-    await settle();
+    await this.clock.quiesce();
   }
 
   /** Ends the orchestrator as a crash would: what it had begun is never heard of again. */
   async stop(): Promise<void> {
     this.#ending.abort(new Error('killed'));
     await this.orchestrator.close();
-    await settle();
+    await this.clock.quiesce();
   }
 
   async close(): Promise<void> {
@@ -150,7 +150,8 @@ export class LocalNetwork {
 
   connect(session: SessionSigner | null, changes: Partial<RunClientOptions> = {}): Promise<RunClient> {
     const { clock, bus, store, ledger } = this;
-    const signal = this.#closing.signal;
+    // One for each client, as each process has its own.
+    const signal = AbortSignal.any([this.#closing.signal]);
     const options = { bus, store, ledger, clock, log: silentLog, signal, session, equation: nativeEquation };
     return connectRun({ ...options, ...changes });
   }
@@ -333,7 +334,7 @@ function traceLines(firstStep: number, fresh: readonly Range[], batch: number): 
   return lines;
 }
 
-const pulse = (clock: ManualClock) => ({
+const pulse = (clock: VirtualClock) => ({
   innerSteps: 0,
   loss: null,
   tokensPerSecond: null,

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { openRunning, type RunningNetwork } from '../../../tests/support/local-network.ts';
 import { testSession } from '../../../tests/support/run-fixture.ts';
 import type { Hash } from '../../protocol/names.ts';
-import { appealClaim, findClaim } from './appeal.ts';
+import { findClaim } from '../claim-id.ts';
+import { appealClaim } from './appeal.ts';
 
 const networks: RunningNetwork[] = [];
 afterEach(async () => {

@@ -1,9 +1,10 @@
-/** @file Finds a claim by what somebody typed, appeals, and waits for the ruling. */
+/** @file Appeals for a claim, and waits for the ruling. */
 import type { Claim, RunState } from '../../journal/state.ts';
 import type { SessionKey } from '../../protocol/names.ts';
 import type { RunClient } from '../../roles/client.ts';
 import type { Clock } from '../../util/clock.ts';
 import { BaseError, UsageError } from '../../util/errors.ts';
+import { findClaim } from '../claim-id.ts';
 
 export class AppealError extends BaseError<'REFUSED'> {}
 
@@ -15,15 +16,6 @@ export interface Ruling {
   readonly status: Claim['status'];
   readonly code: string | null;
   readonly sentence: string;
-}
-
-/** @throws UsageError if nothing or several things begin so */
-export function findClaim(state: RunState, typed: string): Claim {
-  const found = [...state.claims.values()].filter(({ id }) => id.startsWith(typed));
-  if (found.length === 1) return found[0]!;
-  const said =
-    found.length === 0 ? 'no claim of this run begins so' : `${found.length} claims begin so: type more digits`;
-  throw new UsageError(`CLAIM ${typed}: ${said}`);
 }
 
 /** @throws UsageError; AppealError REFUSED with the run's code and sentence */

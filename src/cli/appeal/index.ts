@@ -1,11 +1,12 @@
 /** @file Declares `accrete appeal`: a miner asks all validators about his refused claim. */
+import { claimArgument } from '../claim-id.ts';
 import type { CommandDeclaration } from '../command.ts';
 
 export const appeal: CommandDeclaration = {
   name: 'appeal',
   description:
     'Ask all validators about a refused claim of this miner (within ten minutes, one at a time): most of their stake decides. Exit 1 if the claim stays refused.',
-  argument: { name: 'CLAIM', description: 'id of the claim, or its first 8 digits or more, as the refusal shows it' },
+  argument: claimArgument,
   options: [
     { name: 'join', value: 'URL', description: 'where the orchestrator answers', required: true },
     {

@@ -1,10 +1,11 @@
 /** @file Does `accrete replay`: redoes the segments of the miner's own trace that a claim covers, from the states it kept. */
 import { join } from 'node:path';
 import { decodeShard, type TokenIds } from '../../data/shards.ts';
-import type { Claim, RunState } from '../../journal/state.ts';
+import type { Claim } from '../../journal/state.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { LearnerId } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
+import { gatherLines, parseClaimTrace } from '../../roles/claim-trace.ts';
 import { connectRun, type RunClient } from '../../roles/client.ts';
 import type { ReplayFinding } from '../../roles/learner/audited-segment.ts';
 import { stateSizeBytes } from '../../roles/learner/learner-state.ts';
@@ -13,10 +14,8 @@ import { readKeptState } from '../../roles/learner/state-folder.ts';
 import { fetchFrozen, runModelOf } from '../../roles/run-model.ts';
 import { AuditJudge, GoneError } from '../../roles/validator/audit-judge.ts';
 import { VersionHistory } from '../../roles/version-history.ts';
-import { UsageError } from '../../util/errors.ts';
 import type { Range } from '../../util/ranges.ts';
-import { linesOf } from '../../verify/claim-checks.ts';
-import { findClaim } from '../appeal/appeal.ts';
+import { findClaim, parseClaimId } from '../claim-id.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { joinNetwork } from '../join.ts';
@@ -32,9 +31,7 @@ interface Redone {
 }
 
 export const handle: Handler = async (settings, io) => {
-  const typed = settings.argument?.toLowerCase() ?? '';
-  if (!/^[0-9a-f]{8,64}$/.test(typed))
-    throw new UsageError(`CLAIM: expected 8 to 64 hex digits of a claim's id, got ${typed === '' ? 'nothing' : typed}`);
+  const typed = parseClaimId(settings);
   const [dir, threads, isJson] = [settings.path('dir'), parseThreads(settings), settings.switch('json')];
   const environment = roleEnvironment(io, { role: 'miner', json: isJson });
   const network = await joinNetwork(settings.url('join'), environment);
@@ -108,20 +105,14 @@ async function redo(
 }
 
 /** Every committed line of the learner whose bytes are in the store, in order. */
-async function readLines(client: RunClient, learner: LearnerId): Promise<readonly TraceLine[]> {
-  const { state, store, signal } = client;
-  const lines: TraceLine[] = [];
-  for (const claim of claimsOf(state, learner)) {
+function readLines({ state, store, signal }: RunClient, learner: LearnerId): Promise<readonly TraceLine[]> {
+  return gatherLines(state, learner, [0, Number.POSITIVE_INFINITY], async (claim) => {
     const { artifact } = claim.body.trace;
-    if ((await store.stat(artifact.root)) !== artifact.sizeBytes) continue;
-    const read = linesOf(claim, await store.get(artifact, { signal }), state);
-    if (typeof read !== 'string') lines.push(...read);
-  }
-  return lines.sort((a, b) => a.step - b.step);
+    if ((await store.stat(artifact.root)) !== artifact.sizeBytes) return null;
+    const read = parseClaimTrace(claim, await store.get(artifact, { signal }), state);
+    return typeof read === 'string' ? null : read;
+  });
 }
-
-const claimsOf = (state: RunState, learner: LearnerId): Claim[] =>
-  [...state.claims.values()].filter((claim) => claim.learner === learner);
 
 /** Stretches between two traced states, or from a join to one, that overlap the steps; with the join they go back to. */
 function segmentsOf(lines: readonly TraceLine[], [from, to]: Range): { steps: Range; joinedAtStep: number }[] {

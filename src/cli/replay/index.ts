@@ -1,11 +1,12 @@
 /** @file Declares `accrete replay`: a miner redoes what he claimed. */
+import { claimArgument } from '../claim-id.ts';
 import type { CommandDeclaration } from '../command.ts';
 
 export const replay: CommandDeclaration = {
   name: 'replay',
   description:
     "Redo the steps of one of this miner's claims from the states it kept, as a validator would, and say where they lead elsewhere. Exit 1 if they do.",
-  argument: { name: 'CLAIM', description: 'id of the claim, or its first 8 digits or more, as the refusal shows it' },
+  argument: claimArgument,
   options: [
     { name: 'join', value: 'URL', description: 'where the orchestrator answers', default: 'http://127.0.0.1:4680' },
     {

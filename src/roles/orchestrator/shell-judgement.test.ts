@@ -7,7 +7,6 @@ import {
   type RunningNetwork,
   unreadable,
 } from '../../../tests/support/local-network.ts';
-import { settle } from '../../../tests/support/manual-clock.ts';
 import type { Audit, Claim } from '../../journal/state.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { Hash } from '../../protocol/names.ts';
@@ -72,7 +71,7 @@ describe('a merge whose claims are lost', () => {
     expect(run.fragments[0]).toMatchObject({ version: 0, pendingMerge: null });
     expect(run.due).not.toBeNull();
     await round();
-    await settle();
+    await network.clock.quiesce();
     expect(run.merges).toBe(1);
   });
 });
@@ -162,7 +161,7 @@ describe('audits', () => {
 it('a release has its files journaled once it is written', async () => {
   const { network, validators } = await open();
   await validators[0]!.client.submit('evaluation', { release: 0, losses: {}, sequences: 1 });
-  await settle();
+  await network.clock.quiesce();
   const { run } = network.orchestrator;
   expect(run.releases[0]!.files.map(({ name }) => name)).toEqual(['model.safetensors']);
   await network.stop();

@@ -8,7 +8,6 @@ import {
   type RunningNetwork,
   unreadable,
 } from '../../../tests/support/local-network.ts';
-import { settle } from '../../../tests/support/manual-clock.ts';
 import { testArtifact, testHotkey, testSession } from '../../../tests/support/run-fixture.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
@@ -60,7 +59,7 @@ describe('a run', () => {
   it('goes from claim to published fragment, counted once', async () => {
     const { network, a, round } = await withRound();
     await round();
-    await settle();
+    await network.clock.quiesce();
     const { run } = network.orchestrator;
     expect(run.fragments[0]).toMatchObject({ version: 1, merges: 1, pendingMerge: null });
     const cellTokens = 2 * 24 * 64;
@@ -69,7 +68,7 @@ describe('a run', () => {
     expect(run.fragments[0]!.artifact).not.toEqual(run.run!.start[0]);
     expect(hashState(a.client.state)).toBe(hashState(run));
     for (let i = 1; i < 4; i++) await round();
-    await settle();
+    await network.clock.quiesce();
     expect(run.releases.map(({ body }) => body.release)).toEqual([0, 1]);
     expect(run.fragments.map(({ version }) => version)).toEqual([1, 1, 1, 1]);
     expect(network.orchestrator.pulses.size).toBe(4);
@@ -80,7 +79,7 @@ describe('a run', () => {
     const { client } = validators[0]!;
     expect(network.written).toEqual([]);
     await client.submit('evaluation', { release: 0, losses: {}, sequences: 1 });
-    await settle();
+    await network.clock.quiesce();
     expect(network.written).toEqual([0]);
     expect([...network.orchestrator.releaseFolders]).toEqual([[0, 'release-0']]);
     network.orchestrator.requestStop();
@@ -253,7 +252,7 @@ describe('messages', () => {
     const beat = signMessage(testSession('v'), 'heartbeat', { ...heartbeat(now), role: 'validator' }, context);
     const send = async (payload: unknown): Promise<number> => {
       await network.bus.publish(topics.heartbeat, typeof payload === 'string' ? payload : JSON.stringify(payload));
-      await settle();
+      await network.clock.quiesce();
       return network.orchestrator.pulses.get(key)!.atMs;
     };
     expect(await send(beat)).toBe(now);
@@ -282,7 +281,7 @@ describe('a process that starts anew', () => {
       const body = { ...heartbeat(atMs), role: 'validator' };
       const message = signMessage(testSession('v'), 'heartbeat', body, context);
       await network.bus.publish(topics.heartbeat, JSON.stringify(message));
-      await settle();
+      await network.clock.quiesce();
       return network.orchestrator.pulses.get(key)?.body.atMs;
     };
     expect(await beat(now + 60_000)).toBe(now + 60_000);
@@ -382,7 +381,7 @@ describe('crashes', () => {
     // The same claims in a network that nothing happened to.
     const calm = await withRound();
     await calm.round();
-    await settle();
+    await network.clock.quiesce();
     expect(calm.network.orchestrator.run.fragments[0]!.artifact).toEqual(expected.artifact);
     expect(hashState(observer.state)).toBe(hashState(run));
   });
@@ -398,7 +397,7 @@ describe('crashes', () => {
     expect(network.orchestrator.run.fragments).toEqual(before.fragments);
     await network.pass(2_000, a, b, ...validators);
     await round();
-    await settle();
+    await network.clock.quiesce();
     expect(network.orchestrator.run.fragments.map(({ version }) => version)).toEqual([1, 1, 0, 0]);
     const { state } = await network.connect(null);
     expect(hashState(state)).toBe(hashState(network.orchestrator.run));

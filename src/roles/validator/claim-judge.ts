@@ -12,10 +12,11 @@ import { maxDetailsBytes, parseDetails, type VerdictDetails } from '../../protoc
 import { drawTestSequences } from '../../protocol/draw.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import { fromDecimal, type Hash, type Hotkey, type LearnerId, toDecimal } from '../../protocol/names.ts';
-import { checkTraceInterval, maxTraceBytes, parseTrace, type TraceLine } from '../../protocol/trace.ts';
+import { maxTraceBytes, type TraceLine } from '../../protocol/trace.ts';
 import type { Log } from '../../util/clock.ts';
 import type { Range } from '../../util/ranges.ts';
 import { Rng } from '../../util/rng.ts';
+import { gatherLines, parseClaimTrace } from '../claim-trace.ts';
 import type { RunClient } from '../client.ts';
 import { RoleError } from '../errors.ts';
 import type { HeadsHistory } from '../heads-history.ts';
@@ -273,58 +274,32 @@ export class ClaimJudge {
   async #judgeTrace(claim: Claim): Promise<Finding | null> {
     const own = await this.#readTrace(claim);
     if ('finding' in own) return own.finding;
-    const [from, to] = claim.body.steps;
-    const lines: TraceLine[] = [];
     // Steps before its own lines are in the artifacts of the learner's earlier commits.
-    for (const other of this.#deps.client.state.claims.values()) {
-      const range = other.body.trace.lines;
-      if (other.learner !== claim.learner || range[1] <= from || range[0] >= to) continue;
-      const read = await this.#readTrace(other);
-      if (!('finding' in read)) lines.push(...read.lines);
-    }
-    return checkTrace(claim, lines);
+    return checkTrace(claim, await this.linesOf(claim.learner, claim.body.steps));
   }
 
   /** Of a learner's trace, in order; without those whose bytes are gone or are not what was committed to. */
-  async linesOf(learner: LearnerId, [from, to]: Range): Promise<readonly TraceLine[]> {
-    const lines: TraceLine[] = [];
-    for (const claim of this.#deps.client.state.claims.values()) {
-      const range = claim.body.trace.lines;
-      if (claim.learner !== learner || range[1] <= from || range[0] >= to) continue;
+  linesOf(learner: LearnerId, steps: Range): Promise<readonly TraceLine[]> {
+    return gatherLines(this.#deps.client.state, learner, steps, async (claim) => {
       const read = await this.#readTrace(claim);
-      if (!('finding' in read)) lines.push(...read.lines);
-    }
-    return lines.filter(({ step }) => step >= from && step < to).sort((a, b) => a.step - b.step);
+      return 'finding' in read ? null : read.lines;
+    });
   }
 
   /** The lines that a claim committed to, or why they are not what it says. */
   async #readTrace(claim: Claim): Promise<{ readonly lines: readonly TraceLine[] } | { readonly finding: Finding }> {
     const known = this.#traces.get(claim.id);
     if (known !== undefined) return { lines: known };
-    const { state, manifest } = this.#deps.client;
-    const { artifact, lines, previousHead, head } = claim.body.trace;
+    const { artifact } = claim.body.trace;
     if (artifact.sizeBytes > maxTraceBytes)
       return { finding: refused('OVERSIZED', `a trace has at most ${maxTraceBytes} bytes, got ${artifact.sizeBytes}`) };
     const bytes = await this.#fetch(artifact);
     if (bytes === null) return { finding: refused('MISSING', `trace ${artifact.root} is not in the store`) };
-    const parsed = parseTrace(bytes, lines[1] - lines[0]);
-    if (!parsed.ok) return { finding: refused('TRACE', parsed.sentence) };
-    const fault = checkTraceInterval(parsed.lines, {
-      lines,
-      previousHead,
-      head,
-      batchSequences: manifest.recipe.batchSequences,
-      fragmentCount: manifest.fragments.count,
-      stateRootEverySteps: manifest.sync.stateRootEverySteps,
-      leaseRange: (id) => {
-        const lease = state.leases.get(id);
-        return lease?.learner === claim.learner ? lease.range : null;
-      },
-    });
-    if (fault !== null) return { finding: refused('TRACE', fault.sentence) };
-    this.#traces.set(claim.id, parsed.lines);
+    const lines = parseClaimTrace(claim, bytes, this.#deps.client.state);
+    if (typeof lines === 'string') return { finding: refused('TRACE', lines) };
+    this.#traces.set(claim.id, lines);
     if (this.#traces.size > keptTraces) this.#traces.delete(this.#traces.keys().next().value!);
-    return { lines: parsed.lines };
+    return { lines };
   }
 
   /** Null if the store does not have it; other failures are the environment's and are tried again. */

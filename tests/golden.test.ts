@@ -1,12 +1,12 @@
-/** @file The golden cases: logits, loss and gradients of an independent float64 implementation. */
+/** @file The golden cases, each a whole model from its files: logits, loss and gradients of an independent float64 implementation. */
 import { readdirSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { checkGoldenCase } from './golden.ts';
+import { checkGoldenCase } from '../src/model/golden.ts';
 
-const vectors = join(import.meta.dirname, '..', '..', 'tests', 'vectors', 'quasar_long');
+const vectors = join(import.meta.dirname, 'vectors', 'quasar_long');
 
 describe('golden cases of quasar_long', () => {
   const cases = readdirSync(vectors, { withFileTypes: true }).flatMap((entry) =>
