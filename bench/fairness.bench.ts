@@ -6,7 +6,7 @@ import { runScenario } from '../src/simulate/scenario.ts';
 import { simulationSettings, withLongTempos } from '../src/simulate/settings.ts';
 import type { Bench } from './measure.ts';
 
-const settings = withLongTempos(simulationSettings);
+const settings = withLongTempos(simulationSettings, 4);
 const tempoMs = settings.ledger.tempoBlocks * settings.ledger.blockMs;
 const tempos = Number(process.env.ACCRETE_FAIRNESS_TEMPOS ?? 8);
 

@@ -33,9 +33,9 @@ export const simulationSettings: RunSettings = {
   evaluation: { ...runSettings.tiny.evaluation, gainFirstClaims: 4, gainSequences: 4, heldOutSequences: 4 },
 };
 
-/** Tempos in which slow miners do whole segments that are audited, as in a real one of 72 minutes. */
-export const withLongTempos = (settings: RunSettings): RunSettings => ({
+/** Longer tempos, in which slow miners do whole segments that are audited, as in a real one of 72 minutes. */
+export const withLongTempos = (settings: RunSettings, factor = 2): RunSettings => ({
   ...settings,
   sync: { ...settings.sync, stateRootEverySteps: 4 },
-  ledger: { ...settings.ledger, tempoBlocks: 4 * settings.ledger.tempoBlocks },
+  ledger: { ...settings.ledger, tempoBlocks: factor * settings.ledger.tempoBlocks },
 });

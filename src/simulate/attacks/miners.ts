@@ -194,7 +194,7 @@ const memorising: Attack = {
 const sybil: Attack = {
   name: 'sybil',
   about: 'splits one honest machine among four hotkeys',
-  settings: withLongTempos,
+  settings: (settings) => withLongTempos(settings),
   miners: 4,
   speed: 1 / 4,
   miner: () => ({}),
