@@ -137,8 +137,8 @@ class JournalMaker {
     const start = Array.from({ length: fragmentCount }, (_, i) => testArtifact(`large start ${i}`, 4_000_000));
     this.#must('run', { manifest: this.#manifest, start }, owner);
     this.#delegate({ hotkey: owner, name: 'syncer', session: this.#syncer }, 'syncer');
-    this.#release();
     for (let i = 0; i < validators; i++) this.#addValidator(`${seed} v${i}`, i);
+    this.#release();
     for (let i = 0; i < Math.max(1, Math.min(miners, 32)); i++) this.#addMiner();
   }
 
