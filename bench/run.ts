@@ -6,6 +6,7 @@ import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { decode } from './decode.bench.ts';
 import { fairness } from './fairness.bench.ts';
+import { index } from './index.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
@@ -24,6 +25,7 @@ const benches: readonly Bench[] = [
   merge,
   codecsBench,
   journal,
+  index,
   stateRoot,
   audits,
   attacksBench,

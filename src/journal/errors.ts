@@ -4,7 +4,8 @@ import { BaseError } from '../util/errors.ts';
 /**
  * `CONFLICT`: another entry took this place; read on and try again. `DAMAGED`: an entry was changed, or is missing before
  * others. `TRUNCATED`: entries that an anchored tree head covers are gone. `LOCKED`: another process owns the folder.
- * `TOO_LARGE`: a line or file beyond its bound. `DISK_FULL` and `IO`: the disk refused; nothing was appended. `CLOSED`.
+ * `INDEX_CONFLICT`: a batch does not follow the index; rebuild it. `BAD_CURSOR`: no cursor of this question. `INDEX_DAMAGED`: the
+ * index cannot be read; remove it, it is made again. `TOO_LARGE`: a line or file beyond its bound. `DISK_FULL` and `IO`: the disk refused; nothing was appended. `CLOSED`.
  */
 export type JournalErrorCode =
   | 'CONFLICT'
@@ -14,6 +15,9 @@ export type JournalErrorCode =
   | 'TOO_LARGE'
   | 'DISK_FULL'
   | 'IO'
+  | 'INDEX_CONFLICT'
+  | 'INDEX_DAMAGED'
+  | 'BAD_CURSOR'
   | 'CLOSED';
 
 export class JournalError extends BaseError<JournalErrorCode> {}

@@ -1,0 +1,176 @@
+/**
+ * @file The index's tables and their migrations, through Kysely, for SQLite and PostgreSQL alike: only types that both have, no
+ * `autoincrement`, booleans as 0 and 1. PostgreSQL's adapter must read `bigint` as numbers.
+ */
+import type { Kysely, Migration, MigrationProvider } from 'kysely';
+import type {
+  ClaimIndexRow,
+  MarkIndexRow,
+  MergeIndexRow,
+  MinerIndexRow,
+  NeuronIndexRow,
+  PointIndexRow,
+  SampleIndexRow,
+  VerdictIndexRow,
+} from './port.ts';
+
+export interface IndexTables {
+  meta: { name: string; value: string };
+  claims: ClaimIndexRow;
+  merges: MergeIndexRow;
+  miners: MinerIndexRow;
+  verdicts: VerdictIndexRow;
+  points: PointIndexRow;
+  marks: MarkIndexRow;
+  samples: SampleIndexRow;
+  neurons: NeuronIndexRow;
+}
+
+/** Tables that `clear` empties. */
+export const projectedTables = ['claims', 'merges', 'miners', 'verdicts', 'points', 'marks', 'meta'] as const;
+
+type Columns<T> = { readonly [K in keyof T]-?: 'text' | 'bigint' | 'double precision' };
+
+/** As data, so that a missing column does not compile. */
+const columns: { readonly [T in keyof IndexTables]: Columns<IndexTables[T]> } = {
+  meta: { name: 'text', value: 'text' },
+  claims: {
+    id: 'text',
+    hotkey: 'text',
+    name: 'text',
+    outerStep: 'bigint',
+    fragment: 'bigint',
+    phase: 'bigint',
+    stepFrom: 'bigint',
+    stepTo: 'bigint',
+    tokens: 'double precision',
+    status: 'text',
+    code: 'text',
+    sentence: 'text',
+    seq: 'bigint',
+    committedAtMs: 'bigint',
+    revealedAtMs: 'bigint',
+    settledAtMs: 'bigint',
+    mergedAtMs: 'bigint',
+    isOverturned: 'bigint',
+    isDisputed: 'bigint',
+    mergedOuterStep: 'bigint',
+    mergeOrder: 'bigint',
+    staleness: 'bigint',
+    mergeShare: 'double precision',
+    norm: 'double precision',
+    clippedNorm: 'double precision',
+  },
+  merges: {
+    outerStep: 'bigint',
+    fragment: 'bigint',
+    fromVersion: 'bigint',
+    version: 'bigint',
+    seq: 'bigint',
+    openedAtMs: 'bigint',
+    mergedAtMs: 'bigint',
+    atMs: 'bigint',
+    durationMs: 'bigint',
+    claims: 'bigint',
+    learners: 'bigint',
+    tokens: 'double precision',
+    countedTokens: 'double precision',
+    maxNorm: 'double precision',
+    maxClippedNorm: 'double precision',
+    clipped: 'bigint',
+    meanStaleness: 'double precision',
+    artifactRoot: 'text',
+    artifactSizeBytes: 'bigint',
+    momentumRoot: 'text',
+    momentumSizeBytes: 'bigint',
+  },
+  miners: {
+    hotkey: 'text',
+    learners: 'text',
+    learnersPresent: 'bigint',
+    tokens: 'double precision',
+    committed: 'bigint',
+    accepted: 'bigint',
+    refused: 'bigint',
+    voided: 'bigint',
+    merged: 'bigint',
+    quality: 'double precision',
+    staleness: 'double precision',
+    presentMs: 'bigint',
+    presentSinceMs: 'bigint',
+    firstJoinedAtMs: 'bigint',
+    lastClaimAtMs: 'bigint',
+    lastCode: 'text',
+    lastSentence: 'text',
+    weight: 'double precision',
+    auditsOpen: 'bigint',
+    auditsPassed: 'bigint',
+    auditsFailed: 'bigint',
+  },
+  verdicts: {
+    seq: 'bigint',
+    claim: 'text',
+    validator: 'text',
+    round: 'text',
+    outcome: 'text',
+    code: 'text',
+    atMs: 'bigint',
+    latencyMs: 'bigint',
+  },
+  points: {
+    series: 'text',
+    seq: 'bigint',
+    atMs: 'bigint',
+    countedTokens: 'double precision',
+    value: 'double precision',
+  },
+  marks: { kind: 'text', number: 'bigint', seq: 'bigint', atMs: 'bigint', countedTokens: 'double precision' },
+  samples: { series: 'text', atMs: 'bigint', countedTokens: 'double precision', value: 'double precision' },
+  neurons: { hotkey: 'text', emissionRao: 'double precision' },
+};
+
+/** What a row replaces: primary keys. */
+export const keysOf = {
+  meta: ['name'],
+  claims: ['id'],
+  merges: ['outerStep'],
+  miners: ['hotkey'],
+  verdicts: ['seq'],
+  points: ['series', 'seq'],
+  marks: ['kind', 'number'],
+  samples: ['series', 'atMs'],
+  neurons: ['hotkey'],
+} as const satisfies { readonly [T in keyof IndexTables]: readonly (keyof IndexTables[T])[] };
+
+export const columnsOf = (table: keyof IndexTables): readonly string[] => Object.keys(columns[table]);
+
+const indexes = [
+  ['claimsByHotkey', 'claims', ['hotkey', 'seq']],
+  ['claimsByMerge', 'claims', ['mergedOuterStep', 'mergeOrder']],
+  ['claimsByStatus', 'claims', ['status']],
+  ['mergesByFragment', 'merges', ['fragment', 'outerStep']],
+  ['verdictsByValidator', 'verdicts', ['validator', 'seq']],
+  ['pointsByTime', 'points', ['series', 'atMs']],
+  ['minersByTokens', 'miners', ['tokens', 'hotkey']],
+] as const;
+
+const first: Migration = {
+  async up(db: Kysely<unknown>) {
+    for (const [table, types] of Object.entries(columns)) {
+      let making = db.schema.createTable(table);
+      for (const [column, type] of Object.entries(types)) making = making.addColumn(column, type);
+      await making.addPrimaryKeyConstraint(`${table}Key`, [...keysOf[table as keyof IndexTables]] as never).execute();
+    }
+    for (const [name, table, on] of indexes)
+      await db.schema
+        .createIndex(name)
+        .on(table)
+        .columns([...on])
+        .execute();
+  },
+};
+
+/** In order of name; never changed once released: what changes is a new one. */
+export const indexMigrations: MigrationProvider = {
+  getMigrations: async () => ({ '0001-first': first }),
+};
