@@ -3,7 +3,7 @@ import { evenlySpaced, type LoadedShards, readSequence, type Sequence, type Stag
 import type { Params } from '../model/quasar-long/init.ts';
 import type { Shard } from '../protocol/manifest.ts';
 import { type RouterHealth, routerHealthOf } from '../training/router-health.ts';
-import { type Evaluator, meanLoss } from './evaluator.ts';
+import { type Evaluator, meanLoss, type SequenceLosses } from './evaluator.ts';
 
 export const heldOutStages = ['held-out', 'held-out-other'] as const satisfies readonly Stage[];
 export type HeldOutStage = (typeof heldOutStages)[number];
@@ -28,21 +28,29 @@ export function heldOutCount(preset: { readonly sequences: number; readonly seqL
   return Math.min(preset.sequences, Math.max(2, alike));
 }
 
+export interface HeldOutSequence extends Sequence {
+  /** Of the data, e.g. `moby-dick`. */
+  readonly source: string;
+}
+
 /** The same sequences for everybody: evenly spaced over each source. Stages without shards are left out. */
-export function heldOutSequences(options: HeldOutOptions): ReadonlyMap<HeldOutStage, readonly Sequence[]> {
+export function heldOutSequences(options: HeldOutOptions): ReadonlyMap<HeldOutStage, readonly HeldOutSequence[]> {
   const { shards, loaded, seqLen: length, sequences: count, endOfText, mixture } = options;
-  const stages = new Map<HeldOutStage, readonly Sequence[]>();
+  const stages = new Map<HeldOutStage, readonly HeldOutSequence[]>();
   for (const stage of heldOutStages) {
     const shares = stage === 'held-out' ? { shares: mixture } : {};
     const requests = evenlySpaced(shards, { stage, length, count, ...shares });
-    const rows = requests.map((request) => readSequence(shards, loaded, { ...request, endOfText }));
+    const rows = requests.map((request) => ({
+      ...readSequence(shards, loaded, { ...request, endOfText }),
+      source: request.source,
+    }));
     if (rows.length > 0) stages.set(stage, rows);
   }
   return stages;
 }
 
 export interface HeldOutResult {
-  /** Mean loss (nats a token) of each stage. */
+  /** Mean loss (nats a token) of each stage, and of each `STAGE/SOURCE` where a stage has several sources. */
   readonly losses: Readonly<Record<string, number>>;
   /** Over the sequences of all stages. */
   readonly routers: readonly RouterHealth[];
@@ -51,13 +59,14 @@ export interface HeldOutResult {
 export async function evaluateHeldOut(
   evaluator: Evaluator,
   params: Params,
-  stages: ReadonlyMap<HeldOutStage, readonly Sequence[]>,
+  stages: ReadonlyMap<HeldOutStage, readonly (Sequence & Partial<HeldOutSequence>)[]>,
 ): Promise<HeldOutResult> {
   const losses: Record<string, number> = {};
   const loads = new Map<string, Float64Array>();
   for (const [stage, rows] of stages) {
     const result = await evaluator.sequenceLosses(params, rows);
     losses[stage] = meanLoss(result);
+    Object.assign(losses, lossesBySource(stage, rows, result));
     for (const [name, load] of result.loads) {
       const sum = loads.get(name);
       loads.set(name, sum === undefined ? load : load.map((count, e) => count + sum[e]!));
@@ -66,7 +75,24 @@ export async function evaluateHeldOut(
   return { losses, routers: [...loads].map(([name, load]) => routerHealthOf(name, load)) };
 }
 
-/** Mean loss (nats a token) of each stage. */
+function lossesBySource(
+  stage: HeldOutStage,
+  rows: readonly Partial<HeldOutSequence>[],
+  { losses, tokens }: SequenceLosses,
+): Record<string, number> {
+  const sources = [...new Set(rows.filter((_, i) => tokens[i]! > 0).map(({ source }) => source))].sort();
+  if (sources.length < 2) return {};
+  const of = (values: Float64Array, source: string | undefined): Float64Array =>
+    values.filter((_, i) => rows[i]!.source === source);
+  return Object.fromEntries(
+    sources.map((source) => [
+      `${stage}/${source}`.slice(0, 64),
+      meanLoss({ losses: of(losses, source), tokens: of(tokens, source) }),
+    ]),
+  );
+}
+
+/** As `evaluateHeldOut`. */
 export async function heldOutLosses(
   ...evaluation: Parameters<typeof evaluateHeldOut>
 ): Promise<Readonly<Record<string, number>>> {
