@@ -6,6 +6,8 @@ const inClone = (path: string): string => fileURLToPath(new URL(`../../${path}`,
 
 /** Prepared text: made once for all runs of this clone. */
 export const corpusDir = inClone('.accrete/corpus');
+/** The dashboard as `npm run build:web` leaves it; need not be there. */
+export const siteDir = inClone('web/dist');
 export const program = inClone('bin/accrete');
 export const setupScript = inClone('scripts/setup.mjs');
 

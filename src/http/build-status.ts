@@ -3,7 +3,8 @@ import { countedTokens, delegationsOf, learnerTokens, manifestOf, openClaims, ph
 import type { Delegation, Learner, RunState } from '../journal/state.ts';
 import type { WireBody } from '../protocol/messages.ts';
 import { fromDecimal } from '../protocol/names.ts';
-import type { MergeStatus, ReleaseStatus, RoutersStatus, Status } from './status.ts';
+import { meanRouters, routersOf } from './routers.ts';
+import type { MergeStatus, ReleaseStatus, Status } from './status.ts';
 
 /** The newest heartbeat of one delegation. */
 export interface Pulse {
@@ -132,23 +133,6 @@ function releaseRow(run: RunState, release: number): ReleaseStatus {
   const losses = Object.entries(evaluation?.losses ?? {}).map(([stage, loss]) => [stage, fromDecimal(loss)] as const);
   const routers = routersOf(evaluation?.routers);
   return { release, countedTokens: fromDecimal(body.countedTokens), atMs, losses: Object.fromEntries(losses), routers };
-}
-
-function routersOf(body: WireBody<'heartbeat'>['routers']): RoutersStatus | null {
-  if (body === undefined) return null;
-  const { entropy, imbalance, deadExperts } = body;
-  return { entropy: fromDecimal(entropy), imbalance: fromDecimal(imbalance), deadExperts };
-}
-
-function meanRouters(all: readonly RoutersStatus[]): RoutersStatus | null {
-  if (all.length === 0) return null;
-  const mean = (of: (routers: RoutersStatus) => number): number =>
-    all.reduce((sum, each) => sum + of(each), 0) / all.length;
-  return {
-    entropy: mean(({ entropy }) => entropy),
-    imbalance: mean(({ imbalance }) => imbalance),
-    deadExperts: Math.max(...all.map(({ deadExperts }) => deadExperts)),
-  };
 }
 
 function medianRevealToPublish(run: RunState): number | null {

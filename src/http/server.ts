@@ -36,6 +36,8 @@ export interface StartHttpServerOptions extends HttpSources {
   readonly port: number;
   /** Handlers by prefix, e.g. `/store/`; every method and body is theirs. */
   readonly mounts?: Readonly<Record<string, RawHandler>>;
+  /** Further routes, in order: the read API, what operators read, the dashboard's files. */
+  readonly routes?: readonly ((app: FastifyInstance) => Promise<void>)[];
   readonly log?: Log;
   readonly metrics?: Metrics;
 }
@@ -69,6 +71,7 @@ export async function startHttpServer(options: StartHttpServerOptions): Promise<
   answerErrors(app, log, metrics);
   addReads(app, options);
   for (const [prefix, handler] of Object.entries(options.mounts ?? {})) mount(app, prefix, handler);
+  for (const add of options.routes ?? []) await add(app);
   // A mounted handler asks for the body itself, once it wants it.
   app.server.on('checkContinue', (request, response) => app.server.emit('request', request, response));
   try {
@@ -91,6 +94,10 @@ export async function startHttpServer(options: StartHttpServerOptions): Promise<
 }
 
 function addReads(app: FastifyInstance, sources: HttpSources): void {
+  // A page of another origin may read the record to check it; only what reads is answered at all.
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.method === 'GET' || request.method === 'HEAD') reply.raw.setHeader('access-control-allow-origin', '*');
+  });
   app.get('/health', async () => ({ ok: true }));
   app.get('/run', async (_, reply) => {
     const run = sources.run();

@@ -102,6 +102,10 @@ const adviceOf: Readonly<Record<string, string>> = {
   UNANSWERED: 'the states did not come in time: keep the newest segments on disk and the machine reachable',
 };
 
+/** What a miner can do about a code; null where there is nothing to do. */
+export const adviceFor = (code: string | null): string | null =>
+  code === null || code === 'OK' ? null : (adviceOf[code] ?? null);
+
 type Shares = EventBody<'fragment-published'>['shares'][number];
 
 export class Explainer {
@@ -142,7 +146,6 @@ export class Explainer {
     const { body, status, code, sentence } = claim;
     const share = this.#shares.get(claim.id);
     const said = [...claim.verdicts, ...(claim.rechecked ? [claim.rechecked] : []), ...(claim.dispute?.rulings ?? [])];
-    const isRefused = code !== null && code !== 'OK';
     return {
       claim: claim.id,
       learner: claim.name,
@@ -159,7 +162,7 @@ export class Explainer {
       norm: share === undefined ? null : fromDecimal(share.norm),
       clippedNorm: share === undefined ? null : fromDecimal(share.clippedNorm),
       isPaid: status === 'merged' && !claim.isOverturned,
-      advice: isRefused ? (adviceOf[code] ?? null) : null,
+      advice: adviceFor(code),
     };
   }
 }
@@ -167,11 +170,18 @@ export class Explainer {
 const numbersOf = (measurements: ClaimVerdict['measurements']): Record<string, number> =>
   Object.fromEntries(Object.entries(measurements).map(([name, value]) => [name, fromDecimal(value)]));
 
-function explainVerdict({ hotkey, round, outcome, code, sentence, measurements }: ClaimVerdict): VerdictExplained {
+export function explainVerdict({
+  hotkey,
+  round,
+  outcome,
+  code,
+  sentence,
+  measurements,
+}: ClaimVerdict): VerdictExplained {
   return { validator: hotkey, round, outcome, code, sentence, measurements: numbersOf(measurements) };
 }
 
-function explainAudit({ id, body, status, code, sentence, verdicts }: Audit): AuditExplained {
+export function explainAudit({ id, body, status, code, sentence, verdicts }: Audit): AuditExplained {
   return {
     audit: id,
     steps: body.steps,
@@ -180,19 +190,19 @@ function explainAudit({ id, body, status, code, sentence, verdicts }: Audit): Au
     code,
     sentence,
     measurements: numbersOf(verdicts.at(-1)?.measurements ?? {}),
-    advice: code === null || code === 'OK' ? null : (adviceOf[code] ?? null),
+    advice: adviceFor(code),
   };
 }
 
 /** Leases of the learner that the claim's sequences lie in. */
-function leasesOf(state: RunState, { learner, body: { phase, sequences } }: Claim): number[] {
+export function leasesOf(state: RunState, { learner, body: { phase, sequences } }: Claim): number[] {
   return [...state.leases.values()]
     .filter((lease) => lease.learner === learner && lease.phase === phase)
     .filter(({ range }) => countRanges(intersectRanges(sequences, [range])) > 0)
     .map(({ id }) => id);
 }
 
-function temposOf(state: RunState, hotkey: Hotkey): TempoExplained[] {
+export function temposOf(state: RunState, hotkey: Hotkey): TempoExplained[] {
   const { count } = manifestOf(state).fragments;
   return state.tempo.history.flatMap(({ tempo, work }) => {
     const own = work.find((each) => each.hotkey === hotkey);

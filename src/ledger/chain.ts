@@ -7,7 +7,7 @@ import { countSchema, type Hash, type Hotkey, hashSchema, hotkeySchema } from '.
 import { fromHex, toHex } from '../util/bytes.ts';
 import { assertNever } from '../util/errors.ts';
 import type { Call } from './calls.ts';
-import { type EpochNeuron, payEmission, runEpoch } from './epoch.ts';
+import { type EpochNeuron, type Payment, payEmission, runEpoch } from './epoch.ts';
 import { LedgerError } from './errors.ts';
 
 const raoSchema = z
@@ -293,14 +293,23 @@ function planCommitment(state: ChainState, genesis: ChainRules, { hotkey, data, 
   };
 }
 
-/** What the end of block `block` does: emission, and the epoch when a tempo has passed since the last one. */
-export function endBlock(state: ChainState, genesis: ChainRules, block: number): void {
+/** What an epoch paid, and from which rows: weights of those that lose their permit are gone after it. */
+export interface EpochRecord {
+  readonly block: number;
+  readonly payment: Payment;
+  /** By uid. */
+  readonly weights: readonly (readonly (readonly [uid: number, weight: number])[])[];
+}
+
+/** What the end of block `block` does: emission, and the epoch when a tempo has passed since the last one, else null. */
+export function endBlock(state: ChainState, genesis: ChainRules, block: number): EpochRecord | null {
   state.pendingEmissionRao += BigInt(genesis.emissionPerBlockRao);
-  if (block - state.lastEpochBlock < genesis.tempoBlocks) return;
+  if (block - state.lastEpochBlock < genesis.tempoBlocks) return null;
   state.lastEpochBlock = block;
   const result = runEpoch(state.neurons.map(toEpochNeuron), genesis, block);
   const emissionRao = state.pendingEmissionRao;
   const payment = payEmission(emissionRao, result);
+  const weights = state.neurons.map((neuron) => neuron.weights);
   state.pendingEmissionRao = 0n;
   state.issuedRao += emissionRao;
   const owner = genesis.owner;
@@ -316,6 +325,7 @@ export function endBlock(state: ChainState, genesis: ChainRules, block: number):
     neuron.validatorPermit = result.validatorPermits[uid]!;
     if (!neuron.validatorPermit) neuron.weights = [];
   }
+  return { block, payment, weights };
 }
 
 function toEpochNeuron(neuron: NeuronState, uid: number): EpochNeuron {

@@ -7,16 +7,25 @@ import { join } from 'node:path';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
+import { LiveFeed } from '../../http/api/live-feed.ts';
+import { apiRoutesOf } from '../../http/api/register.ts';
+import type { ApiSources } from '../../http/api/sources.ts';
 import { buildStatus } from '../../http/build-status.ts';
+import { operationsRoutes } from '../../http/operations.ts';
+import { PrometheusMetrics } from '../../http/prometheus.ts';
 import { serveReleases } from '../../http/release-files.ts';
 import { startHttpServer } from '../../http/server.ts';
+import { siteRoutes } from '../../http/site.ts';
 import type { Status } from '../../http/status.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
+import { Indexer } from '../../journal/index/indexer.ts';
+import type { JournalIndex } from '../../journal/index/port.ts';
+import { openSqliteIndex } from '../../journal/index/sqlite.ts';
 import type { Journal } from '../../journal/port.ts';
+import { countedTokens } from '../../journal/queries.ts';
 import { type EmbeddedChain, openEmbeddedLedger } from '../../ledger/embedded.ts';
 import { serveLedger } from '../../ledger/remote.ts';
-import { countParameters } from '../../model/quasar-long/contract.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
@@ -25,7 +34,7 @@ import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
-import { runModelOf, runSeedOf } from '../../roles/run-model.ts';
+import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunPresetName, runSettings } from '../../roles/run-presets.ts';
 import { FsStore } from '../../store/fs.ts';
 import { issueGrant } from '../../store/grants.ts';
@@ -33,13 +42,18 @@ import { serveStore } from '../../store/http-server.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { utf8 } from '../../util/bytes.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
+import type { Log } from '../../util/clock.ts';
 import { UsageError } from '../../util/errors.ts';
+import { followRun } from '../api/follow-run.ts';
+import { LedgerReader } from '../api/ledger-view.ts';
+import { modelCardsIn } from '../api/model-card.ts';
+import { modelViewOf } from '../api/model-view.ts';
 import { ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeEquation } from '../native-ed25519.ts';
-import { corpusDir, finalStatusFile } from '../paths.ts';
+import { corpusDir, finalStatusFile, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { releaseFolders } from './releases.ts';
@@ -94,7 +108,8 @@ async function open(
   environment: Environment,
   closing: Closing,
 ): Promise<RunningOrchestrator> {
-  const { log, metrics } = environment;
+  const { log } = environment;
+  const metrics = new PrometheusMetrics({ next: environment.metrics, isProcessTold: true });
   const { journal, cutBytes } = await openFileJournal({ folder: options.dir }).catch((error) => {
     throw asUsage(error, options.dir, 'orchestrator');
   });
@@ -117,7 +132,14 @@ async function open(
   const ending = new AbortController();
   // A restart must honour the grants of the process before it, so the secret follows from the session key.
   const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
+  const { index, indexer } = await openIndex(join(options.dir, 'index', 'journal.sqlite'), journal, log);
+  closing.add(() => index.close());
   const orchestrator = await Orchestrator.open({
+    onFold: indexer.onFold,
+    onPage: async (run) => {
+      if (indexer.isDue(run))
+        await indexer.flush(run).catch((error) => log.error('the index was not written', { error }));
+    },
     ...{ journal, bus, store, ledger, clock, log, metrics, signal: ending.signal },
     syncer: keys.session,
     anchorSigner: keys.hotkey,
@@ -132,7 +154,29 @@ async function open(
   });
   const servedLedger = await serveLedger(bus, ledger.backend);
   closing.add(() => servedLedger.close());
-  const parameters = countParameters(runModelOf(manifest).config).total;
+  const model = modelViewOf(manifest);
+  const parameters = model.paramsTotal;
+  const publicGenesis = (ledger.backend as EmbeddedChain).publicGenesis;
+  const sources: ApiSources = {
+    ...{ index, model, freshMs: heartbeatFreshMs, nowMs: () => Math.round(clock.nowMs()) },
+    run: () => orchestrator.run,
+    level: async () => {
+      await indexer.flush(orchestrator.run);
+      return indexer.head;
+    },
+    pulses: () => orchestrator.pulses,
+    ledger: new LedgerReader({ ledger, rules: publicGenesis, manifest, clock }).view,
+    modelCard: modelCardsIn(join(options.dir, 'releases')),
+    isEnded: () => orchestrator.decisions.stop.state === 'stopped',
+  };
+  const follower = followRun({ run: () => orchestrator.run, indexer, sources, clock, log, signal: ending.signal });
+  closing.add(async () => {
+    ending.abort();
+    await follower.done;
+    await indexer.flush(orchestrator.run).catch((error) => log.error('the index was not written', { error }));
+  });
+  const feed = new LiveFeed({ sources, journal, clock, log, metrics });
+  closing.add(() => feed.close());
   const status = async (): Promise<Status> => {
     const [head, neurons] = [await ledger.head(), await ledger.metagraph()];
     return buildStatus({
@@ -152,10 +196,15 @@ async function open(
     run: () => canonicalJson(first!.message),
     journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
     ledger: {
-      genesis: (ledger.backend as EmbeddedChain).publicGenesis,
+      genesis: publicGenesis,
       blocks: (from, limit) => ledger.blocks(from, limit),
       calls: (cursor, limit) => ledger.calls(cursor, limit),
     },
+    routes: [
+      apiRoutesOf({ sources, version: '0.1.0', feed, log, metrics, requestsPerMinute: options.requestsPerMinute }),
+      operationsRoutes({ metrics, gauges: () => gaugesOf(orchestrator), check: async () => follower.fault() }),
+      siteRoutes(siteDir),
+    ],
     mounts: {
       '/store/': serveStore(store, { secret, log, metrics, nowMs: () => clock.nowMs() }),
       '/releases/': serveReleases(join(options.dir, 'releases'), log),
@@ -174,6 +223,31 @@ async function open(
   closing.add(async () => writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status())));
   log.info('orchestrator ready', { url: http.url, entries: orchestrator.run.size });
   return { orchestrator, url: http.url, close: () => closing.close() };
+}
+
+/** Where the folder cannot hold one, it is kept in memory: a run must not stop for it. */
+async function openIndex(path: string, journal: Journal, log: Log): Promise<{ index: JournalIndex; indexer: Indexer }> {
+  const index = await openSqliteIndex({ path, log }).catch((error) => {
+    log.error('the index of the journal cannot be opened and is kept in memory', { path, error });
+    return openSqliteIndex({ path: ':memory:' });
+  });
+  return { index, indexer: await Indexer.open(index, journal) };
+}
+
+/** Numbers of the run for `/metrics`. */
+function gaugesOf({ run, pulses }: Orchestrator): Record<string, number> {
+  return {
+    journal_entries_total: run.size,
+    counted_tokens_total: countedTokens(run),
+    merges_total: run.merges,
+    releases_total: run.releases.length,
+    claims_open: run.openClaims.size,
+    disputes_open: run.openDisputes.size,
+    audits_open: run.openAudits.size,
+    learners_present: [...run.learners.values()].filter(({ present }) => present).length,
+    heartbeats_known: pulses.size,
+    phase: run.phase,
+  };
 }
 
 interface RunParts {

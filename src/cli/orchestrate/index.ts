@@ -34,6 +34,12 @@ export const orchestrate: CommandDeclaration = {
       description: 'miners that a new run is laid out for (quorum, deadlines)',
       default: '3',
     },
+    {
+      name: 'requests',
+      value: 'N',
+      description: 'requests a minute that the read API answers one address; behind a proxy all clients have one',
+      default: '1200',
+    },
     ...newRunOptions,
   ],
   example: './bin/accrete orchestrate --dir .accrete/run --port 4680',

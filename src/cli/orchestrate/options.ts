@@ -11,6 +11,7 @@ export interface OrchestrateOptions {
   readonly port: number;
   readonly seed: number;
   readonly miners: number;
+  readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
   readonly json: boolean;
 }
@@ -24,6 +25,7 @@ export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions 
     port: settings.count('port', { min: 1, max: 65_535 }),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     miners: settings.count('miners', { min: 1, max: 4_096 }),
+    requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
     json: settings.switch('json'),
   };

@@ -20,8 +20,11 @@ export class Indexer {
   /** Taken and not written: is tried again before anything else. */
   #unwritten: IndexBatch | null = null;
 
+  #head: IndexHead;
+
   private constructor(index: JournalIndex, indexed: IndexHead) {
     this.#index = index;
+    this.#head = indexed;
     this.#projector = new Projector(indexed);
   }
 
@@ -35,6 +38,11 @@ export class Indexer {
 
   /** To be called after each entry was folded, from the first on. */
   readonly onFold = (state: RunState, entry: JournalEntry): void => this.#projector.onFold(state, entry);
+
+  /** How much of the fold is written. */
+  get head(): IndexHead {
+    return this.#head;
+  }
 
   /** Whether so much waits that it should be written now. */
   isDue(state: RunState): boolean {
@@ -58,6 +66,7 @@ export class Indexer {
     this.#unwritten = batch;
     await this.#index.apply(batch);
     this.#unwritten = null;
+    this.#head = batch.to;
   }
 }
 

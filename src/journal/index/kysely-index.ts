@@ -243,6 +243,11 @@ export class KyselyIndex implements JournalIndex {
     return readSeries(this.#db, question);
   }
 
+  async newestPoints(series: string, limit: number): Promise<readonly number[]> {
+    const found = this.#db.selectFrom('points').select('value').where('series', '=', series);
+    return (await found.orderBy('atMs', 'desc').limit(limit).execute()).map(({ value }) => value);
+  }
+
   async marks(kind: MarkKind, limit: number): Promise<readonly MarkIndexRow[]> {
     const found = this.#db.selectFrom('marks').selectAll().where('kind', '=', kind);
     return (await found.orderBy('number', 'desc').limit(limit).execute()).reverse();

@@ -245,6 +245,8 @@ export interface JournalIndex {
   verdictLatencies(validator: Hotkey, limit: number): Promise<readonly number[]>;
   /** Ascending in series and time. */
   series(question: SeriesQuestion): Promise<readonly SeriesBucket[]>;
+  /** Values of the newest points of one series, newest first. */
+  newestPoints(series: string, limit: number): Promise<readonly number[]>;
   /** The newest `limit` of a kind, oldest first. */
   marks(kind: MarkKind, limit: number): Promise<readonly MarkIndexRow[]>;
   close(): Promise<void>;

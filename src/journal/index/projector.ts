@@ -287,6 +287,11 @@ export class Projector {
       this.#point(state, entry, 'staleness/staleness', mean(merged.map(({ staleness }) => staleness)));
     }
     if (waits.length > 0) this.#point(state, entry, 'latency/revealToPublishMs', median(waits));
+    const uploads = body.shares.flatMap(({ claim }) => {
+      const { revealedAtMs, committedAtMs } = state.claims.get(claim)!;
+      return revealedAtMs === null ? [] : [revealedAtMs - committedAtMs];
+    });
+    if (uploads.length > 0) this.#point(state, entry, 'latency/commitToRevealMs', median(uploads));
     this.#point(state, entry, 'latency/mergeDurationMs', body.durationMs);
     const learners = new Set(body.shares.map(({ claim }) => state.claims.get(claim)!.learner)).size;
     this.#point(state, entry, 'participation/learners', learners);

@@ -29,7 +29,15 @@ export const routers = z.object({ entropy: share, imbalance: number, deadExperts
 
 /** One shape for all refusals; `code` is for programs, `message` for people. */
 export const apiErrorSchema = z.object({
-  code: z.enum(['BAD_REQUEST', 'NOT_FOUND', 'NO_RUN', 'TOO_MANY_REQUESTS', 'UNAVAILABLE', 'INTERNAL']),
+  code: z.enum([
+    'BAD_REQUEST',
+    'NOT_FOUND',
+    'METHOD_NOT_ALLOWED',
+    'NO_RUN',
+    'TOO_MANY_REQUESTS',
+    'UNAVAILABLE',
+    'INTERNAL',
+  ]),
   message: z.string().max(2_000),
   /** Which parameter, where one is at fault. */
   field: z.string().max(64).optional(),

@@ -46,6 +46,10 @@ export interface OrchestratorDeps {
   readonly issueGrant: (artifact: ArtifactRef, learner: LearnerId) => WriteGrant;
   /** Makes a release's folder and says where it is and what is in it; the same release twice is no error. */
   readonly writeRelease: (run: RunState, release: number, heads: readonly ArtifactRef[]) => Promise<WrittenRelease>;
+  /** Told of every entry after it was folded, from the first on; it must not throw. */
+  readonly onFold?: (run: RunState, entry: JournalEntry) => void;
+  /** Awaited after each page of the journal while it is read at the start. */
+  readonly onPage?: (run: RunState) => Promise<void>;
   /** Exact size of a learner's state; without it no states are stored, and audits go unanswered. */
   readonly stateSizeBytes?: (manifest: RunManifest) => number;
   readonly clock: Clock;
@@ -163,6 +167,7 @@ export class Orchestrator {
     for (;;) {
       const entries = await journal.read(this.run.size, journalPageEntries);
       for (const entry of entries) this.#fold(entry);
+      await this.#deps.onPage?.(this.run);
       if (entries.length < journalPageEntries) break;
     }
     if (this.run.run === null) throw new RoleError('NO_RUN', 'the journal is empty: expected a run to orchestrate');
@@ -182,6 +187,7 @@ export class Orchestrator {
     applyEvent(this.run, opened);
     this.#heads.onFold(this.run, opened.entry);
     this.#retention.onFold(this.run, opened.entry);
+    this.#deps.onFold?.(this.run, opened.entry);
   }
 
   #context(): OpenContext | null {

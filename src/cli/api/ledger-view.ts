@@ -1,0 +1,78 @@
+/** @file What the read API says of the ledger: looked up at most once a second, whoever asks. */
+import type { LedgerView } from '../../http/api/sources.ts';
+import type { ChainRules } from '../../ledger/chain.ts';
+import { LedgerHistory } from '../../ledger/history.ts';
+import type { Ledger } from '../../ledger/port.ts';
+import type { RunManifest } from '../../protocol/manifest.ts';
+import { toHex } from '../../util/bytes.ts';
+import type { Clock } from '../../util/clock.ts';
+
+export interface LedgerReaderOptions {
+  readonly ledger: Pick<Ledger, 'head' | 'metagraph' | 'commitment' | 'calls'>;
+  /** Null where the chain's rules are not ours to make again: epochs and matrix are left out. */
+  readonly rules: ChainRules | null;
+  readonly manifest: RunManifest;
+  readonly clock: Clock;
+}
+
+const freshMs = 1_000;
+
+export class LedgerReader {
+  readonly #options: LedgerReaderOptions;
+  readonly #history: LedgerHistory | null;
+  #reading: Promise<LedgerView> | null = null;
+  #readAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: LedgerReaderOptions) {
+    this.#options = options;
+    this.#history = options.rules === null ? null : new LedgerHistory(options.ledger, options.rules);
+  }
+
+  readonly view = (): Promise<LedgerView> => {
+    const nowMs = this.#options.clock.nowMs();
+    if (this.#reading === null || nowMs - this.#readAtMs >= freshMs) {
+      this.#readAtMs = nowMs;
+      this.#reading = this.#read();
+      // A failure is told to who asked, and not remembered.
+      this.#reading.catch(() => {
+        this.#reading = null;
+      });
+    }
+    return this.#reading;
+  };
+
+  async #read(): Promise<LedgerView> {
+    const { ledger, manifest } = this.#options;
+    const head = await ledger.head();
+    await this.#history?.advanceTo(head.number);
+    const commitment = await ledger.commitment(manifest.owner);
+    return {
+      block: head.number,
+      neurons: await ledger.metagraph(),
+      epochs: this.#epochs(),
+      matrix: this.#matrix(),
+      commitment:
+        commitment === null ? null : { hotkey: manifest.owner, block: commitment.block, data: toHex(commitment.data) },
+      anchored:
+        this.#history?.commitmentsOf(manifest.owner) ?? new Set(commitment === null ? [] : [toHex(commitment.data)]),
+    };
+  }
+
+  #epochs(): LedgerView['epochs'] {
+    return (this.#history?.epochs ?? []).map((epoch) => ({ ...epoch, tempo: this.#tempoOf(epoch.block) }));
+  }
+
+  /** The epoch at the end of a tempo falls into the first block of the next. */
+  #tempoOf(block: number): number {
+    return Math.max(0, Math.floor(block / this.#options.manifest.ledger.tempoBlocks) - 1);
+  }
+
+  #matrix(): LedgerView['matrix'] {
+    const newest = this.#history?.newest ?? null;
+    if (newest === null) return null;
+    return {
+      ...{ block: newest.block, tempo: this.#tempoOf(newest.block) },
+      neurons: newest.neurons.map(({ lastUpdateBlock, ...neuron }) => ({ ...neuron, setAtBlock: lastUpdateBlock })),
+    };
+  }
+}
