@@ -5,7 +5,8 @@ import { useEffect, useRef } from 'preact/hooks';
 import { ConnectionBanner } from './frame/connection-banner.tsx';
 import { Header } from './frame/header.tsx';
 import { Navigation } from './frame/navigation.tsx';
-import { type Page, type PageProps, pages } from './pages/registry.ts';
+import type { PageProps } from './pages/page.ts';
+import { type Page, pages } from './pages/registry.ts';
 import { EmptyState, FaultState, LoadingState } from './parts/states.tsx';
 import { hrefOf, matchPath, path, startRouter } from './router.ts';
 

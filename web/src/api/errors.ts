@@ -9,6 +9,7 @@ export type ApiFaultCode =
   /** What the API itself says (`protocol/api/common.ts`). */
   | 'BAD_REQUEST'
   | 'NOT_FOUND'
+  | 'METHOD_NOT_ALLOWED'
   | 'NO_RUN'
   | 'TOO_MANY_REQUESTS'
   | 'UNAVAILABLE'

@@ -32,7 +32,6 @@ let stream: EventSource | null = null;
 let retryTimer: ReturnType<typeof setTimeout> | null = null;
 let silenceTimer: ReturnType<typeof setTimeout> | null = null;
 let failures = 0;
-let lastEventId = '';
 
 export function connectLive(): void {
   open();
@@ -56,7 +55,6 @@ export function reconnectNow(): void {
 function open(): void {
   close();
   const url = new URL(`${apiBase.slice(1)}/events`, baseUrl());
-  if (lastEventId !== '') url.searchParams.set('lastEventId', lastEventId); // a new EventSource cannot send the header
   const opened = new EventSource(url);
   stream = opened;
   watchSilence();
@@ -92,7 +90,6 @@ function onUpdate(event: MessageEvent<string>): void {
   const parsed = updateSchema.safeParse(parseJson(event.data));
   // Else a newer server's words: the pages' own questions tell what is wrong.
   if (parsed.success) {
-    lastEventId = event.lastEventId;
     lastAnswerAtMs.value = Date.now();
     update.value = parsed.data;
   }

@@ -3,11 +3,7 @@
  * export that takes `PageProps`, and a line here. Pages but the overview are loaded when they are first opened.
  */
 import type { ComponentType } from 'preact';
-
-export interface PageProps {
-  /** Of the pattern: `miners/:hotkey` gives `hotkey`. */
-  readonly params: Readonly<Record<string, string>>;
-}
+import type { PageProps } from './page.ts';
 
 export type PageGroup = 'Run' | 'People' | 'Record' | 'Take part';
 export const pageGroups: readonly PageGroup[] = ['Run', 'People', 'Record', 'Take part'];
@@ -30,4 +26,11 @@ const page = (path: string, title: string, group: PageGroup, load: Page['load'],
   isInNavigation,
 });
 
-export const pages: readonly Page[] = [page('', 'Overview', 'Run', () => import('./overview.tsx'))];
+export const pages: readonly Page[] = [
+  page('', 'Overview', 'Run', () => import('./overview.tsx')),
+  page('training', 'Loss & throughput', 'Run', () => import('./training.tsx')),
+  page('fragments', 'Fragments', 'Run', () => import('./fragments.tsx')),
+  page('merges', 'Merges', 'Run', () => import('./merges.tsx')),
+  page('miners', 'Miners', 'People', () => import('./miners.tsx')),
+  page('miners/:hotkey', 'Miner', 'People', () => import('./miner.tsx'), false),
+];
