@@ -93,6 +93,7 @@ export function Chart(props: ChartProps) {
         style={{ minHeight: `${height}px` }}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: keys move the cursor and zoom, as the label says.
         tabIndex={0}
+        // biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields; this is one picture that takes keys.
         role="group"
         aria-roledescription="chart"
         aria-label={`${title}. Arrow keys move along the line, plus and minus zoom, 0 shows everything.`}

@@ -94,6 +94,7 @@ export function VirtualTable<Row, Id extends string>({
 }
 
 const Spacer = ({ rows, columns }: { rows: number; columns: number }) => (
+  // biome-ignore lint/a11y/noAriaHiddenOnFocusable: nothing in it can take the focus; it only takes room.
   <tr aria-hidden="true" class="spacer">
     <td colSpan={columns} style={{ height: `${rows * rowHeight}px` }} />
   </tr>
