@@ -87,13 +87,13 @@ export function Chart(props: ChartProps) {
           {at !== null && columns.x[at] !== undefined ? whereText(columns.x[at], axis) : ''}
         </span>
       </div>
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields; this is one picture that takes keys. */}
       <div
         ref={place}
         class="chart-plot"
         style={{ minHeight: `${height}px` }}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: keys move the cursor and zoom, as the label says.
         tabIndex={0}
-        // biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields; this is one picture that takes keys.
         role="group"
         aria-roledescription="chart"
         aria-label={`${title}. Arrow keys move along the line, plus and minus zoom, 0 shows everything.`}
