@@ -12,6 +12,7 @@ import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
 import { replay } from './replay/index.ts';
 import { simulate } from './simulate/index.ts';
+import { snapshot } from './snapshot/index.ts';
 import { status } from './status/index.ts';
 import { train } from './train/index.ts';
 import { up } from './up/index.ts';
@@ -32,6 +33,7 @@ export const commands: readonly CommandDeclaration[] = [
   exportModel,
   status,
   explain,
+  snapshot,
   verify,
   doctor,
   modelCheck,

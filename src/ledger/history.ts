@@ -5,7 +5,7 @@
 import type { Hotkey } from '../protocol/names.ts';
 import { type ChainRules, endBlock, initialState, planCall } from './chain.ts';
 import { LedgerError } from './errors.ts';
-import type { CallPage, Ledger } from './port.ts';
+import type { CallPage, Ledger, Neuron } from './port.ts';
 
 export interface PaidEpoch {
   readonly block: number;
@@ -57,6 +57,20 @@ export class LedgerHistory {
   /** The newest epoch's neurons by uid; null before the first. */
   get newest(): { readonly block: number; readonly neurons: readonly EpochNeuronView[] } | null {
     return this.#newest;
+  }
+
+  /** As of the last block that was made. */
+  get neurons(): readonly Neuron[] {
+    return this.#state.neurons.map((neuron, uid) => ({
+      ...{ uid, hotkey: neuron.hotkey, coldkey: neuron.coldkey, validatorPermit: neuron.validatorPermit },
+      ...{ stakeRao: Number(neuron.stakeRao), emissionRao: Number(neuron.emissionRao) },
+      ...{ registeredAtBlock: neuron.registeredAtBlock, incentive: neuron.incentive },
+    }));
+  }
+
+  /** What a hotkey committed last; null if nothing. */
+  commitment(hotkey: Hotkey): { readonly block: number; readonly data: string } | null {
+    return this.#state.commitments[hotkey] ?? null;
   }
 
   /** All that a hotkey ever committed, in hex. */

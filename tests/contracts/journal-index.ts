@@ -21,8 +21,8 @@ export function testJournalIndex(name: string, open: () => Promise<IndexFixture>
     let fixture: IndexFixture;
     let index: JournalIndex;
     beforeAll(() => {
-      journal = makeLargeJournal({ events: 1_500, miners: 24, validators: 3 });
-    });
+      journal = makeLargeJournal({ events: 1_100, miners: 12, validators: 3 });
+    }, 300_000);
     beforeEach(async () => {
       fixture = await open();
       index = fixture.index;

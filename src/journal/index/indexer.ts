@@ -33,6 +33,11 @@ export class Indexer {
     const head = await index.head();
     if (await belongsTo(journal, head)) return new Indexer(index, head);
     await index.clear();
+    return Indexer.begin(index);
+  }
+
+  /** For an index that is empty. */
+  static begin(index: JournalIndex): Indexer {
     return new Indexer(index, { size: 0, headHash: zeroHash, lastTimeMs: 0 });
   }
 
