@@ -2,6 +2,7 @@
 import { signal, useSignal } from '@preact/signals';
 import { Component, type ComponentChildren, type ComponentType } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { sourceKind } from './api/source-kind.ts';
 import { ConnectionBanner } from './frame/connection-banner.tsx';
 import { Header } from './frame/header.tsx';
 import { Navigation } from './frame/navigation.tsx';
@@ -33,8 +34,13 @@ export function App() {
           {found === null ? <NoSuchPage /> : <Loaded key={path.value} page={found.page} params={found.params} />}
         </main>
         <footer class="footer">
-          Every number here follows from the run's journal. <a href={hrefOf('record')}>Check it in this browser</a>, or
-          read <a href="./api">the API</a>.
+          Every number here follows from the run's journal. <a href={hrefOf('record')}>Check it in this browser</a>
+          {sourceKind.value === 'live' && (
+            <>
+              , or read <a href="./api">the API</a>
+            </>
+          )}
+          .
         </footer>
       </div>
     </>
