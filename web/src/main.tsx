@@ -9,5 +9,8 @@ import { render } from 'preact';
 import { startSource } from './api/source.ts';
 import { App } from './app.tsx';
 
-render(<App />, document.getElementById('app')!);
+// What index.html shows until here is the first paint of a slow connection.
+const place = document.getElementById('app')!;
+place.replaceChildren();
+render(<App />, place);
 startSource();

@@ -69,8 +69,9 @@ function gapWord({ rewardShare, workShare, claims, openTempo }: ApiMiner): strin
   const gap = (rewardShare ?? 0) - workShare;
   if (Math.abs(gap) < 0.01) return '';
   if (gap > 0) return ': work of others is not paid yet, or was not paid';
+  if (openTempo.heldTokens > 0) return ': the rest waits for a replay to pass';
   if (claims.voided > 0) return ': part of it was voided';
-  return openTempo.tokens + openTempo.heldTokens > 0
+  return openTempo.tokens > 0
     ? ': the newest work is not paid yet'
     : ': pay follows work by a tempo, and fades with the half-life';
 }
