@@ -6,6 +6,7 @@ import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
 import { generate } from './generate/index.ts';
+import { ledgerYuma } from './ledger-yuma/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
@@ -33,6 +34,7 @@ export const commands: readonly CommandDeclaration[] = [
   status,
   explain,
   verify,
+  ledgerYuma,
   doctor,
   modelCheck,
   modelCount,
