@@ -9,6 +9,7 @@ import { fairness } from './fairness.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
+import { ledger } from './ledger.bench.ts';
 import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
@@ -24,6 +25,7 @@ const benches: readonly Bench[] = [
   merge,
   codecsBench,
   journal,
+  ledger,
   stateRoot,
   audits,
   attacksBench,

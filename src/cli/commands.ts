@@ -6,7 +6,15 @@ import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
 import { generate } from './generate/index.ts';
-import { ledgerYuma } from './ledger-yuma/index.ts';
+import {
+  ledgerAnchors,
+  ledgerMetagraph,
+  ledgerRegister,
+  ledgerStake,
+  ledgerStatus,
+  ledgerWeights,
+  ledgerYuma,
+} from './ledger/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
@@ -18,6 +26,15 @@ import { train } from './train/index.ts';
 import { up } from './up/index.ts';
 import { validate } from './validate/index.ts';
 import { verify } from './verify/index.ts';
+import {
+  walletDelegate,
+  walletImport,
+  walletList,
+  walletNew,
+  walletShow,
+  walletSign,
+  walletVerify,
+} from './wallet/index.ts';
 
 export const commands: readonly CommandDeclaration[] = [
   up,
@@ -34,7 +51,20 @@ export const commands: readonly CommandDeclaration[] = [
   status,
   explain,
   verify,
+  ledgerStatus,
+  ledgerMetagraph,
+  ledgerRegister,
+  ledgerStake,
+  ledgerWeights,
+  ledgerAnchors,
   ledgerYuma,
+  walletNew,
+  walletList,
+  walletImport,
+  walletShow,
+  walletSign,
+  walletVerify,
+  walletDelegate,
   doctor,
   modelCheck,
   modelCount,

@@ -355,7 +355,8 @@ export class EmbeddedChain implements LedgerBackend {
   #include(signed: SignedCall, lines: string[]): { readonly block: number } {
     const { hotkey, nonce, call } = signed;
     const account = this.#state.accounts[hotkey];
-    const callHash = hashOfCall(signed);
+    const text = canonicalJson(signed);
+    const callHash = hashOfCallText(text);
     if (account !== undefined && nonce === account.nonce - 1 && account.lastCall === callHash) {
       return { block: account.block };
     }
@@ -364,7 +365,8 @@ export class EmbeddedChain implements LedgerBackend {
     }
     const block = this.#hashes.number + 1;
     const change = planCall(this.#state, this.genesis, hotkey, call, block);
-    lines.push(canonicalJson({ kind: 'call', block, parent: this.#hashes.hash, signed }));
+    // Canonical JSON of the line: its keys are in order, and the call's text is made once.
+    lines.push(`{"block":${block},"kind":"call","parent":"${this.#hashes.hash}","signed":${text}}`);
     change();
     this.#record(signed, callHash, block);
     return { block };
@@ -468,7 +470,9 @@ const badCursor = (cursor: number) =>
   new LedgerError('BAD_CALL', `no call begins at ${cursor}; go on from the cursor of the page before`);
 
 /** Names a call; the digest of its block is made of these. */
-export const hashOfCall = (signed: SignedCall): Hash => toHex(sha256(utf8(canonicalJson(signed)))) as Hash;
+export const hashOfCall = (signed: SignedCall): Hash => hashOfCallText(canonicalJson(signed));
+
+const hashOfCallText = (text: string): Hash => toHex(sha256(utf8(text))) as Hash;
 
 function parseJson(text: string): unknown {
   try {
