@@ -45,6 +45,8 @@ export interface Check {
    * was seen there and stands in the journal is in it.
    */
   beforeEnd?(context: WalkContext): Promise<void>;
+  /** Instead of `end`, where the journal could not be folded to its end: what the entries so far leave open. */
+  cut?(context: WalkContext): Promise<void>;
   /** The journal is at its end, for good. */
   end?(context: WalkContext): Promise<void>;
 }

@@ -98,6 +98,14 @@ export class LedgerChecks implements Check {
     await this.#replay.finish();
   }
 
+  /** Stakes are judged by the ledger alone, however far the journal can be read. */
+  async cut(context: WalkContext): Promise<void> {
+    this.#context = context;
+    this.#isAtEnd = true;
+    if (this.#unseenStakes.length > 0) await this.#replay.tryAdvanceTo(this.#replay.block + this.#stakeRoom);
+    this.#settleStakes(context, true);
+  }
+
   async end(context: WalkContext): Promise<void> {
     this.#context = context;
     const { findings } = context;

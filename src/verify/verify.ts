@@ -281,7 +281,10 @@ class Walk {
       const context = this.#context(this.#isReached);
       for (const check of this.#checks) await check.end?.(context);
       this.#gone.settle(this.#state, findings);
-    } else this.#leaveRest();
+    } else {
+      for (const check of this.#checks) await check.cut?.(this.#context(this.#isReached));
+      this.#leaveRest();
+    }
     await this.#save();
   }
 
