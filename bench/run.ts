@@ -10,6 +10,7 @@ import { index } from './index.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
+import { ledger } from './ledger.bench.ts';
 import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
@@ -26,6 +27,7 @@ const benches: readonly Bench[] = [
   codecsBench,
   journal,
   index,
+  ledger,
   stateRoot,
   audits,
   attacksBench,

@@ -18,6 +18,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   merge: ['protocol', 'tensor'],
   evaluation: ['training', 'merge'],
   ledger: ['protocol'],
+  wallet: ['protocol'],
   store: ['protocol'],
   bus: ['protocol'],
   journal: ['protocol'],
@@ -26,7 +27,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   export: ['model'],
   simulate: ['roles', 'http'],
   verify: ['roles', 'http'],
-  cli: ['verify', 'roles', 'http', 'export', 'simulate'],
+  cli: ['verify', 'roles', 'http', 'export', 'simulate', 'wallet'],
 };
 
 /** Decisions of the roles see only data: no training, no evaluation, no port. */
@@ -79,6 +80,15 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
+  'wallet/encryption.ts': ['@noble/ciphers/salsa.js', 'hash-wasm'],
+  'wallet/folder.ts': ['node:*'],
+  'wallet/phrase.ts': [
+    '@noble/hashes/pbkdf2.js',
+    '@noble/hashes/sha2.js',
+    '@scure/bip39',
+    '@scure/bip39/wordlists/english.js',
+    '@scure/sr25519',
+  ],
   'verify/folder-record.ts': ['node:*'],
   'verify/merge-thread.ts': ['node:*'],
   'verify/merge-worker.ts': ['node:*'],

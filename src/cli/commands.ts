@@ -6,6 +6,15 @@ import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
 import { generate } from './generate/index.ts';
+import {
+  ledgerAnchors,
+  ledgerMetagraph,
+  ledgerRegister,
+  ledgerStake,
+  ledgerStatus,
+  ledgerWeights,
+  ledgerYuma,
+} from './ledger/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
@@ -18,6 +27,15 @@ import { train } from './train/index.ts';
 import { up } from './up/index.ts';
 import { validate } from './validate/index.ts';
 import { verify } from './verify/index.ts';
+import {
+  walletDelegate,
+  walletImport,
+  walletList,
+  walletNew,
+  walletShow,
+  walletSign,
+  walletVerify,
+} from './wallet/index.ts';
 
 export const commands: readonly CommandDeclaration[] = [
   up,
@@ -35,6 +53,20 @@ export const commands: readonly CommandDeclaration[] = [
   explain,
   snapshot,
   verify,
+  ledgerStatus,
+  ledgerMetagraph,
+  ledgerRegister,
+  ledgerStake,
+  ledgerWeights,
+  ledgerAnchors,
+  ledgerYuma,
+  walletNew,
+  walletList,
+  walletImport,
+  walletShow,
+  walletSign,
+  walletVerify,
+  walletDelegate,
   doctor,
   modelCheck,
   modelCount,

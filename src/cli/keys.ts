@@ -17,10 +17,11 @@ import {
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type HotkeySigner, hotkeyFromSeed, type SessionSigner, sessionKeyFromSeed } from '../protocol/keys.ts';
+import { hotkeySchema } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { BaseError } from '../util/errors.ts';
 
-export class KeyFileError extends BaseError<'KEY_DAMAGED' | 'KEY_EXPOSED'> {}
+export class KeyFileError extends BaseError<'KEY_DAMAGED' | 'KEY_EXPOSED' | 'KEY_ELSEWHERE'> {}
 
 export interface RoleKeys {
   readonly hotkey: HotkeySigner;
@@ -35,6 +36,13 @@ const hotkeyFile = z.strictObject({
   address: z.string(),
   secretSeed: secretHex,
 });
+/** The address alone: the hotkey delegated to this folder's session key, and its secret lies elsewhere. */
+const delegatedFile = z.strictObject({
+  version: z.literal(1),
+  kind: z.literal('delegated-hotkey'),
+  scheme: z.enum(['sr25519', 'ed25519']),
+  address: hotkeySchema,
+});
 const sessionFile = z.strictObject({
   version: z.literal(1),
   kind: z.literal('session'),
@@ -45,7 +53,8 @@ const sessionFile = z.strictObject({
 /** Reads the keys of the folder, or makes them. @throws KeyFileError */
 export function openKeys(dir: string): RoleKeys {
   mkdirSync(dir, { recursive: true });
-  const stored = readKey(join(dir, 'hotkey.json'), hotkeyFile);
+  const stored = readKey(join(dir, 'hotkey.json'), z.union([hotkeyFile, delegatedFile]));
+  if (stored?.kind === 'delegated-hotkey') return { hotkey: absentHotkey(stored), session: openSessionKey(dir) };
   const hotkey = stored === null ? makeHotkey(dir) : hotkeyFromSeed(fromHex(stored.secretSeed)!, stored.scheme);
   if (stored !== null && stored.address !== hotkey.hotkey) {
     throw new KeyFileError(
@@ -54,6 +63,27 @@ export function openKeys(dir: string): RoleKeys {
     );
   }
   return { hotkey, session: openSessionKey(dir) };
+}
+
+/** Is a hotkey by address; refuses to sign. */
+function absentHotkey({ scheme, address }: z.infer<typeof delegatedFile>): HotkeySigner {
+  const sign = (): never => {
+    throw new KeyFileError(
+      'KEY_ELSEWHERE',
+      `the key of ${address} is not on this machine; where it is, type: accrete wallet delegate`,
+    );
+  };
+  return { hotkey: address, scheme, signer: `hotkey:${scheme}:${address}`, sign };
+}
+
+/** Notes in the folder whose hotkey its session key works for. @throws KeyFileError if it has another one */
+export function writeDelegatedHotkey(dir: string, { hotkey, scheme }: HotkeySigner): void {
+  mkdirSync(dir, { recursive: true });
+  const path = join(dir, 'hotkey.json');
+  const stored = readKey(path, z.union([hotkeyFile, delegatedFile]));
+  if (stored !== null && stored.address !== hotkey)
+    throw new KeyFileError('KEY_DAMAGED', `${path} is of another hotkey, ${stored.address}; choose another folder`);
+  if (stored === null) writeKey(path, { version: 1, kind: 'delegated-hotkey', scheme, address: hotkey });
 }
 
 /** The session key alone. */

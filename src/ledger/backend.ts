@@ -2,8 +2,21 @@
 import type { Hotkey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { type Call, type ChainBinding, maxCommitmentBytes, type SignedCall, signCall, toU16Weights } from './calls.ts';
-import { LedgerError } from './errors.ts';
-import type { Block, BlockRecord, CallPage, Ledger, LedgerSigner, Neuron } from './port.ts';
+import { weightsCommitHash } from './committed-weights.ts';
+import { LedgerError, refused } from './errors.ts';
+import type {
+  Axon,
+  Block,
+  BlockRecord,
+  CallPage,
+  CommittedWeights,
+  Identity,
+  Ledger,
+  LedgerSigner,
+  Neuron,
+  StakeOptions,
+  Subnet,
+} from './port.ts';
 
 /** What a chain must offer below the port. */
 export interface LedgerBackend {
@@ -19,6 +32,9 @@ export interface LedgerBackend {
    */
   submit(call: SignedCall): Promise<{ readonly block: number }>;
   metagraph(): Promise<readonly Neuron[]>;
+  subnet(): Promise<Subnet>;
+  balance(account: Hotkey): Promise<bigint>;
+  identity(coldkey: Hotkey): Promise<Identity | null>;
   weights(hotkey: Hotkey): Promise<ReadonlyMap<number, number>>;
   commitment(hotkey: Hotkey): Promise<{ readonly block: number; readonly data: string } | null>;
   blocks(from: number, limit: number): Promise<readonly BlockRecord[]>;
@@ -58,21 +74,78 @@ export class SigningLedger implements Ledger {
     return this.backend.block(number);
   }
 
-  async register(signer: LedgerSigner, options: { readonly coldkey: Hotkey }): Promise<Neuron> {
-    const present = await this.#neuron(signer.hotkey);
+  async register(
+    signer: LedgerSigner,
+    options: { readonly coldkey: Hotkey; readonly hotkey?: Hotkey },
+  ): Promise<Neuron> {
+    const hotkey = options.hotkey ?? signer.hotkey;
+    const present = await this.#neuron(hotkey);
     if (present !== null) return present;
-    await this.#call(signer, { name: 'burned_register', args: { coldkey: options.coldkey } });
-    const neuron = await this.#neuron(signer.hotkey);
-    if (neuron === null) throw new LedgerError('UNAVAILABLE', `${signer.hotkey} was registered but is not listed`);
+    const isByColdkey = hotkey !== signer.hotkey;
+    if (isByColdkey && options.coldkey !== signer.hotkey)
+      throw refused(
+        'NOT_ASSOCIATED',
+        'NonAssociatedColdKey',
+        `${signer.hotkey} cannot register for ${options.coldkey}`,
+      );
+    const args = isByColdkey ? { hotkey } : { coldkey: options.coldkey };
+    await this.#call(signer, { name: 'burned_register', args });
+    const neuron = await this.#neuron(hotkey);
+    if (neuron === null) throw new LedgerError('UNAVAILABLE', `${hotkey} was registered but is not listed`);
     return neuron;
   }
 
-  async addStake(signer: LedgerSigner, options: { readonly amountRao: number }): Promise<void> {
-    await this.#call(signer, { name: 'add_stake', args: { amountRao: options.amountRao } });
+  async addStake(signer: LedgerSigner, { amountRao, hotkey }: StakeOptions): Promise<void> {
+    const args = hotkey === undefined ? { amountRao } : { amountRao, hotkey };
+    await this.#call(signer, { name: 'add_stake', args });
   }
 
-  async setWeights(signer: LedgerSigner, weights: ReadonlyMap<number, number>): Promise<void> {
-    await this.#call(signer, { name: 'set_weights', args: toU16Weights(weights) });
+  async removeStake(signer: LedgerSigner, { amountRao, hotkey }: StakeOptions): Promise<void> {
+    const args = hotkey === undefined ? { amountRao } : { amountRao, hotkey };
+    await this.#call(signer, { name: 'remove_stake', args });
+  }
+
+  async transfer(signer: LedgerSigner, options: { readonly to: Hotkey; readonly amountRao: number }): Promise<void> {
+    await this.#call(signer, { name: 'transfer', args: { to: options.to, amountRao: options.amountRao } });
+  }
+
+  async setWeights(
+    signer: LedgerSigner,
+    weights: ReadonlyMap<number, number>,
+    { versionKey }: { readonly versionKey?: number } = {},
+  ): Promise<void> {
+    const args = { ...toU16Weights(weights), ...(versionKey === undefined ? {} : { versionKey }) };
+    await this.#call(signer, { name: 'set_weights', args });
+  }
+
+  commitWeights(signer: LedgerSigner, weights: CommittedWeights): Promise<{ readonly block: number }> {
+    const hash = weightsCommitHash(signer.hotkey, this.netuid, weights);
+    return this.#call(signer, { name: 'commit_weights', args: { hash } });
+  }
+
+  async revealWeights(signer: LedgerSigner, { uids, values, salt, versionKey }: CommittedWeights): Promise<void> {
+    const args = { uids: [...uids], values: [...values], salt: [...salt], versionKey };
+    await this.#call(signer, { name: 'reveal_weights', args });
+  }
+
+  async serveAxon(signer: LedgerSigner, axon: Axon): Promise<void> {
+    await this.#call(signer, { name: 'serve_axon', args: axon });
+  }
+
+  async setIdentity(signer: LedgerSigner, identity: Identity): Promise<void> {
+    await this.#call(signer, { name: 'set_identity', args: identity });
+  }
+
+  identity(coldkey: Hotkey): Promise<Identity | null> {
+    return this.backend.identity(coldkey);
+  }
+
+  subnet(): Promise<Subnet> {
+    return this.backend.subnet();
+  }
+
+  balance(account: Hotkey): Promise<bigint> {
+    return this.backend.balance(account);
   }
 
   async commit(signer: LedgerSigner, data: Uint8Array): Promise<{ readonly block: number }> {

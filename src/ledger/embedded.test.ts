@@ -9,9 +9,10 @@ import { canonicalJson } from '../util/canonical-json.ts';
 import type { SigningLedger } from './backend.ts';
 import { ManualBlockClock } from './block-clock.ts';
 import { callBytes, signCall } from './calls.ts';
-import type { GenesisOptions } from './chain.ts';
 import { type EmbeddedChain, type EmbeddedLedgerOptions, openEmbeddedLedger } from './embedded.ts';
+import { LedgerError } from './errors.ts';
 import { MemoryLedgerStorage } from './file.ts';
+import { type GenesisOptions, mainnetRules } from './genesis.ts';
 import { LedgerFile } from './read-file.ts';
 
 const owner = signerOf(50).hotkey;
@@ -240,7 +241,9 @@ describe('embedded ledger', () => {
       const clock = new ManualBlockClock({ blockMs: 100 });
       const { ledger, chain } = await openLedger({ clock, genesis: { ...genesis, emissionPerBlockRao } });
       const freeRao = async (key: typeof owner) => (await chain.balances(key)).freeRao;
-      const start = (await freeRao(owner)) + (await freeRao(coldkey));
+      const accounts = [owner, ...[0, 1, 2, 3, 4, 5].map((n) => signerOf(n).hotkey)];
+      const allFree = async () => (await Promise.all(accounts.map(freeRao))).reduce((a, b) => a + b, 0n);
+      const start = await allFree();
       for (let n = 0; n < 6; n++) await ledger.register(signerOf(n), { coldkey });
       for (let n = 0; n < 3; n++) await ledger.addStake(signerOf(n), { amountRao: 1_000_000_007 * (n + 1) });
       for (let tempo = 1; tempo <= 4; tempo++) {
@@ -253,7 +256,7 @@ describe('embedded ledger', () => {
         const { issuedRao } = await chain.balances(owner);
         const what = `${emissionPerBlockRao} rao a block, tempo ${tempo}`;
         expect(issuedRao, what).toBe(BigInt(10 * tempo * emissionPerBlockRao));
-        expect((await freeRao(owner)) + (await freeRao(coldkey)) + staked, what).toBe(start + issuedRao);
+        expect((await allFree()) + staked, what).toBe(start + issuedRao);
         const ownerShare = (issuedRao * 18n) / 100n;
         expect(Math.abs(emitted - Number(issuedRao - ownerShare)), what).toBeLessThanOrEqual(tempo);
       }
@@ -303,6 +306,181 @@ describe('embedded ledger', () => {
     const parts = ['accrete/ledger-call/1', 'c', '2', owner, '3', 'add_stake', canonicalJson({ amountRao: 5 })];
     const expected = parts.flatMap((part) => [0, 0, 0, part.length, ...Buffer.from(part)]);
     expect([...bytes]).toEqual(expected);
+  });
+
+  it('calls that are made together are written together; if that fails, none of them happened', async () => {
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const storage = new MemoryLedgerStorage();
+    const append = storage.append.bind(storage);
+    let writes = 0;
+    let isFull = false;
+    storage.append = async (...texts) => {
+      writes++;
+      if (isFull) throw new LedgerError('DISK_FULL', 'no space');
+      return append(...texts);
+    };
+    const { ledger, chain } = await openLedger({ clock, storage });
+    await live(ledger, clock);
+    const before = await readAll(ledger);
+    const calls = [3, 4, 5, 6].map((n) =>
+      signCall(chain, signerOf(n), 0, { name: 'burned_register', args: { coldkey: signerOf(n).hotkey } }),
+    );
+    isFull = true;
+    const refusals = await Promise.allSettled(calls.map((call) => chain.submit(call)));
+    expect(refusals.map(({ status }) => status)).toEqual(Array(4).fill('rejected'));
+    expect(await readAll(ledger)).toEqual(before);
+    isFull = false;
+    writes = 0;
+    await Promise.all(calls.map((call) => chain.submit(call)));
+    expect(writes).toBe(1);
+    expect((await ledger.metagraph()).length).toBe(before.neurons.length + 4);
+    const { ledger: again } = await openLedger({ clock, storage });
+    expect(await again.metagraph()).toEqual(await ledger.metagraph());
+  });
+
+  it('the price of a registration rises by 26 %, halves every 360 blocks, and stays within its bounds', async () => {
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const rules = { ...genesis, ...mainnetRules, endowmentRao: 1_000_000_000, maxBurnRao: 1_000_000 };
+    const { ledger } = await openLedger({ clock, genesis: rules });
+    const price = async () => (await ledger.subnet()).burnRao;
+    expect(await price()).toBe(500_000);
+    await ledger.register(signerOf(1), { coldkey });
+    expect(await ledger.balance(signerOf(1).hotkey)).toBe(999_500_000n);
+    expect(Math.abs((await price()) - 630_000)).toBeLessThan(2);
+    for (const n of [2, 3, 4, 5]) await ledger.register(signerOf(n), { coldkey });
+    expect(await price()).toBe(1_000_000);
+    clock.advance(180);
+    expect(Math.abs((await price()) - 1_000_000 * Math.SQRT1_2)).toBeLessThan(2_000);
+    clock.advance(180);
+    expect(await price()).toBeLessThan(501_000);
+    clock.advance(5_000);
+    expect(await price()).toBe(500_000);
+    expect((await ledger.subnet()).burnedRao).toBeGreaterThan(2_500_000);
+    const poor = { ...rules, endowmentRao: 499_999 };
+    const { ledger: second } = await openLedger({ clock, genesis: poor });
+    await expect(second.register(signerOf(1), { coldkey })).rejects.toThrow(/^NotEnoughBalanceToStake: .*transfer/);
+  });
+
+  it('a full subnet drops who earned least and is no longer immune; its stake stays its own', async () => {
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const rules = { ...genesis, maxUids: 4, immunityBlocks: 15 };
+    const { ledger } = await openLedger({ clock, genesis: rules });
+    for (const n of [0, 1, 2, 4]) await ledger.register(signerOf(n), { coldkey: signerOf(n).hotkey });
+    for (const n of [0, 4]) await ledger.addStake(signerOf(n), { amountRao: 5_000_000 });
+    await expect(ledger.register(signerOf(5), { coldkey })).rejects.toThrow(/^NoNeuronIdAvailable: .*immune/);
+    clock.advance(10);
+    await ledger.setWeights(signerOf(0), new Map([[2, 1]]));
+    clock.advance(10);
+    expect((await ledger.register(signerOf(5), { coldkey })).uid).toBe(1); // Uid 1 earned nothing.
+    expect((await ledger.metagraph()).map(({ hotkey }) => hotkey)).not.toContain(signerOf(1).hotkey);
+    clock.advance(36);
+    await ledger.register(signerOf(6), { coldkey });
+    const listed = (await ledger.metagraph()).map(({ hotkey }) => hotkey);
+    // A validator without weights earns nothing, as a miner without work, and this one is older.
+    expect(listed).toEqual([0, 5, 2, 6].map((n) => signerOf(n).hotkey));
+  });
+
+  it('stake of a hotkey that lost its uid can be removed, and comes back with it', async () => {
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const { ledger } = await openLedger({ clock, genesis: { ...genesis, maxUids: 1, immunityBlocks: 5 } });
+    const [first, second] = [signerOf(1), signerOf(2)];
+    await ledger.register(first, { coldkey: first.hotkey });
+    await ledger.addStake(first, { amountRao: 5_000_000 });
+    clock.advance(6);
+    await ledger.register(second, { coldkey });
+    expect((await ledger.metagraph()).map(({ hotkey }) => hotkey)).toEqual([second.hotkey]);
+    const foreign = ledger.removeStake(second, { amountRao: 1, hotkey: first.hotkey });
+    await expect(foreign).rejects.toThrow(/^NonAssociatedColdKey/);
+    await ledger.removeStake(first, { amountRao: 2_000_000 });
+    const tooMuch = ledger.removeStake(first, { amountRao: 3_000_001 });
+    await expect(tooMuch).rejects.toThrow(/^NotEnoughStakeToWithdraw/);
+    clock.advance(6);
+    await expect(ledger.register(first, { coldkey })).rejects.toThrow(/^NonAssociatedColdKey/);
+    expect(await ledger.register(first, { coldkey: first.hotkey })).toMatchObject({ uid: 0, stakeRao: 3_000_000 });
+  });
+
+  it("weights on the owner's own hotkey pay nobody", async () => {
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const { ledger } = await openLedger({ clock });
+    await ledger.register(signerOf(50), { coldkey: owner });
+    await ledger.register(signerOf(1), { coldkey: signerOf(1).hotkey });
+    await ledger.register(signerOf(2), { coldkey: signerOf(2).hotkey });
+    await ledger.addStake(signerOf(1), { amountRao: 5_000_000 });
+    clock.advance(10);
+    const weights = new Map([
+      [0, 3],
+      [2, 1],
+    ]);
+    await ledger.setWeights(signerOf(1), weights);
+    const before = await ledger.metagraph();
+    clock.advance(10);
+    const after = await ledger.metagraph();
+    expect(after[0]).toMatchObject({ emissionRao: 0, validatorPermit: true });
+    expect(after[0]!.incentive).toBeCloseTo(0.75, 4);
+    expect(after[2]!.emissionRao - before[2]!.emissionRao).toBeCloseTo(10_000_000 * 0.41 * 0.25, -3);
+    expect((await ledger.subnet()).burnedRao).toBeCloseTo(10_000_000 * 0.41 * 0.75, -3);
+  });
+
+  it('takes weights by commit and reveal where the subnet wants them so', async () => {
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const { ledger } = await openLedger({ clock, genesis: { ...genesis, isCommitReveal: true } });
+    for (const n of [1, 2]) await ledger.register(signerOf(n), { coldkey: signerOf(n).hotkey });
+    await ledger.addStake(signerOf(1), { amountRao: 5_000_000 });
+    clock.advance(10);
+    const validator = signerOf(1);
+    const row = { uids: [1], values: [65_535], salt: [1, 2, 3], versionKey: 0 };
+    await expect(ledger.setWeights(validator, new Map([[1, 1]]))).rejects.toThrow(/^CommitRevealEnabled/);
+    await expect(ledger.revealWeights(validator, row)).rejects.toThrow(/^NoWeightsCommitFound/);
+    await ledger.commitWeights(validator, row);
+    await expect(ledger.commitWeights(validator, row)).rejects.toThrow(/^CommittingWeightsTooFast/);
+    await expect(ledger.revealWeights(validator, row)).rejects.toThrow(/^RevealTooEarly/);
+    clock.advance(10);
+    const other = ledger.revealWeights(validator, { ...row, values: [1] });
+    await expect(other).rejects.toThrow(/^InvalidRevealCommitHashNotMatch/);
+    await ledger.revealWeights(validator, row);
+    expect([...(await ledger.weights(validator.hotkey))]).toEqual([[1, 65_535]]);
+    await expect(ledger.revealWeights(validator, row)).rejects.toThrow(/^NoWeightsCommitFound/);
+    await ledger.commitWeights(validator, row);
+    clock.advance(30);
+    await expect(ledger.revealWeights(validator, row)).rejects.toThrow(/^ExpiredWeightCommit/);
+    clock.advance(10);
+    expect((await ledger.metagraph())[1]!.incentive).toBe(1);
+    const { ledger: plain } = await openLedger({ clock });
+    await plain.register(signerOf(1), { coldkey });
+    await expect(plain.commitWeights(signerOf(1), row)).rejects.toThrow(/^CommitRevealDisabled/);
+  });
+
+  it('keeps the limits of its genesis: version key, stake to weigh, length, one weight, registration', async () => {
+    const clock = new ManualBlockClock({ blockMs: 100 });
+    const limits = {
+      weightsVersionKey: 7,
+      minStakeToSetWeightsRao: 6_000_000,
+      minAllowedWeights: 2,
+      maxWeightLimit: 40_000,
+    };
+    const { ledger } = await openLedger({ clock, genesis: { ...genesis, ...limits } });
+    for (const n of [1, 2, 4]) await ledger.register(signerOf(n), { coldkey: signerOf(n).hotkey });
+    const validator = signerOf(1);
+    await ledger.addStake(validator, { amountRao: 5_000_000 });
+    const weigh = (row: [number, number][], versionKey = 7) =>
+      ledger.setWeights(validator, new Map(row), { versionKey });
+    const pair: [number, number][] = [
+      [1, 1],
+      [2, 1],
+    ];
+    await expect(weigh(pair)).rejects.toThrow(/^NotEnoughStakeToSetWeights/);
+    await ledger.addStake(validator, { amountRao: 5_000_000 });
+    clock.advance(10);
+    await expect(weigh(pair, 6)).rejects.toThrow(/^IncorrectWeightVersionKey: .*update/);
+    await expect(weigh([[1, 1]])).rejects.toThrow(/^WeightVecLengthIsLow/);
+    const uneven: [number, number][] = [
+      [1, 9],
+      [2, 1],
+    ];
+    await expect(weigh(uneven)).rejects.toThrow(/^MaxWeightExceeded/);
+    await weigh(pair);
+    const { ledger: closed } = await openLedger({ clock, genesis: { ...genesis, isRegistrationOpen: false } });
+    await expect(closed.register(validator, { coldkey })).rejects.toThrow(/^SubNetRegistrationDisabled/);
   });
 
   it('is closed for good', async () => {

@@ -5,6 +5,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import type { Ed25519Equation } from '../protocol/ed25519.ts';
 import { verifySignature } from '../protocol/keys.ts';
 import { countSchema, type Hash, type Hotkey, hashSchema } from '../protocol/names.ts';
 import { fromHex, toHex, utf8 } from '../util/bytes.ts';
@@ -12,25 +13,15 @@ import { canonicalJson } from '../util/canonical-json.ts';
 import { type LedgerBackend, SigningLedger } from './backend.ts';
 import { type BlockClock, systemBlockClock } from './block-clock.ts';
 import { callBytes, type SignedCall, signedCallSchema } from './calls.ts';
-import {
-  type ChainState,
-  chainStateSchema,
-  endBlock,
-  type Genesis,
-  type GenesisOptions,
-  initialState,
-  makeGenesis,
-  type PublicGenesis,
-  planCall,
-  publicGenesisOf,
-  stateToJson,
-  uidOf,
-} from './chain.ts';
+import { endBlock, planCall } from './chain.ts';
 import { LedgerError } from './errors.ts';
 import { FileLedgerStorage, type LedgerLine, type LedgerStorage, MemoryLedgerStorage } from './file.ts';
+import { type Genesis, type GenesisOptions, makeGenesis, type PublicGenesis, publicGenesisOf } from './genesis.ts';
 import { addToDigest, HashChain } from './hash-chain.ts';
 import { lineSchema } from './lines.ts';
-import type { Block, BlockRecord, CallPage, Neuron } from './port.ts';
+import type { Block, BlockRecord, CallPage, Identity, Neuron, Subnet } from './port.ts';
+import { burnPriceRao } from './rules/registration.ts';
+import { balanceOf, type ChainState, chainStateSchema, initialState, neuronsOf, stateToJson, uidOf } from './state.ts';
 
 export interface EmbeddedLedgerOptions {
   /** For a new chain; of an old one `chainId`, `netuid`, `tempoBlocks` and `blockMs` must be the same. */
@@ -43,12 +34,23 @@ export interface EmbeddedLedgerOptions {
   readonly snapshotEveryBlocks?: number;
   /** Blocks that are made after the fact when the clock has run on without the program. */
   readonly maxCatchUpBlocks?: number;
+  /** A quicker check of ed25519's equation, where there is one. */
+  readonly equation?: Ed25519Equation;
 }
+
+interface WaitingCall {
+  readonly signed: SignedCall;
+  resolve(included: { readonly block: number }): void;
+  reject(error: unknown): void;
+}
+
+/** Calls that share one flush to disk, at most. */
+const maxBatch = 1_024;
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 
 const snapshotSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   genesisHash: hashSchema,
   /** Lines of the file that are in the snapshot. */
   sizeBytes: countSchema,
@@ -77,7 +79,8 @@ export class EmbeddedChain implements LedgerBackend {
   readonly #storage: LedgerStorage;
   readonly #clock: BlockClock;
   readonly #genesisHash: Uint8Array;
-  readonly #hashes: HashChain;
+  #hashes: HashChain;
+  readonly #equation: Ed25519Equation | undefined;
   readonly #snapshotEveryBlocks: number;
   readonly #maxCatchUpBlocks: number;
   #state: ChainState = initialState();
@@ -85,6 +88,7 @@ export class EmbeddedChain implements LedgerBackend {
   /** Blocks after an anchor are counted from its time; there is one for each time that the chain stood still. */
   #anchors: { readonly block: number; readonly timeMs: number }[];
   #snapshotBlock = 0;
+  #waiting: WaitingCall[] = [];
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -94,7 +98,8 @@ export class EmbeddedChain implements LedgerBackend {
     this.#clock = options.clock ?? systemBlockClock;
     this.publicGenesis = publicGenesisOf(genesis, sha256);
     this.#genesisHash = sha256(utf8(canonicalJson(this.publicGenesis)));
-    this.#hashes = new HashChain(sha256, fromHex(genesis.secret)!, this.#genesisHash);
+    this.#hashes = this.#emptyHashes();
+    this.#equation = options.equation;
     this.#snapshotEveryBlocks = options.snapshotEveryBlocks ?? 1_200;
     this.#maxCatchUpBlocks = options.maxCatchUpBlocks ?? 10_000;
     this.#anchors = [{ block: 0, timeMs: genesis.startMs }];
@@ -147,26 +152,55 @@ export class EmbeddedChain implements LedgerBackend {
     const signed = parsed.data;
     const { hotkey, scheme, nonce, call } = signed;
     const signer = { kind: 'hotkey', scheme, hotkey } as const;
-    if (!verifySignature(signer, callBytes(this, hotkey, nonce, call), fromHex(signed.signature)!)) {
+    if (!verifySignature(signer, callBytes(this, hotkey, nonce, call), fromHex(signed.signature)!, this.#equation)) {
       const sentence = `${call.name}: the signature is not ${hotkey}'s for this call, nonce and chain`;
       return Promise.reject(new LedgerError('BAD_SIGNATURE', sentence));
     }
-    return this.#exclusive(() => this.#include(signed));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ signed, resolve, reject });
+      if (this.#waiting.length === 1) this.#scheduleBatch();
+    });
   }
 
   metagraph(): Promise<readonly Neuron[]> {
-    return this.#exclusive(async () =>
-      this.#state.neurons.map((neuron, uid) => ({
-        uid,
-        hotkey: neuron.hotkey,
-        coldkey: neuron.coldkey,
-        stakeRao: Number(neuron.stakeRao),
-        validatorPermit: neuron.validatorPermit,
-        registeredAtBlock: neuron.registeredAtBlock,
-        emissionRao: Number(neuron.emissionRao),
-        incentive: neuron.incentive,
-      })),
-    );
+    return this.#exclusive(async () => neuronsOf(this.#state, this.genesis));
+  }
+
+  subnet(): Promise<Subnet> {
+    return this.#exclusive(async () => {
+      const { genesis } = this;
+      const state = this.#state;
+      const block = this.#hashes.number;
+      return {
+        ...{ chainId: genesis.chainId, netuid: genesis.netuid, owner: genesis.owner, block },
+        tempoBlocks: genesis.tempoBlocks,
+        lastEpochBlock: state.lastEpochBlock,
+        nextEpochBlock: state.lastEpochBlock + genesis.tempoBlocks,
+        epochIndex: state.epochIndex,
+        neuronCount: state.neurons.length,
+        maxUids: genesis.maxUids,
+        maxValidators: genesis.maxValidators,
+        burnRao: Number(burnPriceRao(state, genesis, block + 1)),
+        minStakeRao: genesis.minStakeRao,
+        emissionPerBlockRao: genesis.emissionPerBlockRao,
+        issuedRao: Number(state.issuedRao),
+        burnedRao: Number(state.burnedRao),
+        weightsRateLimitBlocks: genesis.weightsRateLimitBlocks,
+        weightsVersionKey: genesis.weightsVersionKey,
+        isCommitReveal: genesis.isCommitReveal,
+        revealPeriodEpochs: genesis.revealPeriodEpochs,
+        yumaVersion: genesis.yumaVersion,
+        isLiquidAlpha: genesis.isLiquidAlpha,
+      };
+    });
+  }
+
+  balance(account: Hotkey): Promise<bigint> {
+    return this.#exclusive(async () => balanceOf(this.#state, this.genesis, account));
+  }
+
+  identity(coldkey: Hotkey): Promise<Identity | null> {
+    return this.#exclusive(async () => this.#state.identities[coldkey] ?? null);
   }
 
   weights(hotkey: Hotkey): Promise<ReadonlyMap<number, number>> {
@@ -200,10 +234,10 @@ export class EmbeddedChain implements LedgerBackend {
     });
   }
 
-  /** Free balance of a coldkey in rao, and all rao ever emitted. */
+  /** Free balance of an account in rao, and all rao ever emitted. */
   balances(coldkey: Hotkey): Promise<{ readonly freeRao: bigint; readonly issuedRao: bigint }> {
     return this.#exclusive(async () => ({
-      freeRao: this.#state.balances[coldkey] ?? BigInt(this.genesis.endowmentRao),
+      freeRao: balanceOf(this.#state, this.genesis, coldkey),
       issuedRao: this.#state.issuedRao,
     }));
   }
@@ -267,10 +301,45 @@ export class EmbeddedChain implements LedgerBackend {
     this.#anchors.push(anchor);
   }
 
-  async #include(signed: SignedCall): Promise<{ readonly block: number }> {
+  #scheduleBatch(): void {
+    this.#exclusive(() => this.#includeWaiting()).catch((error) => {
+      for (const { reject } of this.#waiting.splice(0)) reject(error);
+    });
+  }
+
+  /** Calls that came meanwhile are judged one after the other, written together, and answered once that is durable. */
+  async #includeWaiting(): Promise<void> {
+    const batch = this.#waiting.splice(0, maxBatch);
+    if (this.#waiting.length > 0) this.#scheduleBatch();
+    const head = this.#hashes.number;
+    const lines: string[] = [];
+    const answers = batch.map(({ signed, resolve, reject }): (() => void) => {
+      try {
+        const included = this.#include(signed, lines);
+        return () => resolve(included);
+      } catch (error) {
+        return () => reject(error);
+      }
+    });
+    try {
+      if (lines.length > 0) await this.#storage.append(...lines);
+    } catch (error) {
+      try {
+        await this.#forgetUnwritten(head);
+      } finally {
+        for (const { reject } of batch) reject(error);
+      }
+      return;
+    }
+    for (const answer of answers) answer();
+  }
+
+  /** Judges a call, changes the state by it, and adds its line to those to be written. */
+  #include(signed: SignedCall, lines: string[]): { readonly block: number } {
     const { hotkey, nonce, call } = signed;
     const account = this.#state.accounts[hotkey];
-    const callHash = hashOfCall(signed);
+    const text = canonicalJson(signed);
+    const callHash = hashOfCallText(text);
     if (account !== undefined && nonce === account.nonce - 1 && account.lastCall === callHash) {
       return { block: account.block };
     }
@@ -279,11 +348,31 @@ export class EmbeddedChain implements LedgerBackend {
     }
     const block = this.#hashes.number + 1;
     const change = planCall(this.#state, this.genesis, hotkey, call, block);
-    const parent = this.#hashes.hash;
-    await this.#storage.append(canonicalJson({ kind: 'call', block, parent, signed }));
+    // Canonical JSON of the line: its keys are in order, and the call's text is made once.
+    lines.push(`{"block":${block},"kind":"call","parent":"${this.#hashes.hash}","signed":${text}}`);
     change();
     this.#record(signed, callHash, block);
     return { block };
+  }
+
+  /** Back to what is on disk, at the same head. If that cannot be read either, the chain is closed. */
+  async #forgetUnwritten(head: number): Promise<void> {
+    try {
+      this.#hashes = this.#emptyHashes();
+      this.#state = initialState();
+      this.#pendingDigest = null;
+      this.#anchors = [{ block: 0, timeMs: this.genesis.startMs }];
+      const { sizeBytes } = await this.#loadSnapshot();
+      for await (const line of this.#storage.lines(sizeBytes)) this.#replay(line);
+      this.#sealUpTo(head);
+    } catch (error) {
+      this.#closed = true;
+      throw error;
+    }
+  }
+
+  #emptyHashes(): HashChain {
+    return new HashChain(sha256, fromHex(this.genesis.secret)!, this.#genesisHash);
   }
 
   #record(signed: SignedCall, callHash: Hash, block: number): void {
@@ -346,7 +435,7 @@ export class EmbeddedChain implements LedgerBackend {
 
   async #saveSnapshot(closed: boolean): Promise<void> {
     const snapshot: z.input<typeof snapshotSchema> = {
-      version: 1,
+      version: 2,
       genesisHash: toHex(this.#genesisHash) as Hash,
       sizeBytes: this.#storage.sizeBytes,
       hashes: this.#hashes.toJson() as z.input<typeof snapshotSchema>['hashes'],
@@ -364,7 +453,9 @@ const badCursor = (cursor: number) =>
   new LedgerError('BAD_CALL', `no call begins at ${cursor}; go on from the cursor of the page before`);
 
 /** Names a call; the digest of its block is made of these. */
-export const hashOfCall = (signed: SignedCall): Hash => toHex(sha256(utf8(canonicalJson(signed)))) as Hash;
+export const hashOfCall = (signed: SignedCall): Hash => hashOfCallText(canonicalJson(signed));
+
+const hashOfCallText = (text: string): Hash => toHex(sha256(utf8(text))) as Hash;
 
 function parseJson(text: string): unknown {
   try {
@@ -379,10 +470,11 @@ async function openGenesis(storage: LedgerStorage, options: EmbeddedLedgerOption
   for await (const { text } of storage.lines(0)) {
     const line = lineSchema.safeParse(parseJson(text));
     if (!line.success || line.data.kind !== 'genesis') {
-      if (/"version":1[,}]/.test(text.slice(0, 10_000)))
+      const old = /"version":([12])[,}]/.exec(text.slice(0, 10_000))?.[1];
+      if (old !== undefined)
         throw new LedgerError(
           'DAMAGED',
-          'the ledger here is of version 1, which this program does not read; use another folder',
+          `the ledger here is of version ${old}, which this program does not read; use another folder`,
         );
       throw new LedgerError('DAMAGED', "the ledger's file does not begin with a genesis; restore it from a copy");
     }

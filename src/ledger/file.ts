@@ -17,8 +17,8 @@ export interface LedgerLine {
 export interface LedgerStorage {
   /** All whole lines from a byte that ends a line (0: the beginning). */
   lines(fromByte: number): AsyncIterable<LedgerLine>;
-  /** Durable once it resolves; gives the new size. On failure nothing is added: `DISK_FULL`, `UNAVAILABLE`. */
-  append(text: string): Promise<number>;
+  /** Lines, all or none, durable once it resolves; gives the new size. On failure: `DISK_FULL`, `UNAVAILABLE`. */
+  append(...texts: readonly string[]): Promise<number>;
   readonly sizeBytes: number;
   snapshot(): Promise<string | null>;
   /** Replaces the snapshot atomically. */
@@ -38,8 +38,8 @@ export class MemoryLedgerStorage implements LedgerStorage {
     yield* this.#lines.filter(({ endByte }) => endByte > fromByte);
   }
 
-  async append(text: string): Promise<number> {
-    this.#lines.push({ text, endByte: this.sizeBytes + Buffer.byteLength(text) + 1 });
+  async append(...texts: readonly string[]): Promise<number> {
+    for (const text of texts) this.#lines.push({ text, endByte: this.sizeBytes + Buffer.byteLength(text) + 1 });
     return this.sizeBytes;
   }
 
@@ -99,16 +99,16 @@ export class FileLedgerStorage implements LedgerStorage {
     }
   }
 
-  async append(text: string): Promise<number> {
-    const line = Buffer.from(`${text}\n`);
+  async append(...texts: readonly string[]): Promise<number> {
+    const lines = Buffer.from(texts.map((text) => `${text}\n`).join(''));
     try {
-      await this.#file.appendFile(line);
+      await this.#file.appendFile(lines);
       await this.#file.datasync();
     } catch (cause) {
       await this.#file.truncate(this.#sizeBytes).catch(() => undefined); // The next open cuts it off as well.
       throw fileError(this.#dir, cause);
     }
-    this.#sizeBytes += line.byteLength;
+    this.#sizeBytes += lines.byteLength;
     return this.#sizeBytes;
   }
 

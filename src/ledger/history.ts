@@ -3,9 +3,11 @@
  * and hashes are not checked here: that is `verify`'s, and this only shows. Goes on where it stopped.
  */
 import type { Hotkey } from '../protocol/names.ts';
-import { type ChainRules, endBlock, initialState, planCall } from './chain.ts';
+import { endBlock, planCall } from './chain.ts';
 import { LedgerError } from './errors.ts';
+import type { ChainRules } from './genesis.ts';
 import type { CallPage, Ledger, Neuron } from './port.ts';
+import { initialState, neuronsOf } from './state.ts';
 
 export interface PaidEpoch {
   readonly block: number;
@@ -61,11 +63,7 @@ export class LedgerHistory {
 
   /** As of the last block that was made. */
   get neurons(): readonly Neuron[] {
-    return this.#state.neurons.map((neuron, uid) => ({
-      ...{ uid, hotkey: neuron.hotkey, coldkey: neuron.coldkey, validatorPermit: neuron.validatorPermit },
-      ...{ stakeRao: Number(neuron.stakeRao), emissionRao: Number(neuron.emissionRao) },
-      ...{ registeredAtBlock: neuron.registeredAtBlock, incentive: neuron.incentive },
-    }));
+    return neuronsOf(this.#state, this.#rules);
   }
 
   /** What a hotkey committed last; null if nothing. */

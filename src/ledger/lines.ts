@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { countSchema, hashSchema } from '../protocol/names.ts';
 import { signedCallSchema } from './calls.ts';
-import { genesisSchema } from './chain.ts';
+import { genesisSchema } from './genesis.ts';
 
 export const lineSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('genesis'), genesis: genesisSchema }),

@@ -1,8 +1,9 @@
 /** @file The ledger: identities, stake, weights, payment and anchors, under Bittensor's words. */
 import type { Hash, Hotkey } from '../protocol/names.ts';
-import type { LedgerSigner, SignedCall } from './calls.ts';
+import type { Axon, Identity, LedgerSigner, SignedCall } from './calls.ts';
+import type { CommittedWeights } from './committed-weights.ts';
 
-export type { LedgerSigner };
+export type { Axon, CommittedWeights, Identity, LedgerSigner };
 
 export interface Neuron {
   readonly uid: number;
@@ -15,6 +16,42 @@ export interface Neuron {
   readonly emissionRao: number;
   /** Share of the last tempo's miner emission, in [0, 1]. */
   readonly incentive: number;
+  /** Share of the last tempo's validator emission; agreement with consensus; consensus weight; all in [0, 1]. */
+  readonly dividends: number;
+  readonly validatorTrust: number;
+  readonly consensus: number;
+  /** Block of its weights; null if it set none. */
+  readonly lastUpdateBlock: number | null;
+  /** Before this block it keeps its uid, whatever it earns. */
+  readonly immuneUntilBlock: number;
+  readonly axon: Axon | null;
+}
+
+/** The subnet's rules and clock, as they stand. */
+export interface Subnet {
+  readonly chainId: string;
+  readonly netuid: number;
+  readonly owner: Hotkey;
+  readonly block: number;
+  readonly tempoBlocks: number;
+  readonly lastEpochBlock: number;
+  readonly nextEpochBlock: number;
+  readonly epochIndex: number;
+  readonly neuronCount: number;
+  readonly maxUids: number;
+  readonly maxValidators: number;
+  /** Price of a registration now. */
+  readonly burnRao: number;
+  readonly minStakeRao: number;
+  readonly emissionPerBlockRao: number;
+  readonly issuedRao: number;
+  readonly burnedRao: number;
+  readonly weightsRateLimitBlocks: number;
+  readonly weightsVersionKey: number;
+  readonly isCommitReveal: boolean;
+  readonly revealPeriodEpochs: number;
+  readonly yumaVersion: 2 | 3;
+  readonly isLiquidAlpha: boolean;
 }
 
 export interface Block {
@@ -30,6 +67,11 @@ export interface BlockRecord {
   readonly salt: Hash;
 }
 
+export interface StakeOptions {
+  readonly amountRao: number;
+  readonly hotkey?: Hotkey;
+}
+
 /** Accepted calls in the chain's order. */
 export interface CallPage {
   /** `parent`: hash of the block before the call's. */
@@ -39,8 +81,9 @@ export interface CallPage {
 }
 
 /**
- * Failures: LedgerError with codes NOT_REGISTERED, RATE_LIMIT, BAD_WEIGHTS, NO_PERMIT, BAD_SIGNATURE, BALANCE (not enough
- * rao), NO_SLOT (all uids taken), TOO_LARGE, DISK_FULL, UNAVAILABLE (retryable). A call that was answered is durable.
+ * Failures: LedgerError with codes NOT_REGISTERED, NOT_ASSOCIATED (another coldkey's), RATE_LIMIT, BAD_WEIGHTS, NO_PERMIT,
+ * COMMIT_REVEAL, BAD_SIGNATURE, BAD_CALL, BALANCE (not enough rao), NO_SLOT (all uids taken and immune), TOO_LARGE,
+ * DISK_FULL, UNAVAILABLE (retryable). Messages begin with the chain's name (`chainErrorOf`). A call that was answered is durable.
  */
 export interface Ledger {
   readonly chainId: string;
@@ -49,11 +92,32 @@ export interface Ledger {
   head(): Promise<Block>;
   /** Null if the block is not made yet. */
   block(number: number): Promise<Block | null>;
-  /** Registers a hotkey; the same hotkey twice gives its neuron. */
-  register(signer: LedgerSigner, options: { readonly coldkey: Hotkey }): Promise<Neuron>;
-  addStake(signer: LedgerSigner, options: { readonly amountRao: number }): Promise<void>;
+  subnet(): Promise<Subnet>;
+  /** Free rao of an account. */
+  balance(account: Hotkey): Promise<bigint>;
+  /**
+   * Registers a hotkey; the same hotkey twice gives its neuron. The signer pays: the hotkey itself for its coldkey, or, with
+   * `hotkey`, the coldkey, as on Bittensor.
+   */
+  register(signer: LedgerSigner, options: { readonly coldkey: Hotkey; readonly hotkey?: Hotkey }): Promise<Neuron>;
+  /** From the signer's balance onto `hotkey`, or onto the signer. */
+  addStake(signer: LedgerSigner, options: StakeOptions): Promise<void>;
+  /** Back to the coldkey that signs. */
+  removeStake(signer: LedgerSigner, options: StakeOptions): Promise<void>;
+  transfer(signer: LedgerSigner, options: { readonly to: Hotkey; readonly amountRao: number }): Promise<void>;
   /** Relative weights by uid (any non-negative numbers, normalised to u16 by the chain's rule); once a tempo. */
-  setWeights(signer: LedgerSigner, weights: ReadonlyMap<number, number>): Promise<void>;
+  setWeights(
+    signer: LedgerSigner,
+    weights: ReadonlyMap<number, number>,
+    options?: { readonly versionKey?: number },
+  ): Promise<void>;
+  /** Where `isCommitReveal`: the hash first, the weights themselves `revealPeriodEpochs` later. */
+  commitWeights(signer: LedgerSigner, weights: CommittedWeights): Promise<{ readonly block: number }>;
+  revealWeights(signer: LedgerSigner, weights: CommittedWeights): Promise<void>;
+  serveAxon(signer: LedgerSigner, axon: Axon): Promise<void>;
+  /** Signed by a coldkey that owns a registered hotkey. */
+  setIdentity(signer: LedgerSigner, identity: Identity): Promise<void>;
+  identity(coldkey: Hotkey): Promise<Identity | null>;
   /** Anchors up to 128 bytes under the hotkey (one commitment a hotkey; history stays readable by block). */
   commit(signer: LedgerSigner, data: Uint8Array): Promise<{ readonly block: number }>;
   commitment(hotkey: Hotkey): Promise<{ readonly block: number; readonly data: Uint8Array } | null>;

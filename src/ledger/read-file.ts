@@ -7,9 +7,9 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Hash } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
-import { type Genesis, type PublicGenesis, publicGenesisOf } from './chain.ts';
 import { LedgerError } from './errors.ts';
 import { ledgerFileName } from './file.ts';
+import { type Genesis, type PublicGenesis, publicGenesisOf } from './genesis.ts';
 import { saltOf } from './hash-chain.ts';
 import { lineSchema } from './lines.ts';
 import type { CallPage } from './port.ts';
@@ -81,7 +81,7 @@ function parseLine(line: Buffer, atByte: number) {
     throw damaged(atByte, 'a line is no JSON');
   }
   const parsed = lineSchema.safeParse(json);
-  if (!parsed.success) throw damaged(atByte, 'a line is no genesis, call or resume of version 2');
+  if (!parsed.success) throw damaged(atByte, 'a line is no genesis, call or resume of version 3');
   return parsed.data;
 }
 

@@ -6,9 +6,9 @@ import { z } from 'zod';
 import { countSchema, type Hotkey, hashSchema, hotkeySchema } from '../protocol/names.ts';
 import { BaseError } from '../util/errors.ts';
 import { type LedgerBackend, SigningLedger } from './backend.ts';
-import { type SignedCall, signedCallSchema } from './calls.ts';
+import { axonSchema, identitySchema, type SignedCall, signedCallSchema } from './calls.ts';
 import { LedgerError, type LedgerErrorCode, ledgerErrorCodes } from './errors.ts';
-import type { Block, BlockRecord, Neuron } from './port.ts';
+import type { Block, BlockRecord, Neuron, Subnet } from './port.ts';
 
 /** The part of a `Bus` that the ledger needs; the ledger layer does not import the bus. */
 export interface LedgerRequester {
@@ -20,6 +20,7 @@ export interface LedgerResponder {
 
 const u16 = countSchema.max(65_535);
 const blockSchema = z.object({ number: countSchema, hash: hashSchema, timeMs: countSchema });
+const share = z.number().min(0).max(1);
 const neuronSchema = z.object({
   uid: u16,
   hotkey: hotkeySchema,
@@ -28,7 +29,25 @@ const neuronSchema = z.object({
   validatorPermit: z.boolean(),
   registeredAtBlock: countSchema,
   emissionRao: countSchema,
-  incentive: z.number().min(0).max(1),
+  incentive: share,
+  dividends: share,
+  validatorTrust: share,
+  consensus: share,
+  lastUpdateBlock: countSchema.nullable(),
+  immuneUntilBlock: countSchema,
+  axon: axonSchema.nullable(),
+});
+const subnetSchema = z.object({
+  ...{ chainId: z.string().max(128), netuid: u16, owner: hotkeySchema, block: countSchema },
+  ...{ tempoBlocks: countSchema, lastEpochBlock: countSchema, nextEpochBlock: countSchema, epochIndex: countSchema },
+  ...{ neuronCount: countSchema, maxUids: countSchema, maxValidators: countSchema, burnRao: countSchema },
+  ...{ minStakeRao: countSchema, emissionPerBlockRao: countSchema, issuedRao: countSchema, burnedRao: countSchema },
+  ...{ weightsRateLimitBlocks: countSchema, weightsVersionKey: countSchema, isCommitReveal: z.boolean() },
+  ...{
+    revealPeriodEpochs: countSchema,
+    yumaVersion: z.union([z.literal(2), z.literal(3)]),
+    isLiquidAlpha: z.boolean(),
+  },
 });
 const page = { limit: countSchema.min(1).max(1_000) };
 const ofHotkey = z.strictObject({ hotkey: hotkeySchema });
@@ -45,6 +64,9 @@ const methods = {
   nonce: { ask: ofHotkey, reply: countSchema },
   submit: { ask: signedCallSchema, reply: z.object({ block: countSchema }) },
   metagraph: { ask: nothing, reply: z.array(neuronSchema).max(65_536) },
+  subnet: { ask: nothing, reply: subnetSchema },
+  balance: { ask: ofHotkey, reply: z.string().regex(/^\d{1,38}$/) },
+  identity: { ask: ofHotkey, reply: identitySchema.nullable() },
   weights: { ask: ofHotkey, reply: z.array(z.tuple([u16, u16])).max(65_536) },
   commitment: {
     ask: ofHotkey,
@@ -76,6 +98,9 @@ export async function serveLedger(bus: LedgerResponder, ledger: LedgerBackend): 
     nonce: ({ hotkey }) => ledger.nonce(hotkey),
     submit: (signed) => ledger.submit(signed),
     metagraph: async () => [...(await ledger.metagraph())],
+    subnet: () => ledger.subnet(),
+    balance: async ({ hotkey }) => String(await ledger.balance(hotkey)),
+    identity: ({ hotkey }) => ledger.identity(hotkey),
     weights: async ({ hotkey }) => [...(await ledger.weights(hotkey))],
     commitment: ({ hotkey }) => ledger.commitment(hotkey),
     blocks: async ({ from, limit }) => [...(await ledger.blocks(from, limit))],
@@ -133,6 +158,9 @@ export async function connectLedger(bus: LedgerRequester, options: ConnectLedger
     nonce: (hotkey: Hotkey) => ask('nonce', { hotkey }),
     submit: (signed: SignedCall) => ask('submit', signed, 1), // `SigningLedger` sends it again.
     metagraph: async () => (await ask('metagraph', {})) as Neuron[],
+    subnet: async () => (await ask('subnet', {})) as Subnet,
+    balance: async (account) => BigInt(await ask('balance', { hotkey: account })),
+    identity: (coldkey) => ask('identity', { hotkey: coldkey }),
     weights: async (hotkey) => new Map(await ask('weights', { hotkey })),
     commitment: (hotkey) => ask('commitment', { hotkey }),
     blocks: (from, limit) => ask('blocks', { from, limit }) as Promise<BlockRecord[]>,

@@ -1,4 +1,5 @@
-/** @file SHA-256, and hashes of canonical JSON. An adapter may hand in a faster SHA-256 where much is hashed. */
+/** @file SHA-256, the ledger's BLAKE2b-256, and hashes of canonical JSON. An adapter may hand in a faster SHA-256 where much is hashed. */
+import { blake2b } from '@noble/hashes/blake2.js';
 import { sha256 as nobleSha256 } from '@noble/hashes/sha2.js';
 import { toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
@@ -14,6 +15,9 @@ export const sha256: Sha256 = (...parts) => {
   for (const part of parts) hash.update(part);
   return hash.digest();
 };
+
+/** Substrate's hash: BLAKE2b of 32 bytes. */
+export const blake2b256 = (bytes: Uint8Array): Uint8Array => blake2b(bytes, { dkLen: 32 });
 
 export const hashOfText = (text: string): Hash => toHex(sha256(utf8(text))) as Hash;
 

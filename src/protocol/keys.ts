@@ -38,13 +38,17 @@ export function hotkeyFromSeed(seed: Uint8Array, scheme: HotkeyScheme = 'sr25519
     const hotkey = encodeSs58(ed25519PublicKey(seed));
     return { hotkey, scheme, signer: `hotkey:ed25519:${hotkey}`, sign: (bytes) => signEd25519(bytes, seed) };
   }
-  const secret = secretFromSeed(seed);
+  return hotkeyFromSecret(secretFromSeed(seed));
+}
+
+/** An sr25519 hotkey from its 64 secret bytes (scalar times 8, nonce). Signatures are deterministic. */
+export function hotkeyFromSecret(secret: Uint8Array): HotkeySigner {
   const hotkey = encodeSs58(getPublicKey(secret));
   // The nonce's extra randomness comes from secret and message, so that one seed gives one journal.
   const nonceSeed = (bytes: Uint8Array) => sha256(utf8('accrete sr25519 nonce'), secret, bytes);
   return {
     hotkey,
-    scheme,
+    scheme: 'sr25519',
     signer: `hotkey:sr25519:${hotkey}`,
     sign: (bytes) => signSr25519(secret, bytes, nonceSeed(bytes)),
   };

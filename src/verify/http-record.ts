@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { fetchBytes, fetchJournalText, fetchJson } from '../http/client.ts';
 import { HttpError } from '../http/errors.ts';
 import { signedCallSchema } from '../ledger/calls.ts';
-import { publicGenesisSchema } from '../ledger/chain.ts';
+import { publicGenesisSchema } from '../ledger/genesis.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import { countSchema, hashSchema } from '../protocol/names.ts';
 import { StoreError } from '../store/errors.ts';

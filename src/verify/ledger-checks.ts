@@ -6,7 +6,7 @@ import { treeHeadOf } from '../journal/queries.ts';
 import { weightsOf } from '../journal/scores.ts';
 import type { RunState } from '../journal/state.ts';
 import { type SignedCall, toU16Weights } from '../ledger/calls.ts';
-import { type ChainState, uidOf } from '../ledger/chain.ts';
+import { type ChainState, uidOf } from '../ledger/state.ts';
 import type { Candidate } from '../protocol/draw.ts';
 import type { Ed25519Equation } from '../protocol/ed25519.ts';
 import type { Hash, Hotkey } from '../protocol/names.ts';

@@ -4,10 +4,11 @@
  */
 
 import { callBytes, type SignedCall } from '../ledger/calls.ts';
-import { type ChainState, endBlock, initialState, planCall } from '../ledger/chain.ts';
+import { endBlock, planCall } from '../ledger/chain.ts';
 import { LedgerError } from '../ledger/errors.ts';
 import { addToDigest, blockHashOf } from '../ledger/hash-chain.ts';
 import type { CallPage } from '../ledger/port.ts';
+import { type ChainState, initialState } from '../ledger/state.ts';
 import type { Ed25519Equation } from '../protocol/ed25519.ts';
 import { verifySignature } from '../protocol/keys.ts';
 import type { Hash, Hotkey } from '../protocol/names.ts';

@@ -2,7 +2,7 @@
  * @file What an outsider can read of a run: journal, store, ledger and release folders. A port: `folder-record.ts` reads what a
  * run left on a disk, `http-record.ts` asks a running orchestrator. Nothing that it gives is trusted.
  */
-import type { PublicGenesis } from '../ledger/chain.ts';
+import type { PublicGenesis } from '../ledger/genesis.ts';
 import type { CallPage } from '../ledger/port.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';

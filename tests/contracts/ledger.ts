@@ -1,6 +1,7 @@
 /** @file What every ledger promises; run against each adapter. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { callBytes } from '../../src/ledger/calls.ts';
+import { chainErrorOf } from '../../src/ledger/errors.ts';
 import type { Ledger, LedgerSigner } from '../../src/ledger/port.ts';
 import { type HotkeySigner, hotkeyFromSeed, verifySignature } from '../../src/protocol/keys.ts';
 import { fromHex } from '../../src/util/bytes.ts';
@@ -79,7 +80,7 @@ export function testLedger(name: string, open: () => Promise<OpenLedger>): void 
       expect((await ledger.weights(stranger.hotkey)).size).toBe(0);
     });
 
-    it('stakes from the coldkey, and not more than it has', async () => {
+    it('stakes from who signs, and not more than it has', async () => {
       await ledger.register(signerOf(0), { coldkey: coldkeyOf(0) });
       await ledger.addStake(signerOf(0), { amountRao: stakeRao });
       await ledger.addStake(signerOf(0), { amountRao: stakeRao });
@@ -220,6 +221,98 @@ export function testLedger(name: string, open: () => Promise<OpenLedger>): void 
       }
       expect(paged).toEqual(all.calls);
       await expect(ledger.calls(all.next + 1_000, 3)).rejects.toMatchObject({ code: 'BAD_CALL' });
+    });
+
+    it('a coldkey registers, stakes on and takes back from its own hotkeys; nobody else does', async () => {
+      const [coldkey, stranger] = [signerOf(40), signerOf(41)];
+      const hotkey = signerOf(1).hotkey;
+      const before = await ledger.balance(coldkey.hotkey);
+      const neuron = await ledger.register(coldkey, { coldkey: coldkey.hotkey, hotkey });
+      expect(neuron).toMatchObject({ hotkey, coldkey: coldkey.hotkey });
+      await ledger.addStake(coldkey, { hotkey, amountRao: stakeRao });
+      await ledger.removeStake(coldkey, { hotkey, amountRao: 1_000_000_000 });
+      expect((await ledger.metagraph())[0]!.stakeRao).toBe(stakeRao - 1_000_000_000);
+      const { burnRao } = await ledger.subnet();
+      expect(before - (await ledger.balance(coldkey.hotkey))).toBeGreaterThanOrEqual(BigInt(stakeRao) - 1_000_000_000n);
+      expect(burnRao).toBeGreaterThanOrEqual(0);
+      const refusal = { code: 'NOT_ASSOCIATED' };
+      await expect(ledger.addStake(stranger, { hotkey, amountRao: stakeRao })).rejects.toMatchObject(refusal);
+      await expect(ledger.removeStake(stranger, { hotkey, amountRao: 1 })).rejects.toMatchObject(refusal);
+      await expect(ledger.removeStake(signerOf(1), { amountRao: 1 })).rejects.toMatchObject(refusal);
+      const sum = (await ledger.balance(coldkey.hotkey)) + (await ledger.balance(stranger.hotkey));
+      await ledger.transfer(coldkey, { to: stranger.hotkey, amountRao: 12_345 });
+      expect((await ledger.balance(coldkey.hotkey)) + (await ledger.balance(stranger.hotkey))).toBe(sum);
+    });
+
+    it('rehearses a tempo: register, stake, weigh, read incentive and dividends, anchor a tree head', async () => {
+      const [a, b] = await populate();
+      const weights = new Map([
+        [2, 2],
+        [3, 1],
+      ]);
+      await ledger.setWeights(a!, weights);
+      await ledger.setWeights(b!, weights);
+      const root = Uint8Array.from({ length: 32 }, (_, i) => 255 - i);
+      const { block } = await ledger.commit(a!, root);
+      await opened.advance(10);
+      const neurons = await ledger.metagraph();
+      const incentive = [0, 0, 2 / 3, 1 / 3];
+      const dividends = [0.5, 0.5, 0, 0];
+      for (const [uid, neuron] of neurons.entries()) {
+        expect(neuron.incentive, `incentive of ${uid}`).toBeCloseTo(incentive[uid]!, 4);
+        expect(neuron.dividends, `dividends of ${uid}`).toBeCloseTo(dividends[uid]!, 4);
+        expect(neuron.validatorTrust, `trust of ${uid}`).toBeCloseTo(uid < 2 ? 1 : 0, 4);
+      }
+      expect(await ledger.commitment(a!.hotkey)).toEqual({ block, data: root });
+      const subnet = await ledger.subnet();
+      expect(subnet).toMatchObject({ netuid: ledger.netuid, tempoBlocks: 10, neuronCount: 4, isCommitReveal: false });
+      expect(subnet.nextEpochBlock - subnet.lastEpochBlock).toBe(10);
+    });
+
+    it('publishes axons and identities, within their limits', async () => {
+      const signer = signerOf(1);
+      const axon = { ip: '203.0.113.7', port: 8_091, protocol: 4, version: 1 };
+      const chainError = (promise: Promise<unknown>) => promise.then(() => null, chainErrorOf);
+      expect(await chainError(ledger.serveAxon(signer, axon))).toBe('HotKeyNotRegisteredInSubNet');
+      await ledger.register(signer, { coldkey: signer.hotkey });
+      for (const ip of ['127.0.0.1', '0.0.0.0', '255.255.255.255', '::1', '::'])
+        expect(await chainError(ledger.serveAxon(signer, { ...axon, ip })), ip).toBe('InvalidIpAddress');
+      expect(await chainError(ledger.serveAxon(signer, { ...axon, port: 0 }))).toBe('InvalidPort');
+      await ledger.serveAxon(signer, axon);
+      expect((await ledger.metagraph())[0]!.axon).toEqual(axon);
+      expect(await chainError(ledger.serveAxon(signer, axon))).toBe('ServingRateLimitExceeded');
+      const blank = { name: '', url: '', githubRepo: '', image: '', discord: '', description: '', additional: '' };
+      expect(await chainError(ledger.setIdentity(signerOf(2), blank))).toBe('HotKeyNotRegisteredInNetwork');
+      const long = { ...blank, name: 'é'.repeat(129) };
+      expect(await chainError(ledger.setIdentity(signer, long))).toBe('InvalidIdentity');
+      await ledger.setIdentity(signer, { ...blank, name: 'somebody' });
+      expect((await ledger.identity(signer.hotkey))?.name).toBe('somebody');
+    });
+
+    it('names each refusal as the chain does, and says what to do', async () => {
+      const [a] = await populate();
+      const names = new Set<string | null>();
+      const tries: Promise<unknown>[] = [
+        ledger.addStake(signerOf(7), { amountRao: stakeRao }),
+        ledger.addStake(a!, { amountRao: 1 }),
+        ledger.addStake(a!, { amountRao: 9e15 }),
+        ledger.setWeights(signerOf(2), new Map([[0, 1]])),
+        ledger.setWeights(a!, new Map([[9, 1]])),
+        ledger.setWeights(a!, new Map(Array.from({ length: 5 }, (_, uid) => [uid, 1]))),
+        ledger.setWeights(a!, new Map([[2, 1]])).then(() => ledger.setWeights(a!, new Map([[2, 1]]))),
+        ledger.removeStake(a!, { amountRao: 1 }),
+      ];
+      for (const tried of tries) names.add(await tried.then(() => 'accepted', chainErrorOf));
+      expect([...names].sort()).toEqual([
+        'HotKeyNotRegisteredInSubNet',
+        'NeuronNoValidatorPermit',
+        'NonAssociatedColdKey',
+        'NotEnoughBalanceToStake',
+        'SettingWeightsTooFast',
+        'StakeAmountTooLow',
+        'UidVecContainInvalidOne',
+        'UidsLengthExceedUidsInSubNet',
+      ]);
     });
 
     it('refuses a call signed with another key', async () => {

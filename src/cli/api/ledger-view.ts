@@ -1,6 +1,6 @@
 /** @file What the read API says of the ledger: looked up at most once a second, whoever asks. */
 import type { LedgerView } from '../../http/api/sources.ts';
-import type { ChainRules } from '../../ledger/chain.ts';
+import type { ChainRules } from '../../ledger/genesis.ts';
 import { LedgerHistory } from '../../ledger/history.ts';
 import type { Ledger } from '../../ledger/port.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';

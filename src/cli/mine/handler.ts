@@ -8,9 +8,9 @@ import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
 import { joinNetwork } from '../join.ts';
-import { openKeys } from '../keys.ts';
 import { nativeEquation } from '../native-ed25519.ts';
 import { formatCount } from '../output.ts';
+import { openRoleKeys } from '../wallet-keys.ts';
 import { parseMineOptions } from './options.ts';
 
 /** What a leave may need of the connection after the signal. */
@@ -22,7 +22,7 @@ export const handle: Handler = async (settings, io) => {
   const { clock, log, metrics } = environment;
   const folder = await holdFolder(options.dir, 'accrete mine');
   try {
-    const keys = openKeys(options.dir);
+    const keys = await openRoleKeys(options.dir, settings, io);
     const network = await joinNetwork(options.join, environment);
     // The connection outlives the signal: a clean leave still has something to say.
     const connection = new AbortController();

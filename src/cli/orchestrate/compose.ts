@@ -124,6 +124,7 @@ async function open(
     genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
     dir: join(options.dir, 'ledger'),
     clock,
+    equation: nativeEquation,
   });
   closing.add(() => ledger.close());
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });

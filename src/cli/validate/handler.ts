@@ -12,8 +12,8 @@ import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
 import { joinNetwork } from '../join.ts';
-import { openKeys } from '../keys.ts';
 import { nativeEquation } from '../native-ed25519.ts';
+import { openRoleKeys } from '../wallet-keys.ts';
 import { parseValidateOptions } from './options.ts';
 
 export const handle: Handler = async (settings, io) => {
@@ -22,7 +22,7 @@ export const handle: Handler = async (settings, io) => {
   const { clock, log } = environment;
   const folder = await holdFolder(options.dir, 'accrete validate');
   try {
-    const { hotkey, session } = openKeys(options.dir);
+    const { hotkey, session } = await openRoleKeys(options.dir, settings, io);
     const network = await joinNetwork(options.join, environment);
     try {
       const heads = new HeadsHistory();

@@ -1,5 +1,6 @@
 /** @file Declares `accrete validate`: one validator that joins a running network. */
 import type { CommandDeclaration } from '../command.ts';
+import { signerOptions } from '../signer-options.ts';
 
 export const validate: CommandDeclaration = {
   name: 'validate',
@@ -9,6 +10,7 @@ export const validate: CommandDeclaration = {
     { name: 'dir', value: 'DIR', description: 'folder of this validator (keys, state)', default: '.accrete/validator' },
     { name: 'name', value: 'NAME', description: "the validator's name under its hotkey", default: 'validator' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    ...signerOptions,
   ],
   example: './bin/accrete validate --join http://127.0.0.1:4680 --dir .accrete/my-validator',
   load: () => import('./handler.ts'),
