@@ -1,5 +1,5 @@
 /** @file `accrete export --to gguf`. */
-import { ggufTypeNames } from '../../export/gguf/tensor-types.ts';
+import { ggufFileTypeNames } from '../../export/gguf/mixture.ts';
 import { writeGguf } from '../../export/gguf/write.ts';
 import { openCheckpoint } from '../../model/checkpoint.ts';
 import { UsageError } from '../../util/errors.ts';
@@ -8,9 +8,9 @@ import { formatBytes } from '../output.ts';
 import type { ExportTarget } from './targets.ts';
 
 export const toGguf: ExportTarget = async (options) => {
-  const type = ggufTypeNames.find((name) => name === options.type);
+  const type = ggufFileTypeNames.find((name) => name === options.type);
   if (type === undefined)
-    throw new UsageError(`--type: expected ${ggufTypeNames.join(' or ')} for gguf, got '${options.type}'`);
+    throw new UsageError(`--type: expected ${ggufFileTypeNames.join(' or ')} for gguf, got '${options.type}'`);
   const checkpoint = await openCheckpoint(options.checkpoint);
   try {
     const { architecture, tensorCount, sizeBytes } = await writeGguf(options.out, {
