@@ -14,6 +14,8 @@ export interface TensorPlan {
   readonly shape: readonly number[];
   /** Norms, biases and routers stay float32 where matrices take another type. */
   readonly isExact: boolean;
+  /** The one tensor that this is a copy of. */
+  readonly source?: string;
   /** The values in consecutive parts of whole rows, so that only a part of a large tensor is converted at a time. */
   parts(read: ReadTensor): AsyncIterable<Float32Array>;
 }
@@ -24,7 +26,7 @@ const partElements = 2 ** 21;
 /** The tensor `source` as it is. */
 export function copied(name: string, shape: readonly number[], source: string): TensorPlan {
   return {
-    ...{ name, shape, isExact: shape.length === 1 },
+    ...{ name, shape, isExact: shape.length === 1, source },
     async *parts(read: ReadTensor) {
       const values = floats(source, await read(source));
       const columns = shape.at(-1)!;

@@ -31,7 +31,7 @@ export const ggufFileTypes: { readonly [N in GgufFileTypeName]: FileType } = {
   MXFP4: { id: 38, typeOf: ({ shape }) => (shape.length === 3 ? 'MXFP4' : 'Q8_0') },
 };
 
-const outputType = (name: string): GgufTypeName | null => (name === 'output.weight' ? 'Q6_K' : null);
+const outputType = (name: string): GgufTypeName | null => (/^(output|lm_head)\.weight$/.test(name) ? 'Q6_K' : null);
 
 /** Models of eight experts are taken for Mixtral there, whose small attention is worth more bits. */
 function eightExperts(name: string, config: QuasarLongConfig): GgufTypeName | null {
@@ -47,14 +47,23 @@ function isAmple(name: string, { num_hidden_layers: layers }: QuasarLongConfig):
   return i < eighth || i >= Math.floor((7 * layers) / 8) || (i - eighth) % 3 === 2;
 }
 
-/** @throws ExportError UNREPRESENTABLE where rows are no whole blocks */
-export function typeOfTensor(tensor: TensorPlan, fileType: GgufFileTypeName, config: QuasarLongConfig): GgufTypeName {
+/**
+ * `takesWiderTypes`: Q8_0 or F32 where rows are no whole blocks.
+ * @throws ExportError UNREPRESENTABLE in that case otherwise
+ */
+export function typeOfTensor(
+  tensor: TensorPlan,
+  fileType: GgufFileTypeName,
+  config: QuasarLongConfig,
+  takesWiderTypes = false,
+): GgufTypeName {
   if (tensor.isExact) return 'F32';
   const type = ggufFileTypes[fileType].typeOf(tensor, config);
   const row = tensor.shape.at(-1)!;
   if (row % ggufTypes[type].blockElements === 0) return type;
   // As llama.cpp does; for the other K-quants it would take types that are not written here.
-  if (type === 'Q6_K' && row % ggufTypes.Q8_0.blockElements === 0) return 'Q8_0';
+  if ((type === 'Q6_K' || takesWiderTypes) && row % ggufTypes.Q8_0.blockElements === 0) return 'Q8_0';
+  if (takesWiderTypes) return 'F32';
   throw new ExportError(
     'UNREPRESENTABLE',
     `${tensor.name}: rows of ${row} numbers are no multiple of ${ggufTypes[type].blockElements}, the block of ${type}; choose another type`,

@@ -51,7 +51,9 @@ export async function writeGguf(file: string, options: GgufExport): Promise<Gguf
   const { config, architecture = bailingMoe2, contextLength = config.max_position_embeddings } = options;
   architecture.check(config, contextLength);
   const plans = architecture.tensors(config);
-  const infos = plans.map((plan): GgufTensorInfo => ({ ...plan, type: typeOfTensor(plan, options.type, config) }));
+  const infos = plans.map((plan): GgufTensorInfo => {
+    return { ...plan, type: typeOfTensor(plan, options.type, config, architecture.takesWiderTypes) };
+  });
   const header = encodeGgufHeader(metadataOf(options, architecture, contextLength), infos);
   const parts = [
     wholeFile('header', header.bytes).parts[0]!,
