@@ -42,6 +42,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'cli/main.ts': ['commander'],
   'cli/log.ts': ['pino'],
   'cli/table.ts': ['cli-table3'],
+  'cli/export/progress.ts': ['cli-progress'],
   'cli/up/display.ts': ['log-update', 'picocolors'],
   'cli/simulate/chaos/faulty-proxy.ts': ['ws'],
   'cli/up/screen.ts': ['picocolors'],

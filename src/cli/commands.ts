@@ -6,6 +6,7 @@ import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
 import { generate } from './generate/index.ts';
+import { logits } from './logits/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
@@ -30,6 +31,7 @@ export const commands: readonly CommandDeclaration[] = [
   evalNeedle,
   simulate,
   exportModel,
+  logits,
   status,
   explain,
   verify,

@@ -110,7 +110,10 @@ interface Stored {
 }
 
 /** Buffers keep float32: rotary frequencies and decays are multiplied by positions, selection biases differ by little. */
-export function storedDtype({ name, dtype, isBuffer }: TensorSpec, content: Pick<CheckpointContent, 'dtype' | 'narrow'>): Stored['dtype'] {
+export function storedDtype(
+  { name, dtype, isBuffer }: TensorSpec,
+  content: Pick<CheckpointContent, 'dtype' | 'narrow'>,
+): Stored['dtype'] {
   if (dtype === 'I64' || isBuffer) return dtype;
   return content.dtype === 'BF16' || content.narrow?.has(name) ? 'BF16' : 'F32';
 }

@@ -50,7 +50,10 @@ export function quasarLongFolder(view: ModelView, options: HfFolderOptions): rea
 }
 
 /** @throws ExportError UNREPRESENTABLE naming the config's field */
-export function lingFolder(view: ModelView, options: HfFolderOptions & { contextLength: number }): readonly ExportFile[] {
+export function lingFolder(
+  view: ModelView,
+  options: HfFolderOptions & { contextLength: number },
+): readonly ExportFile[] {
   const { config } = view;
   bailingMoe2.check(config, options.contextLength);
   const tensors = lingTensors(config).map((plan) => storedAs(plan, plan.isExact ? 'F32' : options.dtype, view.read));

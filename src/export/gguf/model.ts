@@ -18,7 +18,10 @@ export async function openGgufModel(path: string): Promise<OpenCheckpoint> {
     const architecture = file.metadata.get('general.architecture');
     if (architecture === quasarLong.name) return quasarLongModel(path, file);
     if (architecture === bailingMoe2.name) return bailingModel(path, file);
-    throw new ExportError('UNREADABLE', `${path}: architecture ${String(architecture)}; quasar_long and bailingmoe2 are read`);
+    throw new ExportError(
+      'UNREADABLE',
+      `${path}: architecture ${String(architecture)}; quasar_long and bailingmoe2 are read`,
+    );
   } catch (error) {
     await file.close();
     throw error;
@@ -90,7 +93,10 @@ async function stack(file: OpenGguf, names: readonly string[], shape: readonly n
   for (const [at, name] of names.entries()) {
     const values = await file.read(name);
     if (values.length !== experts * inputs * outputs)
-      throw new ExportError('UNREADABLE', `${name} has ${values.length} numbers, expected ${experts * inputs * outputs}`);
+      throw new ExportError(
+        'UNREADABLE',
+        `${name} has ${values.length} numbers, expected ${experts * inputs * outputs}`,
+      );
     for (let e = 0; e < experts; e++)
       for (let o = 0; o < outputs; o++)
         for (let i = 0; i < inputs; i++)

@@ -21,7 +21,9 @@ export function renderModelfile({ file, contextLength, hasChatTemplate }: Modelf
     `PARAMETER num_ctx ${contextLength}`,
     'PARAMETER temperature 0.8',
     'PARAMETER top_k 40',
-    ...(hasChatTemplate ? [`PARAMETER stop "${open}"`, `TEMPLATE """${template}"""`] : ['TEMPLATE """{{ .Prompt }}"""']),
+    ...(hasChatTemplate
+      ? [`PARAMETER stop "${open}"`, `TEMPLATE """${template}"""`]
+      : ['TEMPLATE """{{ .Prompt }}"""']),
     '',
   ].join('\n');
 }

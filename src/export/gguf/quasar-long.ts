@@ -11,8 +11,7 @@ import type { GgufArchitecture } from './architecture.ts';
 export const configKey = 'quasar_long.config';
 
 /** Gates, decays, routers and adapters are small and steer much. */
-const exactNames =
-  /(\.mlp\.gate\.weight|_conv1d\.weight|\.[ab]_proj\.weight|branch_output_adapter_(up|down)\.weight)$/;
+const exactNames = /(\.mlp\.gate\.weight|_conv1d\.weight|\.[ab]_proj\.weight|branch_output_adapter_(up|down)\.weight)$/;
 
 export const quasarLong: GgufArchitecture = {
   name: 'quasar_long',

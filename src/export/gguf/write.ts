@@ -6,7 +6,7 @@ import { basename, resolve } from 'node:path';
 import type { QuasarLongConfig } from '../../model/quasar-long/config.ts';
 import { countParameters } from '../../model/quasar-long/contract.ts';
 import { ExportError } from '../errors.ts';
-import { type ExportFile, type ExportPart, sizeOf, type StagedExport, wholeFile, writeStaged } from '../staged.ts';
+import { type ExportFile, type ExportPart, type StagedExport, sizeOf, wholeFile, writeStaged } from '../staged.ts';
 import type { ReadTensor, TensorPlan } from '../tensor-plan.ts';
 import type { GgufArchitecture } from './architecture.ts';
 import { bailingMoe2 } from './bailing-moe2.ts';

@@ -54,7 +54,12 @@ export function mlxFolder(view: ModelView, options: MlxOptions): readonly Export
     what: isHybrid
       ? `For mlx-lm, with all branches: \`${modelFileName}\` beside the weights implements the architecture.`
       : `For mlx-lm, as bailing_moe: exact up to ${options.contextLength} tokens of context.`,
-    run: [{ title: 'mlx-lm', command: `mlx_lm.generate --model .${isHybrid ? ' --trust-remote-code' : ''} --prompt 'The people of'` }],
+    run: [
+      {
+        title: 'mlx-lm',
+        command: `mlx_lm.generate --model .${isHybrid ? ' --trust-remote-code' : ''} --prompt 'The people of'`,
+      },
+    ],
     notes: isHybrid ? [hybridNote] : [],
   });
   return [
@@ -87,9 +92,13 @@ const hybridRules: readonly (readonly [keyof QuasarLongConfig, (c: QuasarLongCon
 function checkHybrid(config: QuasarLongConfig): void {
   for (const [field, holds] of hybridRules)
     if (!holds(config))
-      throw new ExportError('UNREPRESENTABLE', `${field}: ${JSON.stringify(config[field])} is not in ${modelFileName}`, {
-        context: { field },
-      });
+      throw new ExportError(
+        'UNREPRESENTABLE',
+        `${field}: ${JSON.stringify(config[field])} is not in ${modelFileName}`,
+        {
+          context: { field },
+        },
+      );
 }
 
 function mlxConfig(config: QuasarLongConfig, isHybrid: boolean, options: MlxOptions): object {
@@ -126,8 +135,7 @@ const isQuantised = ({ isExact, name, shape }: TensorPlan, { quantisation }: Mlx
 
 function stored(plan: TensorPlan, options: MlxOptions, read: ReadTensor): readonly StoredTensor[] {
   const { dtype, quantisation } = options;
-  if (quantisation === null || !isQuantised(plan, options))
-    return [storedAs(plan, plan.isExact ? 'F32' : dtype, read)];
+  if (quantisation === null || !isQuantised(plan, options)) return [storedAs(plan, plan.isExact ? 'F32' : dtype, read)];
   const { bits, group } = quantisation;
   const [path, rows, row] = [plan.name.replace(/\.weight$/, ''), plan.shape.slice(0, -1), plan.shape.at(-1)!];
   // Each of the three is made by itself, from the values once more: no second tensor is kept for it.
