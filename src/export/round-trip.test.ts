@@ -141,7 +141,7 @@ describe('Hugging Face', () => {
     for (const name of ['README.md', 'chat_template.jinja', 'generation_config.json', 'special_tokens_map.json'])
       expect(names).toContain(name);
     expect(names.includes('model.safetensors.index.json')).toBe(maxShardBytes < 1e6);
-    expect(readFileSync(join(target, 'README.md'), 'utf8')).toMatch(/^---\nlicense: "apache-2.0"[^]*### A run/);
+    expect(readFileSync(join(target, 'README.md'), 'utf8')).toMatch(/^---\nlicense: "apache-2.0"[\s\S]*### A run/);
   });
 
   it('BailingMoeV2 holds the same numbers, one tensor an expert', async () => {

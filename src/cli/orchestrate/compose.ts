@@ -34,7 +34,7 @@ import { hashArtifact } from '../../store/node-hash.ts';
 import { utf8 } from '../../util/bytes.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { UsageError } from '../../util/errors.ts';
-import { ensureCorpus } from '../corpus.ts';
+import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
@@ -189,7 +189,7 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
   const { preset, seed } = options;
   if (journal.head.size === 0) {
     ensureCorpus(preset);
-    const catalog = loadCatalog(corpusDir, preset);
+    const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
     const messages = await initRun({
       settings: applyNewRun(runSettings[preset], options.run),
       ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
