@@ -162,6 +162,13 @@ function aptInstall(packages) {
   return result.error?.message ?? (result.stderr.trim().split('\n').at(-1) || `exit code ${result.status}`);
 }
 
+/** npm packages with llama.cpp's binaries, some 85 MB, beside which a test is run. It never fails: that test is skipped by name. */
+function installLlamaCpp() {
+  if (process.env.ACCRETE_NO_LLAMA) return;
+  const args = ['--import', 'tsx', inClone('scripts/install-llama.ts')];
+  spawnSync(process.execPath, args, { cwd: inClone('.'), stdio: ['ignore', 2, 2], timeout: aptLimitMs });
+}
+
 /** Changes whenever something changes that the corpus is made by. */
 function corpusKey() {
   const hash = createHash('sha256');
@@ -213,7 +220,10 @@ try {
   install(options.forTests);
   checkEngine();
   prepareCorpus(options);
-  if (options.forTests) installDebianPackages();
+  if (options.forTests) {
+    installDebianPackages();
+    installLlamaCpp();
+  }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   say(error.message);
