@@ -5,6 +5,7 @@ import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { decode } from './decode.bench.ts';
+import { exportBench } from './export.bench.ts';
 import { fairness } from './fairness.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
@@ -23,6 +24,7 @@ const benches: readonly Bench[] = [
   decode,
   merge,
   codecsBench,
+  exportBench,
   journal,
   stateRoot,
   audits,

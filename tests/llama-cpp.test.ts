@@ -24,7 +24,7 @@ import { AdamW, traitsFromContract } from '../src/training/optimizer.ts';
 const llama = findLlamaCpp({ install: false });
 const seqLen = 64;
 const batch = 8;
-const steps = 120;
+const steps = 60;
 
 /** As nano-gguf, with fewer layers and the smallest corpus's vocabulary. */
 const config = parseConfig({

@@ -48,17 +48,16 @@ async function ggufFilesOf(checkpoint: string | null, options: UpOptions, io: Io
   return await writeGgufFiles(options.dir, checkpoint, io.force);
 }
 
-function nextCommands(
-  checkpoint: string | null,
-  ggufFiles: readonly string[],
-  options: UpOptions,
-  io: Io,
-): string[] {
+function nextCommands(checkpoint: string | null, ggufFiles: readonly string[], options: UpOptions, io: Io): string[] {
   const resume = `./bin/accrete up --preset ${options.preset} --seed ${options.seed} --dir ${typedPath(options.dir, io.cwd)}     # trains on`;
   if (checkpoint === null) return [resume];
   const ollama = ggufFiles.map((file) => {
     const modelfile = typedPath(file.replace(/\.gguf$/, '.Modelfile'), io.cwd);
     return `ollama create ${basename(file, '.gguf').toLowerCase()} -f ${modelfile}`;
   });
-  return [`./bin/accrete generate --checkpoint ${typedPath(checkpoint, io.cwd)} --prompt "The people of"`, ...ollama, resume];
+  return [
+    `./bin/accrete generate --checkpoint ${typedPath(checkpoint, io.cwd)} --prompt "The people of"`,
+    ...ollama,
+    resume,
+  ];
 }
