@@ -162,9 +162,9 @@ function aptInstall(packages) {
   return result.error?.message ?? (result.stderr.trim().split('\n').at(-1) || `exit code ${result.status}`);
 }
 
-/** npm packages with llama.cpp's binaries, some 85 MB, beside which a test is run. It never fails: that test is skipped by name. */
+/** npm packages with llama.cpp's binaries, some 85 MB, beside which a test is run, where ACCRETE_LLAMA=1 asks for it. It never fails. */
 function installLlamaCpp() {
-  if (process.env.ACCRETE_NO_LLAMA) return;
+  if (!process.env.ACCRETE_LLAMA) return;
   const args = ['--import', 'tsx', inClone('scripts/install-llama.ts')];
   spawnSync(process.execPath, args, { cwd: inClone('.'), stdio: ['ignore', 2, 2], timeout: aptLimitMs });
 }

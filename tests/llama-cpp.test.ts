@@ -1,6 +1,6 @@
 /**
  * @file Beside llama.cpp, on a small model that is trained here: what it computes of our files, how it cuts text into
- * tokens, and what quantised files cost. Skipped where llama.cpp is not installed (`node scripts/setup.mjs --test`).
+ * tokens, and what quantised files cost. Skipped where llama.cpp is not installed (`ACCRETE_LLAMA=1 node scripts/setup.mjs --test`).
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -30,7 +30,8 @@ export function findLlamaCpp({ install = true } = {}): LlamaCpp | { readonly mis
   const module = join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js');
   const found = { version: `node-llama-cpp ${version}`, module };
   if (existsSync(module)) return found;
-  if (!install) return { missing: 'llama.cpp is not installed; node scripts/setup.mjs --test does that' };
+  if (!install)
+    return { missing: 'llama.cpp is not installed; ACCRETE_LLAMA=1 node scripts/setup.mjs --test does that' };
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
   const packages = [`node-llama-cpp@${version}`, `@node-llama-cpp/${binary}@${version}`];

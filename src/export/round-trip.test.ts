@@ -40,6 +40,11 @@ async function valuesOf(plan: TensorPlan, config: QuasarLongConfig): Promise<Flo
   return values;
 }
 
+function edited(bytes: Buffer, edit: () => void): Buffer {
+  edit();
+  return bytes;
+}
+
 /** Bit for bit. */
 function isSame(a: Float32Array | Uint32Array, b: Float32Array | Uint32Array): boolean {
   const bytes = (values: typeof a) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -104,10 +109,14 @@ describe('GGUF', () => {
     ['an empty file', () => Buffer.alloc(0), /cut short/],
     ['a file cut within its header', (b) => b.subarray(0, 200), /cut short/],
     ['a file cut within its tensors', (b) => b.subarray(0, b.length - 64), /cut short/],
-    ['another version', (b) => (b.writeUInt32LE(2, 4), b), /version 2/],
-    ['a count of tensors without end', (b) => (b.writeBigUInt64LE(2n ** 50n, 8), b), /tensors; at most/],
-    ['a length of text without end', (b) => (b.writeBigUInt64LE(2n ** 40n, 24), b), /bytes in a text; at most/],
-    ['a number that is none', (b) => (b.writeFloatLE(Number.NaN, b.length - 4), b), /number \d+ is NaN/],
+    ['another version', (b) => edited(b, () => b.writeUInt32LE(2, 4)), /version 2/],
+    ['a count of tensors without end', (b) => edited(b, () => b.writeBigUInt64LE(2n ** 50n, 8)), /tensors; at most/],
+    [
+      'a length of text without end',
+      (b) => edited(b, () => b.writeBigUInt64LE(2n ** 40n, 24)),
+      /bytes in a text; at most/,
+    ],
+    ['a number that is none', (b) => edited(b, () => b.writeFloatLE(Number.NaN, b.length - 4)), /number \d+ is NaN/],
   ];
   it.each(damages)('refuses %s', async (_what, damage, message) => {
     const path = join(folder, 'model.gguf');
