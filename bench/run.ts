@@ -5,6 +5,7 @@ import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { decode } from './decode.bench.ts';
+import { exportBench } from './export.bench.ts';
 import { fairness } from './fairness.bench.ts';
 import { index } from './index.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
@@ -25,6 +26,7 @@ const benches: readonly Bench[] = [
   decode,
   merge,
   codecsBench,
+  exportBench,
   journal,
   index,
   ledger,

@@ -162,6 +162,13 @@ function aptInstall(packages) {
   return result.error?.message ?? (result.stderr.trim().split('\n').at(-1) || `exit code ${result.status}`);
 }
 
+/** npm packages with llama.cpp's binaries, some 85 MB, beside which a test is run, where ACCRETE_LLAMA=1 asks for it. It never fails. */
+function installLlamaCpp() {
+  if (!process.env.ACCRETE_LLAMA) return;
+  const args = ['--import', 'tsx', inClone('scripts/install-llama.ts')];
+  spawnSync(process.execPath, args, { cwd: inClone('.'), stdio: ['ignore', 2, 2], timeout: aptLimitMs });
+}
+
 /** Changes whenever something changes that the corpus is made by. */
 function corpusKey() {
   const hash = createHash('sha256');
@@ -236,7 +243,10 @@ try {
   checkEngine();
   prepareCorpus(options);
   buildSite(options.force);
-  if (options.forTests) installDebianPackages();
+  if (options.forTests) {
+    installDebianPackages();
+    installLlamaCpp();
+  }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   say(error.message);

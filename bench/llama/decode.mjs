@@ -1,4 +1,4 @@
-/** @file llama.cpp's side of the decoding benchmark: MODULE FILE THREADS CONTEXT; a process that decodes on request. */
+/** @file llama.cpp's side of the decoding benchmark: MODULE FILE THREADS CONTEXT; a process that decodes, scores or cuts text into tokens on request. */
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
@@ -22,9 +22,14 @@ const context = await model.createContext({
 const sequence = context.getSequence();
 console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface({ input: process.stdin })) {
-  const { prompt, count, logits = false } = JSON.parse(line);
+  const { prompt, count, logits = false, lines } = JSON.parse(line);
   await sequence.clearHistory();
-  console.log(JSON.stringify(logits ? await readLogits(prompt) : await decode(prompt, count)));
+  const answer = lines
+    ? lines.map((text) => model.tokenize(text))
+    : logits
+      ? await readLogits(prompt, logits === 'full')
+      : await decode(prompt, count);
+  console.log(JSON.stringify(answer));
 }
 process.exit(0);
 
@@ -43,14 +48,16 @@ async function decode(prompt, count) {
   return { ids, ms };
 }
 
-/** Log-probabilities of each next token of the prompt, and the most likely one. */
-async function readLogits(prompt) {
+/** Log-probabilities of each next token of the prompt, and the most likely one; `full`: of the whole vocabulary. */
+async function readLogits(prompt, full) {
   const options = { generateNext: { logits: true, options: { temperature: 0 } } };
   const outputs = await sequence.controlledEvaluate(prompt.slice(0, -1).map((id) => [id, options]));
   return outputs.map(({ next }, i) => {
     const values = [...next.logits].sort(([a], [b]) => a - b).map(([, logit]) => logit);
     const top = Math.max(...values);
     const total = values.reduce((sum, value) => sum + Math.exp(value - top), 0);
-    return { greedy: values.indexOf(top), next: values[prompt[i + 1]] - top - Math.log(total) };
+    const shift = top + Math.log(total);
+    const all = full ? { all: values.map((value) => value - shift) } : {};
+    return { greedy: values.indexOf(top), next: values[prompt[i + 1]] - shift, ...all };
   });
 }

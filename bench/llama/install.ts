@@ -23,13 +23,15 @@ export interface LlamaCpp {
 }
 
 /** With a reason where there is none and none can be installed. */
-export function findLlamaCpp(): LlamaCpp | { readonly missing: string } {
+export function findLlamaCpp({ install = true } = {}): LlamaCpp | { readonly missing: string } {
   const binary = binaries[`${platform}-${arch}`];
   if (binary === undefined) return { missing: `node-llama-cpp has no binaries for ${platform}-${arch}` };
   const folder = join(import.meta.dirname, '..', '..', '.accrete', 'bench', `node-llama-cpp-${version}`);
   const module = join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js');
   const found = { version: `node-llama-cpp ${version}`, module };
   if (existsSync(module)) return found;
+  if (!install)
+    return { missing: 'llama.cpp is not installed; ACCRETE_LLAMA=1 node scripts/setup.mjs --test does that' };
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
   const packages = [`node-llama-cpp@${version}`, `@node-llama-cpp/${binary}@${version}`];

@@ -15,6 +15,7 @@ import {
   ledgerWeights,
   ledgerYuma,
 } from './ledger/index.ts';
+import { logits } from './logits/index.ts';
 import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
@@ -49,6 +50,7 @@ export const commands: readonly CommandDeclaration[] = [
   evalNeedle,
   simulate,
   exportModel,
+  logits,
   status,
   explain,
   snapshot,

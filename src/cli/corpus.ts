@@ -6,8 +6,12 @@ import { corpusDir, setupScript } from './paths.ts';
 
 export class SetupError extends BaseError<'SETUP_FAILED'> {}
 
+/** Presets of one tokenizer share their text. */
+export const corpusPresetOf = (preset: string): string => (preset === 'nano-gguf' ? 'nano' : preset);
+
 /** Prepares it if that has not been done; progress goes to standard error. @throws SetupError */
-export function ensureCorpus(preset: string): void {
+export function ensureCorpus(modelPreset: string): void {
+  const preset = corpusPresetOf(modelPreset);
   try {
     loadCatalog(corpusDir, preset);
   } catch (cause) {

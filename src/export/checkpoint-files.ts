@@ -11,6 +11,7 @@ import { f32ToBf16 } from '../tensor/half.ts';
 import { dtypeSizeBytes, encodeSafetensorsHeader, tensorBytes } from '../tensor/safetensors.ts';
 import { ExportError } from './errors.ts';
 import { type ModelCard, renderModelCard } from './model-card.ts';
+import { fillShards, shardName } from './safetensors-files.ts';
 
 export interface CheckpointContent {
   readonly config: QuasarLongConfig;
@@ -45,9 +46,8 @@ export function checkpointFiles(
 ): CheckpointFile[] {
   checkFiles(content.files);
   const tensors = buildContract(content.config).map((spec): Stored => ({ spec, dtype: storedDtype(spec, content) }));
-  const shards = planShards(tensors, content.maxShardBytes ?? 5e9);
-  const nameOf = (shard: number): string =>
-    shards.length === 1 ? 'model.safetensors' : `model-${pad(shard + 1)}-of-${pad(shards.length)}.safetensors`;
+  const shards = fillShards(tensors, bytesOf, content.maxShardBytes ?? 5e9);
+  const nameOf = (shard: number): string => shardName(shard, shards.length);
   const index = shards.length > 1 ? [['model.safetensors.index.json', indexOf(shards, nameOf, content)] as const] : [];
   return [
     ...[...textsOf(content)].map(wholeFile),
@@ -75,24 +75,21 @@ function checkFiles(files: ReadonlyMap<string, Uint8Array>): void {
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
 
 function textsOf(content: CheckpointContent): ReadonlyMap<string, Uint8Array> {
-  const { config, generation = { temperature: 0.8, topK: 40 } } = content;
+  const { config, generation } = content;
   const torchDtype = (content.dtype ?? 'F32') === 'F32' ? 'float32' : 'bfloat16';
   return new Map([
     ['config.json', json({ ...toConfigJson(config), torch_dtype: torchDtype })],
-    [
-      'generation_config.json',
-      json({
-        bos_token_id: config.bos_token_id,
-        eos_token_id: config.eos_token_id,
-        pad_token_id: config.pad_token_id,
-        do_sample: true,
-        temperature: generation.temperature,
-        top_k: generation.topK,
-      }),
-    ],
+    ['generation_config.json', json(generationConfig(config, generation))],
     ['README.md', new TextEncoder().encode(renderModelCard(content.card))],
     ...content.files,
   ]);
+}
+
+export function generationConfig(
+  { bos_token_id, eos_token_id, pad_token_id }: QuasarLongConfig,
+  { temperature, topK } = { temperature: 0.8, topK: 40 },
+): object {
+  return { bos_token_id, eos_token_id, pad_token_id, do_sample: true, temperature, top_k: topK };
 }
 
 function indexOf(
@@ -113,29 +110,15 @@ interface Stored {
 }
 
 /** Buffers keep float32: rotary frequencies and decays are multiplied by positions, selection biases differ by little. */
-function storedDtype({ name, dtype, isBuffer }: TensorSpec, content: CheckpointContent): Stored['dtype'] {
+export function storedDtype(
+  { name, dtype, isBuffer }: TensorSpec,
+  content: Pick<CheckpointContent, 'dtype' | 'narrow'>,
+): Stored['dtype'] {
   if (dtype === 'I64' || isBuffer) return dtype;
   return content.dtype === 'BF16' || content.narrow?.has(name) ? 'BF16' : 'F32';
 }
 
 const bytesOf = ({ spec, dtype }: Stored): number => elementCount(spec.shape) * dtypeSizeBytes[dtype];
-const pad = (index: number): string => String(index).padStart(5, '0');
-
-/** Fills shards in the contract's order. */
-function planShards(tensors: readonly Stored[], maxBytes: number): Stored[][] {
-  const shards: Stored[][] = [];
-  let room = 0;
-  for (const tensor of tensors) {
-    const size = bytesOf(tensor);
-    if (shards.length === 0 || size > room) {
-      shards.push([]);
-      room = maxBytes;
-    }
-    shards.at(-1)!.push(tensor);
-    room -= size;
-  }
-  return shards;
-}
 
 async function* shardChunks(
   tensors: readonly Stored[],

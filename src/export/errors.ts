@@ -14,6 +14,10 @@ export type ExportErrorCode =
   /** The format has no way to say what the model does; the message names the config's field. */
   | 'UNREPRESENTABLE'
   /** The tokenizer's files have no form that the format can say. */
-  | 'BAD_TOKENIZER';
+  | 'BAD_TOKENIZER'
+  /** Not a file that is read here: cut short, foreign, or with a header that contradicts itself. */
+  | 'UNREADABLE'
+  /** Stopped by a signal; what was written is kept for the same export asked for again. */
+  | 'INTERRUPTED';
 
 export class ExportError extends BaseError<ExportErrorCode> {}

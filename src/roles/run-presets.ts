@@ -107,7 +107,21 @@ const small: RunSettings = {
   audit: { ...nano.audit, window: 3 },
 };
 
-export const runPresetNames = ['tiny', 'nano', 'small'] as const;
+/** The preset that llama.cpp runs: nano's sizes are near, so its settings serve. */
+const nanoGguf: RunSettings = {
+  ...nano,
+  schedule: { ...nano.schedule, peakLearningRate: d('0.003') },
+  sync: { ...nano.sync, leaseMs: 60_000, deadlineMs: 40_000 },
+  // A state has 310 MB.
+  audit: { ...nano.audit, window: 4 },
+};
+
+export const runPresetNames = ['tiny', 'nano', 'nano-gguf', 'small'] as const;
 export type RunPresetName = (typeof runPresetNames)[number];
 
-export const runSettings: Readonly<Record<RunPresetName, RunSettings>> = { tiny, nano, small };
+export const runSettings: Readonly<Record<RunPresetName, RunSettings>> = {
+  tiny,
+  nano,
+  'nano-gguf': nanoGguf,
+  small,
+};

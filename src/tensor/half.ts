@@ -22,29 +22,38 @@ export function f32ToBf16(values: Float32Array): Uint16Array {
 /** Reads IEEE 754 binary16 words, subnormals included. */
 export function f16ToF32(words: Uint16Array): Float32Array {
   const out = new Float32Array(words.length);
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    const sign = word & 0x8000 ? -1 : 1;
-    const exponent = (word >>> 10) & 0x1f;
-    const fraction = word & 0x3ff;
-    if (exponent === 0) out[i] = sign * fraction * 2 ** -24;
-    else if (exponent === 31) out[i] = fraction === 0 ? sign * Infinity : NaN;
-    else out[i] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-  }
+  for (let i = 0; i < words.length; i++) out[i] = halfValue(words[i]!);
   return out;
+}
+
+/** The number that a binary16 word stands for. */
+export function halfValue(word: number): number {
+  const sign = word & 0x8000 ? -1 : 1;
+  const exponent = (word >>> 10) & 0x1f;
+  const fraction = word & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 /** Rounds to IEEE 754 binary16: to nearest, ties to even, subnormals included; overflow becomes infinity, NaN stays NaN. */
 export function f32ToF16(values: Float32Array): Uint16Array {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
-  for (let i = 0; i < bits.length; i++) {
-    const sign = (bits[i]! >>> 16) & 0x8000;
-    const rest = bits[i]! & 0x7fffffff;
-    out[i] = sign | halfOf(rest);
-  }
+  for (let i = 0; i < bits.length; i++) out[i] = halfWord(bits[i]!);
   return out;
 }
+
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+
+/** The binary16 word of one number, rounded to float32 first. */
+export function halfBits(value: number): number {
+  single[0] = value;
+  return halfWord(singleBits[0]!);
+}
+
+const halfWord = (bits: number): number => ((bits >>> 16) & 0x8000) | halfOf(bits & 0x7fffffff);
 
 /** The half nearest to a float32 ≥ 0, both as bits. */
 function halfOf(word: number): number {

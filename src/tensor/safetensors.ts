@@ -30,6 +30,7 @@ export const dtypeSizeBytes = {
   F16: 2,
   BF16: 2,
   I32: 4,
+  U32: 4,
   F32: 4,
   I64: 8,
   F64: 8,

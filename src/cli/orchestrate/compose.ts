@@ -48,7 +48,7 @@ import { followRun } from '../api/follow-run.ts';
 import { LedgerReader } from '../api/ledger-view.ts';
 import { modelCardsIn } from '../api/model-card.ts';
 import { modelViewOf } from '../api/model-view.ts';
-import { ensureCorpus } from '../corpus.ts';
+import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
@@ -264,7 +264,7 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
   const { preset, seed } = options;
   if (journal.head.size === 0) {
     ensureCorpus(preset);
-    const catalog = loadCatalog(corpusDir, preset);
+    const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
     const messages = await initRun({
       settings: applyNewRun(runSettings[preset], options.run),
       ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },

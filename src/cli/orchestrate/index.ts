@@ -12,7 +12,7 @@ export const orchestrate: CommandDeclaration = {
       value: 'NAME',
       description: 'model preset of a new run',
       default: 'nano',
-      choices: ['tiny', 'nano', 'small'],
+      choices: ['tiny', 'nano', 'nano-gguf', 'small'],
     },
     { name: 'dir', value: 'DIR', description: 'folder of the run', default: '.accrete/run' },
     {

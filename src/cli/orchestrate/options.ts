@@ -3,7 +3,7 @@ import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
 export interface OrchestrateOptions {
-  readonly preset: 'tiny' | 'nano' | 'small';
+  readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
   /** Whether preset and seed were asked for, or are only what a new run would have. */
   readonly isRunGiven: boolean;
   readonly dir: string;
@@ -18,7 +18,7 @@ export interface OrchestrateOptions {
 
 export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions {
   return {
-    preset: settings.choice('preset', ['tiny', 'nano', 'small']),
+    preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),
     dir: settings.path('dir'),
     host: settings.text('host'),

@@ -7,7 +7,13 @@ export const train: CommandDeclaration = {
   name: 'train',
   description: 'Train on this machine alone, without a network: the same model, data and inner loop as a miner has.',
   options: [
-    { name: 'preset', value: 'NAME', description: 'model preset', default: 'nano', choices: ['tiny', 'nano', 'small'] },
+    {
+      name: 'preset',
+      value: 'NAME',
+      description: 'model preset',
+      default: 'nano',
+      choices: ['tiny', 'nano', 'nano-gguf', 'small'],
+    },
     { name: 'dir', value: 'DIR', description: 'folder for the checkpoint', default: '.accrete/train' },
     {
       name: 'seed',

@@ -6,7 +6,7 @@ import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
 
 export interface TrainOptions {
-  readonly preset: 'tiny' | 'nano' | 'small';
+  readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
   readonly dir: string;
   readonly seed: number;
   /** Null: no such end. */
@@ -35,7 +35,7 @@ export function parseTrainOptions(settings: Settings): TrainOptions {
   const steps = settings.count('steps', { min: 0, max: Number.MAX_SAFE_INTEGER });
   const minutes = settings.number('minutes', { min: 0, max: 525_600 });
   return {
-    preset: settings.choice('preset', ['tiny', 'nano', 'small']),
+    preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     dir: settings.path('dir'),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     steps: steps === 0 ? null : steps,

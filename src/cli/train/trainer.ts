@@ -15,6 +15,7 @@ import { initialise, type ModelState, wholeParams } from '../../training/model-s
 import type { InnerOptimizer } from '../../training/optimizer.ts';
 import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import type { TrainLocalParts } from '../../training/train-local.ts';
+import { corpusPresetOf } from '../corpus.ts';
 import { corpusDir } from '../paths.ts';
 import { applyRecipe, asFreezeFault } from '../recipe-options.ts';
 import type { TrainOptions } from './options.ts';
@@ -33,7 +34,7 @@ export interface Trainer {
 /** The same seed gives the start, and the order of the text, that a network with this seed has. */
 export async function openTrainer(options: TrainOptions): Promise<Trainer> {
   const settings = settingsOf(options);
-  const corpus = loadCorpus(corpusDir, options.preset);
+  const corpus = loadCorpus(corpusDir, corpusPresetOf(options.preset));
   const { model, optimizer, loop, batch } = await openLoop(
     options,
     settings,

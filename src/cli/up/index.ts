@@ -7,7 +7,13 @@ export const up: CommandDeclaration = {
   description:
     'Start a whole network on this machine (a syncer, miners and validators, each its own process), train, and end with a summary. Started again in the same folder, it resumes the run.',
   options: [
-    { name: 'preset', value: 'NAME', description: 'model preset', default: 'nano', choices: ['tiny', 'nano', 'small'] },
+    {
+      name: 'preset',
+      value: 'NAME',
+      description: 'model preset',
+      default: 'nano',
+      choices: ['tiny', 'nano', 'nano-gguf', 'small'],
+    },
     { name: 'miners', value: 'N', description: 'number of miners', default: '3' },
     { name: 'validators', value: 'N', description: 'number of validators', default: '2' },
     { name: 'dir', value: 'DIR', description: 'folder of the run', default: '.accrete/run' },

@@ -4,7 +4,7 @@ import { newRunArguments } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
 export interface UpOptions {
-  readonly preset: 'tiny' | 'nano' | 'small';
+  readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
   readonly miners: number;
   readonly validators: number;
   readonly dir: string;
@@ -23,11 +23,11 @@ export function parseUpOptions(settings: Settings): UpOptions {
   const minutes = settings.number('minutes', { min: 0, max: 525_600 });
   if (settings.isGiven('preset') && settings.text('preset') === 'quasar-preview') {
     throw new UsageError(
-      '--preset: quasar-preview (16.6B parameters) does not train on one machine; expected tiny, nano or small',
+      '--preset: quasar-preview (16.6B parameters) does not train on one machine; expected tiny, nano, nano-gguf or small',
     );
   }
   return {
-    preset: settings.choice('preset', ['tiny', 'nano', 'small']),
+    preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     miners: settings.count('miners', { min: 1, max: 64 }),
     validators: settings.count('validators', { min: 1, max: 64 }),
     dir: settings.path('dir'),

@@ -4,10 +4,9 @@
  * MTP layers, which no token's logits depend on, are left out.
  */
 import { isMoeLayer, type QuasarLongConfig, rotaryWidth } from '../../model/quasar-long/config.ts';
-import type { TensorValues } from '../../model/quasar-long/init.ts';
-import { assert } from '../../util/errors.ts';
 import { ExportError } from '../errors.ts';
-import type { GgufArchitecture, GgufTensorPlan, ReadTensor } from './architecture.ts';
+import { copied, type TensorPlan, transposed } from '../tensor-plan.ts';
+import type { GgufArchitecture } from './architecture.ts';
 import type { GgufValue } from './container.ts';
 
 type Field = keyof QuasarLongConfig;
@@ -89,7 +88,7 @@ function metadata(c: QuasarLongConfig, contextLength: number): ReadonlyMap<strin
   ]);
 }
 
-function tensors(config: QuasarLongConfig): readonly GgufTensorPlan[] {
+function tensors(config: QuasarLongConfig): readonly TensorPlan[] {
   const { vocab_size: V, hidden_size: h, num_hidden_layers: L } = config;
   const table = 'model.word_embeddings.weight';
   return [
@@ -100,7 +99,7 @@ function tensors(config: QuasarLongConfig): readonly GgufTensorPlan[] {
   ];
 }
 
-function layerTensors(config: QuasarLongConfig, layer: number): readonly GgufTensorPlan[] {
+function layerTensors(config: QuasarLongConfig, layer: number): readonly TensorPlan[] {
   const { hidden_size: h, num_attention_heads: H, num_key_value_heads: KV, head_dim: D } = config;
   const [to, from] = [`blk.${layer}`, `model.layers.${layer}`];
   return [
@@ -116,7 +115,7 @@ function layerTensors(config: QuasarLongConfig, layer: number): readonly GgufTen
   ];
 }
 
-function mlpTensors(to: string, suffix: string, from: string, h: number, width: number): readonly GgufTensorPlan[] {
+function mlpTensors(to: string, suffix: string, from: string, h: number, width: number): readonly TensorPlan[] {
   return [
     copied(`${to}.ffn_gate${suffix}.weight`, [width, h], `${from}.gate_proj.weight`),
     copied(`${to}.ffn_up${suffix}.weight`, [width, h], `${from}.up_proj.weight`),
@@ -124,7 +123,7 @@ function mlpTensors(to: string, suffix: string, from: string, h: number, width: 
   ];
 }
 
-function expertTensors(config: QuasarLongConfig, to: string, from: string): readonly GgufTensorPlan[] {
+function expertTensors(config: QuasarLongConfig, to: string, from: string): readonly TensorPlan[] {
   const { hidden_size: h, moe_intermediate_size: I, num_experts: E, num_shared_experts: shared } = config;
   return [
     { ...copied(`${to}.ffn_gate_inp.weight`, [E, h], `${from}.gate.weight`), isExact: true },
@@ -135,46 +134,6 @@ function expertTensors(config: QuasarLongConfig, to: string, from: string): read
     transposed(`${to}.ffn_down_exps.weight`, [E, h, I], { name: `${from}.experts_w3`, columns: h, first: 0 }),
     ...mlpTensors(to, '_shexp', `${from}.shared_experts`, h, I * shared),
   ];
-}
-
-function copied(name: string, shape: readonly number[], source: string): GgufTensorPlan {
-  return {
-    ...{ name, shape, isExact: shape.length === 1 },
-    async *parts(read: ReadTensor) {
-      yield floats(source, await read(source));
-    },
-  };
-}
-
-interface Source {
-  readonly name: string;
-  /** Of one expert's matrix. */
-  readonly columns: number;
-  /** The part begins at this column. */
-  readonly first: number;
-}
-
-/** For each expert the transpose of columns `first` to `first + shape[1]`. */
-function transposed(name: string, shape: readonly [number, number, number], source: Source): GgufTensorPlan {
-  const [experts, outputs, inputs] = shape;
-  return {
-    ...{ name, shape, isExact: false },
-    async *parts(read: ReadTensor) {
-      const values = floats(source.name, await read(source.name));
-      for (let expert = 0; expert < experts; expert++) {
-        const base = expert * inputs * source.columns + source.first;
-        const part = new Float32Array(outputs * inputs);
-        for (let i = 0; i < inputs; i++)
-          for (let o = 0; o < outputs; o++) part[o * inputs + i] = values[base + i * source.columns + o]!;
-        yield part;
-      }
-    },
-  };
-}
-
-function floats(name: string, values: TensorValues): Float32Array {
-  assert(values instanceof Float32Array, `${name} is not float32`);
-  return values;
 }
 
 export const bailingMoe2: GgufArchitecture = { name: 'bailingmoe2', check, metadata, tensors };

@@ -9,6 +9,7 @@ import { type GgufTypeName, ggufTypes } from './tensor-types.ts';
 /** A value of the metadata, under the container's own names of types. */
 export type GgufValue =
   | { readonly u32: number }
+  | { readonly u64: number }
   | { readonly f32: number }
   | { readonly bool: boolean }
   | { readonly string: string }
@@ -35,7 +36,7 @@ export interface GgufHeader {
 /** Of the data and of each tensor; the container's default. */
 export const alignmentBytes = 32;
 
-const typeIds = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;
+export const typeIds = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9, u64: 10 } as const;
 
 /** The header of a file whose tensors follow in this order, each padded to `alignmentBytes`. */
 export function encodeGgufHeader(metadata: GgufMetadata, tensors: readonly GgufTensorInfo[]): GgufHeader {
@@ -65,6 +66,7 @@ export const padded = (bytes: number): number => Math.ceil(bytes / alignmentByte
 
 function encodeValue(value: GgufValue): Uint8Array {
   if ('u32' in value) return concatBytes(u32(typeIds.u32), u32(value.u32));
+  if ('u64' in value) return concatBytes(u32(typeIds.u64), u64(value.u64));
   if ('f32' in value) return concatBytes(u32(typeIds.f32), f32(value.f32));
   if ('bool' in value) return concatBytes(u32(typeIds.bool), Uint8Array.of(Number(value.bool)));
   if ('string' in value) return concatBytes(u32(typeIds.string), string(value.string));

@@ -42,7 +42,9 @@ function disturb(name: string, values: TensorValues): void {
 export const smallTokenizer: TokenizerFiles = {
   json: JSON.stringify({
     normalizer: null,
+    post_processor: null,
     pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, use_regex: true },
+    decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
     added_tokens: [
       { id: 0, content: '<|endoftext|>', special: true },
       { id: 1, content: '<|startoftext|>', special: true },
