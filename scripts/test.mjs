@@ -75,6 +75,7 @@ function sayWhatIsSkipped(report) {
 }
 
 check('type check', 'typescript/bin/tsc', ['-p', '.']);
+check('type check of the dashboard', 'typescript/bin/tsc', ['-p', 'web']);
 check('lint', '@biomejs/biome/bin/biome', ['check', '--error-on-warnings']);
 runTests('unit tests', 'src');
 // One file after the other: each starts whole networks, and would starve the others'.

@@ -92,6 +92,10 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
 const pureEverywhere = ['zod'];
 const pureInProtocol = /^(@noble\/|@scure\/)/;
 
+/** The dashboard runs in browsers: it may read the protocol, and these packages. */
+const webFolders = ['protocol', 'util'];
+const webPackages = ['preact', 'preact/hooks', '@preact/signals', 'uplot', 'uplot/dist/uPlot.min.css', 'zod'];
+
 interface SourceFile {
   /** Path below `src/`, with forward slashes. */
   readonly path: string;
@@ -103,6 +107,7 @@ interface SourceFile {
 }
 
 const sourceRoot = join(import.meta.dirname, '..', 'src');
+const webRoot = join(import.meta.dirname, '..', 'web', 'src');
 
 function importsOf(text: string): string[] {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
@@ -115,13 +120,13 @@ function importsOf(text: string): string[] {
   return found.map((match) => match[1]!);
 }
 
-function readSources(): readonly SourceFile[] {
-  return readdirSync(sourceRoot, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
-    .map((entry) => relative(sourceRoot, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+function readSources(root: string): readonly SourceFile[] {
+  return readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
     .filter((path) => !path.includes('/assembly/')) // AssemblyScript: compiled apart, imports nothing of ours
     .map((path) => {
-      const text = readFileSync(join(sourceRoot, path), 'utf8');
+      const text = readFileSync(join(root, path), 'utf8');
       const imports = importsOf(text);
       return {
         path,
@@ -132,7 +137,8 @@ function readSources(): readonly SourceFile[] {
     });
 }
 
-const sources = readSources();
+const sources = readSources(sourceRoot);
+const webSources = readSources(webRoot);
 const shipped = sources.filter(({ path }) => !path.endsWith('.test.ts') && !/(^|\/)test-support\b/.test(path));
 const folderOf = (path: string): string => path.split('/')[0]!;
 
@@ -276,5 +282,25 @@ describe('architecture', () => {
       ({ path, text }) => !path.endsWith('.generated.ts') && !/^(#!.*\n)?\/\*\*\s*(\*\s*)?@file/.test(text),
     );
     expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('lets the dashboard import the protocol and its own packages only', () => {
+    const isOurs = (target: string): boolean =>
+      !target.startsWith('..') || webFolders.some((folder) => new RegExp(`^(\\.\\./)+src/${folder}/`).test(target));
+    const wrong = webSources
+      .filter(({ path }) => !/\.test\.tsx?$/.test(path))
+      .flatMap(({ path, internal, external }) => [
+        ...internal.filter((target) => !isOurs(target)).map((target) => `${path} → ${target}`),
+        ...external.filter((name) => !webPackages.includes(name)).map((name) => `${path} imports ${name}`),
+      ]);
+    expect(wrong).toEqual([]);
+  });
+
+  it('has no cycle between files of the dashboard, but for pages that are loaded when opened', () => {
+    expect(findCycle(new Map(webSources.map(({ path, internal }) => [path, internal])))).toBeNull();
+  });
+
+  it('opens each file of the dashboard with what it is for', () => {
+    expect(webSources.filter(({ text }) => !/^\/\*\*\s*(\*\s*)?@file/.test(text)).map(({ path }) => path)).toEqual([]);
   });
 });

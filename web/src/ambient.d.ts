@@ -1,0 +1,2 @@
+/** @file What the build takes in beside TypeScript. */
+declare module '*.css';

@@ -1,0 +1,116 @@
+/** @file All miners as one list that is sorted and searched here: the same with a server and with files, and at once. */
+import { type ReadonlySignal, useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import type { ApiMinerRow } from '../../../../src/protocol/api/participants.ts';
+import { askOnce } from '../../api/answers.ts';
+import { ApiFault } from '../../api/errors.ts';
+import { update } from '../../api/live.ts';
+import { sourceKind } from '../../api/source-kind.ts';
+
+export interface MinerList {
+  readonly rows: readonly ApiMinerRow[] | null;
+  readonly total: number;
+  readonly fault: ApiFault | null;
+}
+
+/** More are on the server: those with the fewest tokens are found by their own address. */
+export const maxRows = 5_000;
+const refreshMs = 5_000;
+
+async function readAll(signal: AbortSignal): Promise<MinerList> {
+  const rows: ApiMinerRow[] = [];
+  let cursor: string | null = null;
+  let total = 0;
+  do {
+    const query: Record<string, string | number> = { limit: 200, ...(cursor !== null && { cursor }) };
+    const page = await askOnce({ name: 'miners', query }, signal);
+    rows.push(...page.rows);
+    cursor = page.nextCursor;
+    total = page.total;
+  } while (cursor !== null && rows.length < maxRows);
+  // A row that moved between two pages came twice.
+  return { rows: [...new Map(rows.map((row) => [row.hotkey, row])).values()], total, fault: null };
+}
+
+/** Reads again when the journal grew, at most every five seconds, while somebody looks. */
+export function useMiners(): ReadonlySignal<MinerList> {
+  const list = useSignal<MinerList>({ rows: null, total: 0, fault: null });
+  useEffect(() => {
+    const stop = new AbortController();
+    let readAtSeq = -1;
+    let isReading = false;
+    const read = async (): Promise<void> => {
+      const seq = update.peek()?.toSeq ?? 0;
+      const isDone = list.peek().rows !== null && list.peek().fault === null && seq === readAtSeq;
+      if (isReading || isDone || sourceKind.peek() === null || document.visibilityState === 'hidden') return;
+      isReading = true;
+      try {
+        list.value = await readAll(stop.signal);
+        readAtSeq = seq;
+      } catch (error) {
+        const fault = error instanceof ApiFault ? error : new ApiFault('INTERNAL', String(error), { cause: error });
+        if (!stop.signal.aborted) list.value = { ...list.peek(), fault };
+      } finally {
+        isReading = false;
+      }
+    };
+    const unsubscribe = sourceKind.subscribe(() => void read());
+    const timer = setInterval(() => void read(), refreshMs);
+    return () => {
+      stop.abort();
+      unsubscribe();
+      clearInterval(timer);
+    };
+  }, []);
+  return list;
+}
+
+export const columns = [
+  'hotkey',
+  'tokens',
+  'quality',
+  'work',
+  'reward',
+  'staleness',
+  'uptime',
+  'refused',
+  'lastClaim',
+] as const;
+export type MinerColumn = (typeof columns)[number];
+
+const refusedOf = ({ claims }: ApiMinerRow): number => claims.refused + claims.voided;
+const keys: Readonly<Record<MinerColumn, (row: ApiMinerRow) => number | string>> = {
+  hotkey: (row) => row.hotkey,
+  tokens: (row) => row.verifiedTokens,
+  quality: (row) => row.quality ?? -1,
+  work: (row) => row.workShare,
+  reward: (row) => row.rewardShare ?? -1,
+  staleness: (row) => row.staleness ?? -1,
+  uptime: (row) => row.uptime,
+  refused: refusedOf,
+  lastClaim: (row) => row.lastClaimAtMs ?? -1,
+};
+
+export function arrangeMiners(
+  rows: readonly ApiMinerRow[],
+  {
+    sort,
+    isAscending,
+    search,
+    isPresentOnly,
+  }: { sort: MinerColumn; isAscending: boolean; search: string; isPresentOnly: boolean },
+): ApiMinerRow[] {
+  const wanted = search.toLowerCase();
+  const isWanted = (row: ApiMinerRow): boolean =>
+    (!isPresentOnly || row.learnersPresent > 0) &&
+    (wanted === '' ||
+      row.hotkey.toLowerCase().startsWith(wanted) ||
+      row.learners.some((name) => name.includes(wanted)));
+  const key = keys[sort];
+  const direction = isAscending ? 1 : -1;
+  return rows.filter(isWanted).sort((a, b) => {
+    const [x, y] = [key(a), key(b)];
+    // Equal ones by hotkey, so that rows do not dance.
+    return x === y ? (a.hotkey < b.hotkey ? -1 : 1) : x < y ? -direction : direction;
+  });
+}
