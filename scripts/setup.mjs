@@ -1,6 +1,6 @@
 /**
- * @file Makes a clone ready: installs what is missing, checks the tensor engine's library, prepares the text corpus; for
- * tests also Debian packages with programs that some of them run (`debian-packages.json`).
+ * @file Makes a clone ready: installs what is missing, checks the tensor engine's library, prepares the text corpus, builds the
+ * dashboard; for tests also Debian packages with programs that some of them run (`debian-packages.json`).
  * Runs before `npm start` and `npm test`, and does nothing, fast, when nothing is to do. Plain Node without packages,
  * for it runs before there are any. Writes to stderr: stdout belongs to the program that starts next.
  *
@@ -205,6 +205,28 @@ function prepareCorpus({ presets, force }) {
   say(`text corpus ready in ${seconds(startMs)}`);
 }
 
+/** What the dashboard is made of; the protocol's code is part of it. */
+const siteSources = ['web/src', 'web/public', 'web/index.html', 'web/vite.config.ts', 'src/protocol', 'src/util'];
+
+/** Of a file, or of the newest file below a folder. */
+function changedAtMs(path) {
+  const stat = statSync(inClone(path), { throwIfNoEntry: false });
+  if (stat === undefined) return 0;
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return Math.max(0, ...readdirSync(inClone(path)).map((name) => changedAtMs(`${path}/${name}`)));
+}
+
+/** A run needs no dashboard: a build that fails is told, and nothing is stopped by it. */
+function buildSite(force) {
+  if (!force && changedAtMs('web/dist/index.html') > Math.max(...siteSources.map(changedAtMs))) return;
+  say('building the dashboard');
+  const startMs = performance.now();
+  const args = [inClone('node_modules/vite/bin/vite.js'), 'build', 'web', '--logLevel', 'error'];
+  const result = spawnSync(process.execPath, args, { cwd: inClone('.'), stdio: ['ignore', 2, 2] });
+  if (result.status === 0) say(`dashboard built in ${seconds(startMs)}`);
+  else say('the dashboard could not be built; the reason is above. Everything else works without it');
+}
+
 const seconds = (startMs) => `${((performance.now() - startMs) / 1000).toFixed(1)} s`;
 
 try {
@@ -213,6 +235,7 @@ try {
   install(options.forTests);
   checkEngine();
   prepareCorpus(options);
+  buildSite(options.force);
   if (options.forTests) installDebianPackages();
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;

@@ -4,12 +4,10 @@
  */
 import type { EventBody, EventKind, JournalEntry } from '../../protocol/messages.ts';
 import { fromDecimal, type Hash, type Hotkey, type LearnerId } from '../../protocol/names.ts';
-import { learnersOf } from '../pay.ts';
 import { countedTokens, manifestOf } from '../queries.ts';
 import { weightsOf } from '../scores.ts';
 import { type Claim, type Learner, type RunState, zeroHash } from '../state.ts';
 import type {
-  ClaimIndexRow,
   IndexBatch,
   IndexHead,
   MarkIndexRow,
@@ -19,32 +17,13 @@ import type {
   PointIndexRow,
   VerdictIndexRow,
 } from './port.ts';
+import { type AuditCounts, claimRowOf, type Merged, minerRowOf, noAudits, type Presence } from './rows.ts';
 
 /** Changes with what the rows mean: an index of another version is made again. */
 export const projectionVersion = 1;
 
 /** Merges that the rate of tokens is taken over. */
 const rateOver = 8;
-
-/** What the fold does not keep of a claim's merge. */
-interface Merged {
-  readonly outerStep: number;
-  readonly order: number;
-  readonly staleness: number;
-  readonly share: number;
-  readonly norm: number;
-  readonly clippedNorm: number;
-}
-
-/** What the fold does not keep of a hotkey that mines. */
-interface Presence {
-  readonly firstJoinedAtMs: number;
-  present: number;
-  presentMs: number;
-  sinceMs: number;
-  stalenessSum: number;
-  merged: number;
-}
 
 type Body<K extends EventKind> = EventBody<K>;
 
@@ -59,8 +38,8 @@ export class Projector {
     { readonly body: Body<'merge'>; readonly atMs: number; readonly openedAtMs: number | null }
   >();
   readonly #recent: { readonly atMs: number; readonly countedTokens: number }[] = [];
-  readonly #audits = new Map<Hotkey, { open: number; passed: number; failed: number; unchecked: number }>();
-  readonly #auditStatus = new Map<number, 'open' | 'passed' | 'failed' | 'unchecked'>();
+  readonly #audits = new Map<Hotkey, AuditCounts>();
+  readonly #auditStatus = new Map<number, keyof AuditCounts>();
   readonly #presentLearners = new Set<LearnerId>();
   #opened: { readonly outerStep: number; readonly atMs: number } | null = null;
   #weights: ReadonlyMap<Hotkey, number> = new Map();
@@ -100,13 +79,21 @@ export class Projector {
     const miners = [...this.#dirtyMiners].sort();
     const batch: IndexBatch = {
       ...{ from: this.#from, to },
-      claims: [...this.#dirtyClaims].map((id) => this.#claimRow(state, state.claims.get(id)!)),
-      miners: miners.flatMap((hotkey) => this.#minerRow(state, hotkey) ?? []),
+      claims: [...this.#dirtyClaims].map((id) => claimRowOf(state, state.claims.get(id)!, this.#merged.get(id))),
+      miners: miners.flatMap((hotkey) => this.#minerRows(state, hotkey)),
       ...{ merges: this.#merges, verdicts: this.#verdicts, points: this.#points, marks: this.#marks },
     };
     this.#from = { size: to.size, headHash: to.headHash };
     this.#dropRows();
     return batch;
+  }
+
+  /** None for a hotkey that never mined. */
+  #minerRows(state: RunState, hotkey: Hotkey): MinerIndexRow[] {
+    const presence = this.#presence.get(hotkey);
+    if (presence === undefined) return [];
+    const [audits, weight] = [this.#audits.get(hotkey) ?? noAudits(), this.#weights.get(hotkey) ?? 0];
+    return [minerRowOf(state, hotkey, { presence, audits, weight })];
   }
 
   #dropRows(): void {
@@ -302,7 +289,7 @@ export class Projector {
     const audit = state.audits.get(id);
     if (audit === undefined) return;
     const { hotkey } = audit.body;
-    const counts = this.#audits.get(hotkey) ?? { open: 0, passed: 0, failed: 0, unchecked: 0 };
+    const counts = this.#audits.get(hotkey) ?? noAudits();
     this.#audits.set(hotkey, counts);
     const before = this.#auditStatus.get(id);
     const now = audit.status === 'answered' ? 'open' : audit.status;
@@ -341,58 +328,6 @@ export class Projector {
 
   #point(state: RunState, { seq, timeMs: atMs }: JournalEntry, series: string, value: number): void {
     if (Number.isFinite(value)) this.#points.push({ series, seq, atMs, countedTokens: countedTokens(state), value });
-  }
-
-  #claimRow(state: RunState, claim: Claim): ClaimIndexRow {
-    const { body, id, hotkey, name, status, code, sentence } = claim;
-    const merged = this.#merged.get(id);
-    return {
-      ...{ id, hotkey, name, status, code, sentence },
-      ...{ outerStep: body.outerStep, fragment: body.fragment, phase: body.phase },
-      ...{ stepFrom: body.steps[0], stepTo: body.steps[1] },
-      tokens: claim.cellTokens / manifestOf(state).fragments.count,
-      seq: claim.commitSeq,
-      ...{ committedAtMs: claim.committedAtMs, revealedAtMs: claim.revealedAtMs },
-      ...{ settledAtMs: claim.settledAtMs, mergedAtMs: claim.mergedAtMs },
-      isOverturned: claim.isOverturned ? 1 : 0,
-      isDisputed: claim.dispute === null ? 0 : 1,
-      mergedOuterStep: merged?.outerStep ?? null,
-      mergeOrder: merged?.order ?? null,
-      staleness: merged?.staleness ?? null,
-      mergeShare: merged?.share ?? null,
-      norm: merged?.norm ?? null,
-      clippedNorm: merged?.clippedNorm ?? null,
-    };
-  }
-
-  #minerRow(state: RunState, hotkey: Hotkey): MinerIndexRow | null {
-    const presence = this.#presence.get(hotkey);
-    if (presence === undefined) return null;
-    const learners = learnersOf(state, hotkey);
-    const sum = (of: (learner: Learner) => number): number => learners.reduce((total, each) => total + of(each), 0);
-    const last = learners.reduce((a, b) => ((b.lastClaimAtMs ?? -1) > (a.lastClaimAtMs ?? -1) ? b : a));
-    const accepted = sum(({ claims }) => claims.accepted);
-    const refused = sum(({ claims }) => claims.refused);
-    const audits = this.#audits.get(hotkey) ?? { open: 0, passed: 0, failed: 0 };
-    return {
-      hotkey,
-      learners: learners.map(({ name }) => ` ${name}`).join(''),
-      learnersPresent: presence.present,
-      tokens: sum(({ cellTokens }) => cellTokens) / manifestOf(state).fragments.count,
-      committed: sum(({ claims }) => claims.committed),
-      ...{ accepted, refused },
-      voided: sum(({ claims }) => claims.voided),
-      merged: sum(({ claims }) => claims.merged),
-      quality: accepted + refused === 0 ? null : accepted / (accepted + refused),
-      staleness: presence.merged === 0 ? null : presence.stalenessSum / presence.merged,
-      presentMs: presence.presentMs,
-      presentSinceMs: presence.present > 0 ? presence.sinceMs : null,
-      firstJoinedAtMs: presence.firstJoinedAtMs,
-      lastClaimAtMs: last.lastClaimAtMs,
-      ...{ lastCode: last.lastCode, lastSentence: last.lastSentence },
-      weight: this.#weights.get(hotkey) ?? 0,
-      ...{ auditsOpen: audits.open, auditsPassed: audits.passed, auditsFailed: audits.failed },
-    };
   }
 }
 

@@ -1,4 +1,5 @@
 /** @file All miners: verified work beside what it earned. Only the rows in view are drawn, so that thousands scroll smoothly. */
+import { useMemo } from 'preact/hooks';
 import type { ApiMinerRow } from '../../../src/protocol/api/participants.ts';
 import { percent, plural, short, whole } from '../format/numbers.ts';
 import { Badge, codeTone } from '../parts/badge.tsx';
@@ -8,7 +9,8 @@ import { Age, MinerLink } from '../parts/names.tsx';
 import { EmptyState, FaultState, LoadingState } from '../parts/states.tsx';
 import { type Column, VirtualTable } from '../parts/virtual-table.tsx';
 import { hrefOf, query, replaceQuery } from '../router.ts';
-import { arrangeMiners, columns, type MinerColumn, maxRows, useMiners } from './miners/rows.ts';
+import { arrangeMiners, columns, type MinerColumn } from './miners/arrange.ts';
+import { maxRows, useMiners } from './miners/rows.ts';
 
 export default function Miners() {
   const list = useMiners();
@@ -18,6 +20,11 @@ export default function Miners() {
   const isAscending = query.value.get('order') === 'asc';
   const search = query.value.get('search') ?? '';
   const isPresentOnly = query.value.get('present') === 'true';
+  const most = useMemo(
+    () => Math.max(1e-6, ...(rows ?? []).map((row) => Math.max(row.workShare, row.rewardShare ?? 0))),
+    [rows],
+  );
+  const drawn = useMemo(() => columnsFor(most), [most]);
   const shown = rows === null ? [] : arrangeMiners(rows, { sort, isAscending, search, isPresentOnly });
   const onSort = (column: MinerColumn): void =>
     replaceQuery({ sort: column, order: (column === sort ? !isAscending : column === 'hotkey') ? 'asc' : null });
@@ -70,7 +77,7 @@ export default function Miners() {
         <VirtualTable
           label="Miners"
           rows={shown}
-          columns={minerColumns}
+          columns={drawn}
           keyOf={(row) => row.hotkey}
           sort={{ column: sort, isAscending, onSort }}
         />
@@ -88,16 +95,18 @@ const NoMiners = ({ isFiltered }: { isFiltered: boolean }) =>
     </EmptyState>
   );
 
-function ShareBars({ work, reward }: { work: number; reward: number | null }) {
+/** Both beside the largest share of work: of hundreds of miners each has a sliver of the whole. */
+function ShareBars({ work, reward, most }: { work: number; reward: number | null; most: number }) {
+  const widthOf = (share: number) => ({ width: `${Math.min(100, (100 * share) / most)}%` });
   return (
     <span class="share-bars" aria-hidden="true">
-      <span style={{ width: `${Math.min(100, work * 100)}%` }} />
-      <span style={{ width: `${Math.min(100, (reward ?? 0) * 100)}%` }} />
+      <span style={widthOf(work)} />
+      {reward !== null && <span style={widthOf(reward)} />}
     </span>
   );
 }
 
-const minerColumns: readonly Column<ApiMinerRow, MinerColumn>[] = [
+const columnsFor = (most: number): readonly Column<ApiMinerRow, MinerColumn>[] => [
   {
     id: 'hotkey',
     title: 'Miner',
@@ -120,7 +129,12 @@ const minerColumns: readonly Column<ApiMinerRow, MinerColumn>[] = [
   { id: 'tokens', title: 'Verified tokens', width: '8rem', isNumber: true, draw: (row) => short(row.verifiedTokens) },
   { id: 'work', title: 'Share of work', width: '7rem', isNumber: true, draw: (row) => percent(row.workShare, 2) },
   { id: 'reward', title: 'of reward', width: '6rem', isNumber: true, draw: (row) => percent(row.rewardShare, 2) },
-  { id: null, title: '', width: '6rem', draw: (row) => <ShareBars work={row.workShare} reward={row.rewardShare} /> },
+  {
+    id: null,
+    title: '',
+    width: '6rem',
+    draw: (row) => <ShareBars work={row.workShare} reward={row.rewardShare} most={most} />,
+  },
   { id: 'quality', title: 'Quality', width: '6rem', isNumber: true, draw: (row) => percent(row.quality) },
   {
     id: 'refused',

@@ -11,6 +11,7 @@ import { SeriesChart } from '../parts/series-chart.tsx';
 import { Show } from '../parts/states.tsx';
 import { hrefOf } from '../router.ts';
 import { FragmentStrip } from './overview/fragment-strip.tsx';
+import { LossChart } from './overview/loss-chart.tsx';
 import { MergeFeed } from './overview/merge-feed.tsx';
 import { PhasePlan } from './overview/phase-plan.tsx';
 
@@ -29,15 +30,8 @@ export default function Overview() {
           </div>
           <div class="overview-columns">
             <div class="overview-main">
-              <Card title="Loss over counted tokens" aside={<a href={hrefOf('training')}>all curves</a>}>
-                <SeriesChart
-                  metric="held-out-loss"
-                  title="Held-out loss over counted tokens"
-                  axis="tokens"
-                  format={loss}
-                  label={stageOnly}
-                  empty="Validators evaluate each release on held-out text; the first release is still to come."
-                />
+              <Card title="Loss" aside={<a href={hrefOf('training')}>all curves</a>}>
+                <LossChart />
               </Card>
               <Card title="Merged tokens a second" aside="each point a merge, or a mean of several">
                 <SeriesChart
@@ -45,6 +39,7 @@ export default function Overview() {
                   title="Merged tokens a second over time"
                   axis="time"
                   format={short}
+                  label={mergedSpeed}
                   height={150}
                   empty="Nothing was merged yet."
                 />
@@ -61,11 +56,8 @@ export default function Overview() {
   );
 }
 
-const stageNames: Readonly<Record<string, string>> = {
-  'held-out': 'held-out',
-  'held-out-other': 'held-out, other domains',
-};
-const stageOnly = (name: string): string | null => (name.includes('/') ? null : (stageNames[name] ?? name));
+const mergedSpeed = (): string => 'merged tokens/s';
+const stageNames: Readonly<Record<string, string>> = { 'held-out': 'Held-out loss', 'held-out-other': 'Other domains' };
 
 function Headline({ run, data }: { run: ApiRun | null; data: ApiOverview }) {
   return (
@@ -98,26 +90,23 @@ function Training({ data }: { data: ApiOverview }) {
   return (
     <Card title="Training">
       <dl class="facts">
-        <Fact
-          name="Training loss"
-          note={trainingLoss === null ? 'no learner is heard' : 'nats a token, mean of learners'}
-        >
+        <Fact name="Training loss" note={trainingLoss === null ? 'no learner is heard' : 'nats a token'}>
           {loss(trainingLoss)}
         </Fact>
         {Object.entries(stageNames).map(([stage, name]) => (
-          <Fact key={stage} name={`${name.charAt(0).toUpperCase()}${name.slice(1)}`} note={fallen(data, stage)}>
+          <Fact key={stage} name={name} note={fallen(data, stage)}>
             {loss(data.heldOutLosses[stage])}
           </Fact>
         ))}
-        <Fact name="Merged tokens a second" note={trained === null ? undefined : `${short(trained)} trained now`}>
+        <Fact name="Merged tokens/s" note={trained === null ? undefined : `${short(trained)} trained now`}>
           {short(data.tokensPerSecond)}
         </Fact>
         <Fact
-          name="Routers"
+          name="Router entropy"
           note={
             data.routers === null
               ? 'told with releases'
-              : `worst load ×${data.routers.imbalance.toFixed(2)}, ${plural(data.routers.deadExperts, 'dead expert')}`
+              : `load to ×${data.routers.imbalance.toFixed(1)}, ${whole(data.routers.deadExperts)} dead`
           }
         >
           {data.routers === null ? '–' : data.routers.entropy.toFixed(3)}
@@ -129,8 +118,8 @@ function Training({ data }: { data: ApiOverview }) {
 
 function fallen({ initialLosses, heldOutLosses }: ApiOverview, stage: string): string {
   const [before, now] = [initialLosses[stage], heldOutLosses[stage]];
-  if (now === undefined) return before === undefined ? 'not evaluated yet' : `${loss(before)} before training`;
-  return before === undefined ? 'nats a token' : `${loss(before)} before training`;
+  if (now === undefined) return before === undefined ? 'not evaluated yet' : `${loss(before)} at first`;
+  return before === undefined ? 'nats a token' : `from ${loss(before)}`;
 }
 
 function People({ data: { miners, learners, validators, claims, audits, openDisputes } }: { data: ApiOverview }) {
@@ -193,7 +182,7 @@ function Record({ data: { latestRelease, lastAnchor, asOf, ledger, medians } }: 
         <Fact name="Tempo" note={`${plural(ledger.blocksToNextTempo, 'block')} to the next`}>
           {whole(ledger.tempo)}
         </Fact>
-        <Fact name="Reveal to publication" note="median">
+        <Fact name="Reveal to merge" note="median">
           {duration(medians.revealToPublishMs)}
         </Fact>
       </dl>

@@ -13,6 +13,9 @@ const sourcesOf = (stage: string) => (name: string) =>
   name.startsWith(`${stage}/`) ? name.slice(stage.length + 1) : null;
 const heldOutSources = sourcesOf('held-out');
 const otherSources = sourcesOf('held-out-other');
+const mergedSpeed = (): string => 'merged tokens/s';
+const trainedSpeed = (): string => 'trained tokens/s';
+const trainingOnly = (): string => 'training loss';
 const balanceOnly = (name: string): string | null => (name === 'deadExperts' ? null : name);
 
 export default function Training() {
@@ -52,6 +55,7 @@ export default function Training() {
         <Card title="Training loss" aside="nats a token, mean of the learners' own reports">
           <SeriesChart
             metric="training-loss"
+            label={trainingOnly}
             title="Training loss"
             axis={axis}
             isLogY={isLogY}
@@ -73,6 +77,7 @@ export default function Training() {
         <Card title="Merged tokens a second" aside="what counts">
           <SeriesChart
             metric="throughput"
+            label={mergedSpeed}
             title="Merged tokens a second"
             axis={axis}
             format={short}
@@ -82,6 +87,7 @@ export default function Training() {
         <Card title="Trained tokens a second" aside="what learners say they do">
           <SeriesChart
             metric="trained-throughput"
+            label={trainedSpeed}
             title="Trained tokens a second"
             axis={axis}
             format={short}

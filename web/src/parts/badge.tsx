@@ -29,4 +29,5 @@ const claimTones: Readonly<Record<string, Tone>> = {
 };
 export const claimTone = (status: string): Tone => claimTones[status] ?? 'info';
 
-export const codeTone = (code: string | null): Tone => (code === null ? 'plain' : code === 'OK' ? 'good' : 'bad');
+export const codeTone = (code: string | null): Tone =>
+  code === null ? 'plain' : code === 'OK' ? 'good' : code === 'OPEN' ? 'info' : 'bad';

@@ -29,7 +29,7 @@ export function makePlot(place: HTMLElement, columns: ChartColumns, options: Plo
     {
       width: options.width,
       height: options.height,
-      padding: [14, 8, 0, 0],
+      padding: [14, 14, 0, 0],
       legend: { show: false },
       cursor: { drag: { x: true, y: false, setScale: true, dist: 6 }, points: { size: 6 }, y: false },
       scales: {

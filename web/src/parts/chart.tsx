@@ -87,6 +87,7 @@ export function Chart(props: ChartProps) {
           {at !== null && columns.x[at] !== undefined ? whereText(columns.x[at], axis) : ''}
         </span>
       </div>
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields; this is one picture that takes keys. */}
       <div
         ref={place}
         class="chart-plot"

@@ -60,8 +60,14 @@ export function VirtualTable<Row, Id extends string>({
   const shown = rows.slice(from, from + count.value);
   const after = rows.length - from - shown.length;
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keys.
-    <section ref={place} class="virtual" tabIndex={0} aria-label={`${label}, scrolls`}>
+    <section
+      ref={place}
+      class="virtual"
+      style={{ height: `calc(${(rows.length + 1) * rowHeight}px + 0.9rem)` }}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keys.
+      tabIndex={0}
+      aria-label={`${label}, scrolls`}
+    >
       <table class="table" aria-label={label} aria-rowcount={rows.length + 1}>
         <colgroup>
           {columns.map(({ title, width }, i) => (
@@ -94,6 +100,7 @@ export function VirtualTable<Row, Id extends string>({
 }
 
 const Spacer = ({ rows, columns }: { rows: number; columns: number }) => (
+  // biome-ignore lint/a11y/noAriaHiddenOnFocusable: nothing in it can take the focus; it only takes room.
   <tr aria-hidden="true" class="spacer">
     <td colSpan={columns} style={{ height: `${rows * rowHeight}px` }} />
   </tr>

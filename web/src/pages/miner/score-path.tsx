@@ -105,7 +105,7 @@ function Bars({ miner: { tempos }, halfLife, nowTempo }: { miner: ApiMiner; half
       </div>
       <p class="faint tempo-legend">
         Tempos {shown[0]!.tempo} to {shown.at(-1)!.tempo}. Pale: tokens scored then; full: what of them counts today;
-        hatched: held.
+        hatched: what still waited for a replay at its end.
       </p>
       <details>
         <summary>as a table</summary>

@@ -1,13 +1,53 @@
-/** @file How far the run is: one bar for all its tokens, cut where its phases begin, as a plan of ten trillion tokens would be. */
+/**
+ * @file How far the run is: one bar for all its tokens, cut where its phases begin. The plan that runs like this one stand for has
+ * ten trillion tokens, half of them towards a stronger base; its marks are shown scaled to this run's target.
+ */
 import type { ApiOverview, ApiRun } from '../../../../src/protocol/api/run.ts';
 import { percent, short } from '../../format/numbers.ts';
 import { duration } from '../../format/time.ts';
 
 const planTokens = 10e12;
 
+interface Stretch {
+  readonly name: string;
+  readonly detail: string;
+  readonly fromTokens: number;
+  readonly toTokens: number;
+  readonly isNow: boolean;
+}
+
+/** The run's own phases; a run with a single one is cut at the plan's half. */
+function stretchesOf({ phases }: ApiRun, { phase: now, countedTokens, targetTokens }: ApiOverview): Stretch[] {
+  const inPlan = (tokens: number): string =>
+    `${short((tokens / Math.max(1, targetTokens)) * planTokens)} of a 10 T plan`;
+  const [only] = phases;
+  if (only !== undefined && phases.length === 1) {
+    const half = only.toTokens / 2;
+    return [
+      { name: 'half', detail: inPlan(half), fromTokens: 0, toTokens: half, isNow: countedTokens < half },
+      {
+        name: only.name,
+        detail: inPlan(only.toTokens),
+        fromTokens: half,
+        toTokens: only.toTokens,
+        isNow: countedTokens >= half,
+      },
+    ];
+  }
+  return phases.map((phase) => ({
+    name: phase.name,
+    detail: `${inPlan(phase.toTokens)} · ${phase.sequenceLength} tokens a sequence`,
+    fromTokens: phase.fromTokens,
+    toTokens: phase.toTokens,
+    isNow: phase.index === now.index,
+  }));
+}
+
 export function PhasePlan({ run, data }: { run: ApiRun; data: ApiOverview }) {
   const { countedTokens, targetTokens, etaMs, tokensPerSecond } = data;
   const share = targetTokens === 0 ? 0 : Math.min(1, countedTokens / targetTokens);
+  const stretches = stretchesOf(run, data);
+  const growth = (s: Stretch) => ({ flexGrow: Math.max(1, s.toTokens - s.fromTokens) });
   return (
     <div class="plan">
       <p class="plan-numbers">
@@ -28,24 +68,17 @@ export function PhasePlan({ run, data }: { run: ApiRun; data: ApiOverview }) {
         aria-valuenow={Math.round(Math.min(countedTokens, targetTokens))}
         aria-valuetext={`${short(countedTokens)} of ${short(targetTokens)} tokens, phase ${data.phase.name}`}
       >
-        {run.phases.map((phase) => (
-          <span key={phase.index} class="plan-phase" style={{ flexGrow: Math.max(1, phase.targetTokens) }}>
-            <span class="plan-fill" style={{ width: `${100 * filled(phase, countedTokens)}%` }} />
+        {stretches.map((s) => (
+          <span key={s.name} class="plan-phase" style={growth(s)}>
+            <span class="plan-fill" style={{ width: `${100 * filled(s, countedTokens)}%` }} />
           </span>
         ))}
       </div>
       <ol class="plan-labels">
-        {run.phases.map((phase) => (
-          <li
-            key={phase.index}
-            style={{ flexGrow: Math.max(1, phase.targetTokens) }}
-            aria-current={phase.index === data.phase.index ? 'step' : undefined}
-          >
-            <b>{phase.name}</b> <span>to {short(phase.toTokens)}</span>{' '}
-            <span class="plan-scaled">
-              {short((phase.toTokens / Math.max(1, targetTokens)) * planTokens)} of a 10 T plan · {phase.sequenceLength}{' '}
-              tokens a sequence
-            </span>
+        {stretches.map((s) => (
+          <li key={s.name} style={growth(s)} aria-current={s.isNow ? 'step' : undefined}>
+            <b>{s.name}</b> {short(s.toTokens)}
+            <span class="plan-scaled">{s.detail}</span>
           </li>
         ))}
       </ol>
@@ -53,5 +86,5 @@ export function PhasePlan({ run, data }: { run: ApiRun; data: ApiOverview }) {
   );
 }
 
-const filled = ({ fromTokens, toTokens }: ApiRun['phases'][number], tokens: number): number =>
+const filled = ({ fromTokens, toTokens }: Stretch, tokens: number): number =>
   Math.max(0, Math.min(1, (tokens - fromTokens) / Math.max(1, toTokens - fromTokens)));
