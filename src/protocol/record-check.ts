@@ -178,7 +178,13 @@ export class RecordCheck {
     if (delegation === undefined || timeMs >= delegation.expiresAtMs)
       return fault('delegations', seq, kind, `a hotkey's delegation in force of ${named}`, 'none');
     if (allowed.includes(delegation.role)) return null;
-    return fault('delegations', seq, kind, `a signature as ${allowed.join(' or ')}`, `${named}, a ${delegation.role}'s`);
+    return fault(
+      'delegations',
+      seq,
+      kind,
+      `a signature as ${allowed.join(' or ')}`,
+      `${named}, a ${delegation.role}'s`,
+    );
   }
 
   #checkSeenHead({ entry: { seq, message } }: OpenedEntry): RecordFault | null {
@@ -193,7 +199,8 @@ export class RecordCheck {
 
   #checkBody({ entry: { seq, message: envelope }, message }: OpenedEntry): RecordFault | null {
     const { kind, signer } = message;
-    if ((kind === 'run') !== (seq === 0)) return fault('journal', seq, kind, seq === 0 ? 'a run event' : 'another event', kind);
+    if ((kind === 'run') !== (seq === 0))
+      return fault('journal', seq, kind, seq === 0 ? 'a run event' : 'another event', kind);
     if (kind === 'run') {
       const { owner } = message.body.manifest;
       const run = bindingOfRun({ seq, message: envelope } as OpenedEntry['entry'])!.run;
