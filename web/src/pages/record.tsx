@@ -1,11 +1,11 @@
 /** @file The record: verification in this browser, tree heads and anchors, attested segments, the command that checks the rest. */
 import type { ApiRecord } from '../../../src/protocol/api/record.ts';
 import { useAnswer } from '../api/answers.ts';
-import { baseUrl } from '../api/client.ts';
 import { plural, whole } from '../format/numbers.ts';
 import { Badge } from '../parts/badge.tsx';
 import { Card, Fact, PageHead } from '../parts/card.tsx';
-import { Age, Copyable, HashText } from '../parts/names.tsx';
+import { Age, HashText } from '../parts/names.tsx';
+import { RunCommand } from '../parts/run-command.tsx';
 import { EmptyState, Show } from '../parts/states.tsx';
 import { query } from '../router.ts';
 import { Verification } from './record/verification.tsx';
@@ -42,7 +42,10 @@ function Lists({ record }: { record: ApiRecord }) {
             {whole(treeHead.size)}
           </Fact>
           <Fact name="Tree heads">{whole(treeHeadCount)}</Fact>
-          <Fact name="Newest anchor" note={commitment === null ? 'nothing is on the ledger yet' : <HashText hash={commitment.data} />}>
+          <Fact
+            name="Newest anchor"
+            note={commitment === null ? 'nothing is on the ledger yet' : <HashText hash={commitment.data} />}
+          >
             {commitment === null ? '–' : `block ${whole(commitment.block)}`}
           </Fact>
           <Fact name="Segments attested">
@@ -51,9 +54,7 @@ function Lists({ record }: { record: ApiRecord }) {
           </Fact>
         </dl>
         <p class="soft">To redo merges, audits and releases too, bit by bit:</p>
-        <div class="command">
-          <Copyable text={record.verifyCommand.replaceAll('{url}', baseUrl().href)} label="the command that verifies" />
-        </div>
+        <RunCommand command={record.verifyCommand} label="the command that verifies" />
       </Card>
       <Card title="Tree heads" aside={treeHeadCount > shownRows ? `newest ${shownRows}` : undefined}>
         {treeHeads.length === 0 ? (
@@ -77,7 +78,15 @@ function Lists({ record }: { record: ApiRecord }) {
                     <td>
                       <HashText hash={head.root} />
                     </td>
-                    <td>{head.isAnchored === null ? '–' : head.isAnchored ? <Badge tone="good">anchored</Badge> : 'not yet'}</td>
+                    <td>
+                      {head.isAnchored === null ? (
+                        '–'
+                      ) : head.isAnchored ? (
+                        <Badge tone="good">anchored</Badge>
+                      ) : (
+                        'not yet'
+                      )}
+                    </td>
                     <td class="number soft">
                       <Age atMs={head.atMs} />
                     </td>
@@ -90,7 +99,9 @@ function Lists({ record }: { record: ApiRecord }) {
       </Card>
       <Card title="Segments between releases">
         {segments.length === 0 ? (
-          <EmptyState title="No segment yet">A segment ends with a release; validators then redo its merges.</EmptyState>
+          <EmptyState title="No segment yet">
+            A segment ends with a release; validators then redo its merges.
+          </EmptyState>
         ) : (
           // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keys.
           <section class="table-scroll tall" tabIndex={0} aria-label="Segments, newest first">

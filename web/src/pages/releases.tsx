@@ -6,7 +6,8 @@ import { baseUrl } from '../api/client.ts';
 import { bytes, loss, plural, short, whole } from '../format/numbers.ts';
 import { Card, Fact, PageHead } from '../parts/card.tsx';
 import { Chart } from '../parts/chart.tsx';
-import { Age, Copyable, HashText } from '../parts/names.tsx';
+import { Age, HashText } from '../parts/names.tsx';
+import { RunCommand } from '../parts/run-command.tsx';
 import { EmptyState, Show } from '../parts/states.tsx';
 import { hrefOf, query, replaceQuery } from '../router.ts';
 
@@ -161,9 +162,7 @@ function Use({ release }: { release: ApiRelease }) {
       {commands.map(({ what, command }) => (
         <div key={what}>
           <h3>{what}</h3>
-          <div class="command">
-            <Copyable text={command.replaceAll('{url}', baseUrl().href)} label={`the command: ${what}`} />
-          </div>
+          <RunCommand command={command} label={`the command: ${what}`} />
         </div>
       ))}
     </Card>

@@ -1,8 +1,9 @@
 /** @file The verification as it goes: a line for each step, counts, and for a step that failed the entry, what was expected and what came. */
-import { Badge, type Tone } from '../../parts/badge.tsx';
-import { Card } from '../../parts/card.tsx';
+
 import { whole } from '../../format/numbers.ts';
 import { duration } from '../../format/time.ts';
+import { Badge, type Tone } from '../../parts/badge.tsx';
+import { Card } from '../../parts/card.tsx';
 import type { StepName, StepReport, StepState } from '../../verify/progress.ts';
 import { breakdown, isVerifying, progress, startVerification, stopVerification } from '../../verify/run.ts';
 
@@ -37,8 +38,9 @@ export function Verification({ size, release }: { size: number | null; release: 
   return (
     <Card title="Verify in this browser" wide aside={button}>
       <p class="soft">
-        Your browser fetches the whole record and checks it with the program's own protocol code. The server is asked for
-        bytes and believed in nothing. What training made of them is beyond a page: for that there is the command below.
+        Your browser fetches the whole record and checks it with the program's own protocol code. The server is asked
+        for bytes and believed in nothing. What training made of them is beyond a page: for that there is the command
+        below.
       </p>
       {breakdown.value !== null && <p role="alert">The verification broke off: {breakdown.value}.</p>}
       {now !== null && (
@@ -105,8 +107,8 @@ function Result() {
     <>
       <p>
         <b class="good">{left.length === 0 ? 'All steps passed.' : 'Everything that could be checked passed.'}</b>{' '}
-        {whole(entries)} entries in {duration(elapsedMs)}.{left.length > 0 && ` Not checked: ${left.join(', ')}.`} Compare
-        the head with somebody who does not share your server: the same head is the same history.
+        {whole(entries)} entries in {duration(elapsedMs)}.{left.length > 0 && ` Not checked: ${left.join(', ')}.`}{' '}
+        Compare the head with somebody who does not share your server: the same head is the same history.
       </p>
       <dl class="verify-fault">
         <div>
