@@ -13,7 +13,7 @@ export const canRun = chromiumProgram.isThere && isSiteBuilt;
 
 /** As root, Chromium starts only without its sandbox. */
 export const launchChromium = (): Promise<Browser> =>
-  chromium.launch({ executablePath: chromiumProgram.file, args: ['--no-sandbox'], timeout: 60_000 });
+  chromium.launch({ executablePath: chromiumProgram.file, args: ['--no-sandbox', '--disable-gpu'], timeout: 60_000 });
 
 export interface PageOptions {
   readonly theme?: 'dark' | 'light';
@@ -29,7 +29,7 @@ export interface OpenedPage {
 
 export async function openPage(browser: Browser, url: string, options: PageOptions = {}): Promise<OpenedPage> {
   const { theme = 'dark', width = 1280 } = options;
-  const context = await browser.newContext({ colorScheme: theme, viewport: { width, height: 800 }, bypassCSP: false });
+  const context = await browser.newContext({ colorScheme: theme, viewport: { width, height: 800 } });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   const faults: string[] = [];
@@ -37,7 +37,7 @@ export async function openPage(browser: Browser, url: string, options: PageOptio
   page.on('request', (request) => {
     if (new URL(request.url()).origin !== new URL(url).origin) faults.push(`asked ${request.url()}`);
   });
-  await page.goto(url);
+  await page.goto(url, { waitUntil: 'domcontentloaded' });
   return { page, faults, close: () => context.close() };
 }
 
