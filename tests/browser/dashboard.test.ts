@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/cli/environment.ts';
 import type { JournalEntry } from '../../src/protocol/messages.ts';
 import { makeLargeJournal } from '../support/large-journal.ts';
 import { ReplayedRun } from '../support/replayed-run.ts';
 import { canRun, launchChromium, needs, openPage, overflowOf, seriousFindings, siteFolder } from './chromium.ts';
 
 const pages = ['', 'training', 'fragments', 'merges', 'miners', 'validators', 'rewards', 'releases', 'record', 'join'];
-const clock = { nowMs: () => Date.now(), sleep: () => Promise.reject(new Error('not used')) };
+const clock = systemClock;
 
 describe.skipIf(!canRun)(`the dashboard in ${needs}`, () => {
   let browser: Browser;
@@ -32,7 +33,7 @@ describe.skipIf(!canRun)(`the dashboard in ${needs}`, () => {
       for (const theme of ['dark', 'light'] as const) {
         const { page, faults, close } = await openPage(browser, `${run.url}/#/${name}`, { theme });
         await page.waitForSelector('h1');
-        await page.waitForFunction('document.querySelectorAll(".loading").length === 0');
+        await page.locator('.loading').first().waitFor({ state: 'detached' });
         expect(await page.getByText('This page has a bug').count()).toBe(0);
         expect(await seriousFindings(page), `${name}, ${theme}`).toEqual([]);
         await page.setViewportSize({ width: 360, height: 740 });
@@ -53,7 +54,7 @@ describe.skipIf(!canRun)(`the dashboard in ${needs}`, () => {
     expect(await page.evaluate('document.activeElement.id')).toBe('main');
     await page.locator('nav a[href="#/record"]').first().focus();
     await page.keyboard.press('Enter');
-    await page.waitForFunction('document.querySelector("h1")?.textContent === "The record"');
+    await page.getByRole('heading', { level: 1, name: 'The record' }).waitFor();
     expect(await page.evaluate('document.activeElement.tagName')).toBe('H1');
     await close();
   }, 120_000);

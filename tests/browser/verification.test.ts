@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/cli/environment.ts';
 import { serveReleases } from '../../src/http/release-files.ts';
 import { ManualBlockClock } from '../../src/ledger/block-clock.ts';
 import { EmbeddedChain } from '../../src/ledger/embedded.ts';
@@ -15,7 +16,7 @@ import { ReplayedRun } from '../support/replayed-run.ts';
 import { chainAgain, copyOf, flip, ofKind, removeFolders, temporaryFolder } from '../support/tampering.ts';
 import { canRun, launchChromium, needs, openPage, siteFolder } from './chromium.ts';
 
-const clock = { nowMs: () => Date.now(), sleep: () => Promise.reject(new Error('not used')) };
+const clock = systemClock;
 
 describe.skipIf(!canRun)(`verification in ${needs}`, () => {
   let browser: Browser;
