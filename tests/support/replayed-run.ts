@@ -9,7 +9,7 @@ import type { ApiSources, LedgerView, ModelView } from '../../src/http/api/sourc
 import type { Pulse } from '../../src/http/build-status.ts';
 import { operationsRoutes } from '../../src/http/operations.ts';
 import { PrometheusMetrics } from '../../src/http/prometheus.ts';
-import { type HttpServer, startHttpServer } from '../../src/http/server.ts';
+import { type HttpServer, type LedgerSource, startHttpServer } from '../../src/http/server.ts';
 import { siteRoutes } from '../../src/http/site.ts';
 import { applyEvent } from '../../src/journal/fold.ts';
 import { Indexer } from '../../src/journal/index/indexer.ts';
@@ -42,6 +42,10 @@ export interface ReplayedRunOptions {
   readonly routes?: readonly ((app: FastifyInstance) => Promise<void>)[];
   readonly mounts?: Parameters<typeof startHttpServer>[0]['mounts'];
   readonly indexPath?: string;
+  /** The ledger's public history. */
+  readonly ledgerHistory?: LedgerSource;
+  /** Lines of the journal as they are served, e.g. falsified ones; default: the entries that were played. */
+  readonly lines?: (from: number, limit: number) => readonly string[];
   readonly liveEveryMs?: number;
 }
 
@@ -99,6 +103,7 @@ export class ReplayedRun {
 
   async #serve(): Promise<void> {
     const { clock, port = 0, requestsPerMinute = 100_000, site, routes = [], mounts = {}, liveEveryMs } = this.#options;
+    const { ledgerHistory, lines } = this.#options;
     const { sources, journal, metrics } = this;
     this.#feed = new LiveFeed({
       sources,
@@ -110,7 +115,9 @@ export class ReplayedRun {
     this.server = await startHttpServer({
       ...{ host: '127.0.0.1', port, mounts, metrics },
       run: () => canonicalJson(this.#options.entries[0]!.message),
-      journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
+      ...(ledgerHistory === undefined ? {} : { ledger: ledgerHistory }),
+      journal: async (from, limit) =>
+        lines?.(from, limit) ?? (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
       status: () => Promise.reject(new Error('not served here')),
       routes: [
         apiRoutesOf({ sources, version: '0.0.0', feed: this.#feed, metrics, requestsPerMinute }),

@@ -5,6 +5,7 @@ import './styles/base.css';
 import './styles/layout.css';
 import './styles/parts.css';
 import './styles/pages.css';
+import './styles/proof.css';
 import { render } from 'preact';
 import { startSource } from './api/source.ts';
 import { App } from './app.tsx';

@@ -33,4 +33,9 @@ export const pages: readonly Page[] = [
   page('merges', 'Merges', 'Run', () => import('./merges.tsx')),
   page('miners', 'Miners', 'People', () => import('./miners.tsx')),
   page('miners/:hotkey', 'Miner', 'People', () => import('./miner.tsx'), false),
+  page('validators', 'Validators', 'People', () => import('./validators.tsx')),
+  page('rewards', 'Rewards', 'People', () => import('./rewards.tsx')),
+  page('releases', 'Releases', 'Record', () => import('./releases.tsx')),
+  page('record', 'Record & proof', 'Record', () => import('./record.tsx')),
+  page('join', 'Join', 'Take part', () => import('./join.tsx')),
 ];
