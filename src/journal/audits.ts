@@ -51,7 +51,9 @@ export const auditChallengeRule: Rule<'audit-challenge'> = {
       isFirst: segment.isFirst,
       joinedAtStep: segment.joinedAtStep,
       lagBlocks: body.block - firstBlockOf(state, body),
-      isDouble: drawRechecked({ ...draw, share: fromDecimal(recheckShare) }) && body.committee.length > 1,
+      isDouble:
+        body.committee.length > 1 &&
+        (isFirstOfTempo(body) || drawRechecked({ ...draw, share: fromDecimal(recheckShare) })),
       openedAtMs: timeMs,
       answer: null,
       verdicts: [],
@@ -68,6 +70,12 @@ export const auditChallengeRule: Rule<'audit-challenge'> = {
     else standing.suspicions = standing.suspicions.filter((each) => !isAbout(each, body));
   },
 };
+
+/**
+ * Each tempo's first is redone by two: where one pass is enough, two colluding validators of five pay their miner's noise in one
+ * tempo of seven.
+ */
+const isFirstOfTempo = ({ reason, slot }: EventBody<'audit-challenge'>): boolean => reason === 'drawn' && slot === 0;
 
 const isAbout = (suspicion: Suspicion, { reason, claim }: EventBody<'audit-challenge'>): boolean =>
   suspicion.reason === reason && suspicion.claim === claim;

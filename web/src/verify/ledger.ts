@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { callBytes, type SignedCall, signedCallSchema } from '../../../src/ledger/calls.ts';
-import { publicGenesisSchema } from '../../../src/ledger/chain.ts';
+import { publicGenesisSchema } from '../../../src/ledger/genesis.ts';
 import { addToDigest, blockHashOf } from '../../../src/ledger/hash-chain.ts';
 import { sha256 } from '../../../src/protocol/hash.ts';
 import { verifySignature } from '../../../src/protocol/keys.ts';
