@@ -179,7 +179,7 @@ describe('a draw', () => {
     run.nowMs += 10;
     run.leave(b);
     expect(new Set(drawable(run, a).map(({ learner }) => learner.id))).toEqual(new Set([a.id]));
-    audit(run, a, 'pass');
+    passAudit(run, a);
     const away = learnerOf(run, b).unpaidCellTokens;
     expect(away).toBeGreaterThan(0);
     tempo(run, 1);
@@ -188,7 +188,7 @@ describe('a draw', () => {
     run.nowMs += 10;
     run.join(b);
     rounds(run, 2, a);
-    audit(run, a, 'pass');
+    passAudit(run, a);
     tempo(run, 2);
     expect(standingOf(run, a).heldCellTokens).toBe(0);
   });
@@ -336,17 +336,29 @@ describe('an answer', () => {
 });
 
 describe('verdicts of an audit', () => {
-  function answered(run = auditedRun()): { run: DrivenRun; made: Audit; committee: Member[] } {
+  function answered(run = auditedRun(), passedBefore = 0): { run: DrivenRun; made: Audit; committee: Member[] } {
     const [a] = run.miners as [Member];
-    rounds(run, 4, a);
+    rounds(run, 4 + 2 * passedBefore, a);
+    for (let i = 0; i < passedBefore; i++) passAudit(run, a);
     const made = audit(run, a);
     return { run, made, committee: made.body.committee.map((hotkey) => run.validatorOf(hotkey)) };
   }
   const owing = (run: DrivenRun): string[] =>
     run.validators.map(({ hotkey }) => hotkey.hotkey).filter((hotkey) => auditsOwed(run.state, hotkey).length > 0);
 
-  it('one pass is enough, and is paid as five', () => {
-    const { run, made, committee } = answered();
+  it('of a tempo’s first audit are two, of others one pass is enough; a pass is paid as five', () => {
+    const first = answered();
+    expect(owing(first.run).sort()).toEqual(first.made.body.committee.slice(0, 2).sort());
+    first.run.redo(first.made, 'pass');
+    expect(first.made.status).toBe('answered');
+    first.run.redo(first.made, 'pass');
+    expect(first.made.status).toBe('passed');
+    const { evaluation } = testManifest();
+    const { run, made, committee } = answered(
+      auditedRun({ window: 8 }, { evaluation: { ...evaluation, recheckShare: toDecimal(0) } }),
+      1,
+    );
+    expect(made.body.slot).toBe(1);
     expect(owing(run)).toEqual([made.body.committee[0]]);
     expect(refused(run, () => run.redo(made, 'pass', run.miners[0]!))).toBe('WRONG_ROLE');
     expect(codeOf(run.redo(made, 'pass')!)).toBe('OK');
@@ -442,7 +454,7 @@ describe('pay', () => {
     const [a, , c] = run.miners as [Member, Member, Member];
     rounds(run, 2, a, c);
     const work = standingOf(run, a).tempoCellTokens;
-    audit(run, c, 'pass');
+    passAudit(run, c);
     challenge(run, a);
     expect([a, c].map((miner) => isCleared(run.state, standingOf(run, miner)))).toEqual([false, true]);
     tempo(run, 1);
