@@ -78,6 +78,7 @@ check('type check', 'typescript/bin/tsc', ['-p', '.']);
 check('type check of the dashboard', 'typescript/bin/tsc', ['-p', 'web']);
 check('lint', '@biomejs/biome/bin/biome', ['check', '--error-on-warnings']);
 runTests('unit tests', 'src');
+runTests('tests of the dashboard', 'web');
 // One file after the other: each starts whole networks, and would starve the others'.
 runTests('tests of the whole', 'tests', '--no-file-parallelism');
 

@@ -17,6 +17,9 @@ import type { Clock } from '../../util/clock.ts';
 import { openapiDocument } from './openapi.ts';
 import { writeSnapshot } from './snapshot.ts';
 
+// biome-ignore lint/suspicious/noExplicitAny: answers are read as a stranger does, field by field
+type Json = any;
+
 let entries: readonly JournalEntry[];
 let run: ReplayedRun;
 const clock: Clock = {
@@ -34,7 +37,7 @@ afterAll(() => run.close());
 const get = (path: string, headers: Record<string, string> = {}, at = run): Promise<Response> =>
   fetch(`${at.url}/api/v1/${path}`, { headers });
 
-async function read<T = any>(path: string): Promise<T> {
+async function read<T = Json>(path: string): Promise<T> {
   const response = await get(path);
   if (response.status !== 200) throw new Error(`${path}: ${response.status} ${await response.text()}`);
   return (await response.json()) as T;
@@ -80,11 +83,11 @@ describe('read api', () => {
     expect(overview.health.word).toMatch(/healthy|degraded/);
     expect(overview.tokensPerSecond).toBeGreaterThan(0);
     const { rows } = await read('miners?limit=200');
-    const tokens = rows.reduce((sum: number, row: any) => sum + row.verifiedTokens, 0);
+    const tokens = rows.reduce((sum: number, row: Json) => sum + row.verifiedTokens, 0);
     expect(tokens).toBeCloseTo(overview.countedTokens, 3);
-    expect(rows.reduce((sum: number, row: any) => sum + row.workShare, 0)).toBeCloseTo(1, 9);
+    expect(rows.reduce((sum: number, row: Json) => sum + row.workShare, 0)).toBeCloseTo(1, 9);
     const merge = await read(`merges/${state.recentMerges.at(-1)!.outerStep}`);
-    expect(merge.parts.reduce((sum: number, part: any) => sum + part.share, 0)).toBeCloseTo(1, 6);
+    expect(merge.parts.reduce((sum: number, part: Json) => sum + part.share, 0)).toBeCloseTo(1, 6);
     expect(merge.parts.length).toBe(merge.claims);
   });
 
@@ -92,7 +95,7 @@ describe('read api', () => {
     const seen: number[] = [];
     for (let cursor = ''; ; ) {
       const page = await read(`merges?limit=7${cursor}`);
-      seen.push(...page.rows.map((row: any) => row.outerStep));
+      seen.push(...page.rows.map((row: Json) => row.outerStep));
       expect(page.total).toBe(run.state.merges);
       if (page.nextCursor === null) break;
       cursor = `&cursor=${page.nextCursor}`;
@@ -112,7 +115,7 @@ describe('read api', () => {
       await moving.play(1);
       const later = await get(path, { 'if-none-match': tag }, moving);
       expect(later.status, path).toBe(200);
-      expect(((await later.json()) as any).asOf.size, path).toBe(moving.state.size);
+      expect(((await later.json()) as Json).asOf.size, path).toBe(moving.state.size);
     }
     await moving.close();
   });
@@ -195,7 +198,7 @@ describe('read api', () => {
     expect(sampleCount).toBeGreaterThan(20);
     for (const column of ['atMs', 'countedTokens', 'value', 'low', 'high'])
       expect(lines[0][column].length, column).toBe(lines[0].value.length);
-    expect(marks.map(({ kind, index }: any) => `${kind} ${index}`)).toEqual(
+    expect(marks.map(({ kind, index }: Json) => `${kind} ${index}`)).toEqual(
       expect.arrayContaining(['release 0', 'release 1', 'phase 0']),
     );
     const fromMs = lines[0].atMs[10];
@@ -210,7 +213,7 @@ describe('openapi document', () => {
     const served = await (await fetch(`${run.url}/api/openapi.json`)).json();
     const result = await new Validator().validate(structuredClone(served) as Record<string, unknown>);
     expect(result).toMatchObject({ valid: true });
-    const paths = Object.keys((served as any).paths);
+    const paths = Object.keys((served as Json).paths);
     expect(paths.length).toBe(Object.keys(apiRoutes).length + 1);
     expect(paths).toContain('/api/v1/miners/{hotkey}/claims');
     expect(openapiDocument('0.0.0')).toEqual(served);
@@ -295,7 +298,7 @@ describe('live events', () => {
     expect(told).toBe(900 - 590);
     const merges = all.flatMap(({ merges: rows }) => rows.map(({ outerStep }) => outerStep));
     const published = entries.slice(590, 900).filter(({ message }) => message.kind === 'fragment-published');
-    expect(merges).toEqual(published.map(({ message }) => (message.body as any).outerStep));
+    expect(merges).toEqual(published.map(({ message }) => (message.body as Json).outerStep));
     expect(all.flatMap(({ claims }) => claims).length).toBeGreaterThan(0);
     await live.close();
   });
