@@ -81,7 +81,10 @@ describe('mistakes', () => {
     { argv: ['mine', '--join', 'ftp://x'], says: ['--join: expected a URL like http', "got 'ftp://x'"] },
     { argv: ['up', '--miners', 'many'], says: ['--miners: expected a whole number from 1 to 64', "got 'many'"] },
     { argv: ['up', '--miners', '0'], says: ['--miners: expected a whole number from 1 to 64', "got '0'"] },
-    { argv: ['up', '--preset', 'huge'], says: ['--preset: expected one of tiny, nano, small', "got 'huge'"] },
+    {
+      argv: ['up', '--preset', 'huge'],
+      says: ['--preset: expected one of tiny, nano, nano-gguf, small', "got 'huge'"],
+    },
     { argv: ['up', '--port', '70000'], says: ['--port: expected a whole number from 1 to 65535'] },
     { argv: ['model'], says: ['expected one of check, count'] },
     { argv: ['model', 'count'], says: ['expected --config FILE or --preset NAME'] },

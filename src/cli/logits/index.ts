@@ -12,6 +12,6 @@ export const logits: CommandDeclaration = {
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
     deviceOption,
   ],
-  example: './bin/accrete logits --checkpoint .accrete/run/releases/latest --tokens 1,2,3 --json',
+  example: './bin/accrete logits --checkpoint .accrete/run/releases/latest --tokens 1,2,3',
   load: () => import('./handler.ts'),
 };
