@@ -15,7 +15,7 @@ import type { Decimal } from '../../protocol/names.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { runModelOf } from '../run-model.ts';
 import { runSettings } from '../run-presets.ts';
-import { describeFiles, writeRelease } from './release-writer.ts';
+import { describeFiles, releaseCard, writeRelease } from './release-writer.ts';
 
 let running: RunningNetwork;
 let run: RunState;
@@ -152,4 +152,14 @@ it('is bfloat16 where the manifest says so, its frozen tensors those of the star
   } finally {
     await other.network.close();
   }
+});
+
+it('has one card whatever order the losses of its evaluation came in', () => {
+  const [evaluation] = run.evaluations.filter(({ release }) => release === 1);
+  const cardOf = (losses: Record<string, Decimal>) =>
+    releaseCard({ ...run, evaluations: [{ ...evaluation!, losses }] }, 1);
+  const [stage, source, other] = ['4.25', '4.5', '5'] as Decimal[];
+  const card = cardOf({ 'held-out': stage!, 'held-out/sotu': source!, 'held-out-other': other! });
+  expect(card).toEqual(cardOf({ 'held-out': stage!, 'held-out-other': other!, 'held-out/sotu': source! }));
+  expect(card.numbers.filter(([name]) => name.startsWith('Loss'))).toHaveLength(3);
 });

@@ -133,9 +133,10 @@ export function releaseCard(run: RunState, release: number): ModelCard {
       ['Stored as', storedAs(manifest)],
       ['Active parameters per token', counts.active.toLocaleString('en-US')],
       ['Counted tokens', Math.round(fromDecimal(record.body.countedTokens)).toLocaleString('en-US')],
-      ...Object.entries(losses).map(
-        ([stage, loss]) => [`Loss, ${stage}`, `${fromDecimal(loss).toFixed(4)} nats a token`] as const,
-      ),
+      // A journal that is read again has the names in canonical order, the syncer as they came: the card must be one.
+      ...Object.entries(losses)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([stage, loss]) => [`Loss, ${stage}`, `${fromDecimal(loss).toFixed(4)} nats a token`] as const),
       ...routerRows(evaluation?.routers),
     ],
     sources: manifest.data.shards
