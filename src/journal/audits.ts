@@ -52,8 +52,8 @@ export const auditChallengeRule: Rule<'audit-challenge'> = {
       joinedAtStep: segment.joinedAtStep,
       lagBlocks: body.block - firstBlockOf(state, body),
       isDouble:
-        body.committee.length > 1 &&
-        (isFirstOfTempo(body) || drawRechecked({ ...draw, share: fromDecimal(recheckShare) })),
+        isFirstOfTempo(body) ||
+        (body.committee.length > 1 && drawRechecked({ ...draw, share: fromDecimal(recheckShare) })),
       openedAtMs: timeMs,
       answer: null,
       verdicts: [],
@@ -73,9 +73,10 @@ export const auditChallengeRule: Rule<'audit-challenge'> = {
 
 /**
  * Each tempo's first is redone by two: where one pass is enough, two colluding validators of five pay their miner's noise in one
- * tempo of seven.
+ * tempo of seven. Of no use among two validators: where they differ, nobody decides.
  */
-const isFirstOfTempo = ({ reason, slot }: EventBody<'audit-challenge'>): boolean => reason === 'drawn' && slot === 0;
+const isFirstOfTempo = ({ reason, slot, committee }: EventBody<'audit-challenge'>): boolean =>
+  reason === 'drawn' && slot === 0 && committee.length > 2;
 
 const isAbout = (suspicion: Suspicion, { reason, claim }: EventBody<'audit-challenge'>): boolean =>
   suspicion.reason === reason && suspicion.claim === claim;

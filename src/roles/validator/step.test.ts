@@ -81,14 +81,14 @@ describe('a validator', () => {
     expect(validator.dispatch({ kind: 'journaled' })).toEqual([]);
   });
 
-  it('judges claims in commit order, then sets weights, then evaluates', () => {
+  it('sets weights, then judges claims in commit order, then evaluates', () => {
     const validator = new Validator();
     validator.release();
     validator.tempo(0);
     validator.tempo(1);
     const claims = validator.run.miners.map((miner) => validator.claim(miner));
     validator.tick(10);
-    const order = [...claims, 'weights-1', 'evaluate-0'];
+    const order = ['weights-1', ...claims, 'evaluate-0'];
     for (const [i, key] of order.entries()) {
       expect(validator.state.busy).toBe(key);
       validator.tick(10);

@@ -1,6 +1,6 @@
 /**
- * @file The validator's decisions: which piece of work is next. Replays and claims (oldest first) share its time, so that
- * neither starves the other; then weights and releases, of which an evaluation that is overdue goes first.
+ * @file The validator's decisions: which piece of work is next. Weights first; replays and claims (oldest first) share its time, so
+ * that neither starves the other; then releases, of which an evaluation that is overdue goes before them.
  */
 import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
@@ -42,11 +42,12 @@ function takeReplay(state: ValidatorState, key: string, sinceMs: number): Valida
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
 export function nextWork(state: ValidatorState): ValidatorEffect | null {
   const owed = [
+    // One call, and on a busy machine claims never end: miners would not be paid.
+    ...owedWeights(state),
     ...(isEvaluationOverdue(state) ? owedEvaluation(state) : []),
     ...(state.run.lastTimeMs < state.claimsUntilMs ? [] : owedAudits(state)),
     ...owedVerdicts(state),
     ...owedAudits(state),
-    ...owedWeights(state),
     ...owedEvaluation(state),
     ...owedAttestation(state),
   ];
