@@ -10,7 +10,7 @@ import { makeLargeJournal } from '../tests/support/large-journal.ts';
 
 const [folder, events = '100000', miners = '256'] = process.argv.slice(2);
 if (folder === undefined || !(Number(events) > 0) || !(Number(miners) > 0)) {
-  console.error('expected FOLDER [events] [miners], e.g. /tmp/large 100000 256');
+  console.error('expected FOLDER [events] [miners], e.g. .accrete/large 100000 256');
   process.exit(2);
 }
 const { entries } = makeLargeJournal({ events: Number(events), miners: Number(miners) });

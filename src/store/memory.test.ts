@@ -2,4 +2,4 @@
 import { testStore } from '../../tests/contracts/store.ts';
 import { MemoryStore } from './memory.ts';
 
-testStore('memory', async () => ({ store: new MemoryStore(), close: async () => undefined }));
+testStore('memory', async () => ({ store: new MemoryStore(), close: async () => undefined }), { isInMemory: true });
