@@ -32,7 +32,7 @@ import { type EventContext, ignore, type Refusal, type Rule, reject, type Sender
 import type { RunState } from './state.ts';
 import { appealRule, disputeCloseRule, verdictRule } from './verdicts.ts';
 
-const rules: { readonly [K in EventKind]: Rule<K> } = {
+export const rules: { readonly [K in EventKind]: Rule<K> } = {
   run: runRule,
   delegate: delegateRule,
   join: joinRule,

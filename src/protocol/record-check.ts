@@ -53,7 +53,7 @@ const maxLineLength = 4 * maxMessageLength;
 const genesisHash = '0'.repeat(64) as Hash;
 
 /** Who signs what; the fold's rules hold the same. */
-const signersOf: Readonly<Record<EventKind, readonly (Role | 'hotkey')[]>> = {
+export const signersOf: Readonly<Record<EventKind, readonly (Role | 'hotkey')[]>> = {
   run: ['hotkey'],
   delegate: ['hotkey'],
   join: ['miner'],
