@@ -112,8 +112,10 @@ const nanoGguf: RunSettings = {
   ...nano,
   schedule: { ...nano.schedule, peakLearningRate: d('0.003') },
   sync: { ...nano.sync, leaseMs: 60_000, deadlineMs: 40_000 },
-  // A state has 310 MB.
-  audit: { ...nano.audit, window: 4 },
+  // A state has 310 MB: to show one takes longer.
+  audit: { ...nano.audit, window: 4, answerMs: 60_000 },
+  // On two cores that others use too a merge takes some 15 s, and a release eight of them.
+  release: { ...nano.release, everyMerges: 2 },
 };
 
 export const runPresetNames = ['tiny', 'nano', 'nano-gguf', 'small'] as const;
