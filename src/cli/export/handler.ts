@@ -33,10 +33,13 @@ export const handle: Handler = async (settings, io) => {
         onProgress: (progress: Parameters<NonNullable<typeof bar>['update']>[0]) => bar?.update(progress),
         say: (sentence: string) => io.err(sentence),
       };
-      const { fields, sentence } = await target(options, source, run);
+      const { fields, sentence, next } = await target(options, source, run);
       bar?.close();
       if (settings.switch('json')) io.out(JSON.stringify({ file: options.out, ...fields }));
-      else io.out(`${typedPath(options.out, io.cwd)}: ${sentence}`);
+      else {
+        io.out(`${typedPath(options.out, io.cwd)}: ${sentence}`);
+        for (const line of ['', 'Type next:', ...next(io.cwd).map((command) => `  ${command}`)]) io.out(line);
+      }
       return 0;
     } finally {
       await lock?.release();

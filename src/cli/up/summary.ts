@@ -82,7 +82,10 @@ function problemsOf(
 }
 
 /** `next` holds what to type after this. */
-export function formatSummary(summary: Summary, next: readonly string[]): string[] {
+export function formatSummary(
+  summary: Summary & { readonly ggufFiles?: readonly string[] },
+  next: readonly string[],
+): string[] {
   const fall = (losses: Losses): string =>
     losses.before === null || losses.after === null
       ? `${formatLoss(losses.before)} → ${formatLoss(losses.after)}`
@@ -106,6 +109,7 @@ export function formatSummary(summary: Summary, next: readonly string[]): string
     ...formatTable(['miner', '>tokens', '>share', '>accepted', '>rejected'], rows),
     '',
     `checkpoint     ${summary.checkpoint ?? 'none'}`,
+    ...(summary.ggufFiles ?? []).map((file) => `for llama.cpp  ${file}`),
     ...summary.problems.map((problem) => `problem        ${problem}`),
     ...(next.length === 0 ? [] : ['', 'Type next:', ...next.map((line) => `  ${line}`)]),
   ];
