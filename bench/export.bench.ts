@@ -1,5 +1,5 @@
-/** @file Exports of a seeded model in each format, in bytes of its float32 checkpoint a second, beside a plain copy of the folder. */
-import { cpSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+/** @file Exports of a seeded model in each format, for a gigabyte of its float32 checkpoint, beside a plain copy of the folder. */
+import { closeSync, cpSync, fsyncSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSource } from '../src/cli/export/source.ts';
@@ -12,7 +12,9 @@ import { writeHuggingFaceFolder } from '../src/export/hugging-face.ts';
 import { initParams } from '../src/model/quasar-long/init.ts';
 import { presetConfig } from '../src/model/quasar-long/presets.ts';
 import { utf8 } from '../src/util/bytes.ts';
-import { type Bench, type BenchRow, gigabytesPerSecond, spread, time } from './measure.ts';
+import { type Bench, type BenchRow, percentile } from './measure.ts';
+
+const roundCount = 5;
 
 const formats: readonly (readonly [string, ExportTarget, Partial<ExportCommandOptions>])[] = [
   ['hf F32', toHf, { to: 'hf', type: 'F32' }],
@@ -50,32 +52,75 @@ async function measure(folder: string): Promise<BenchRow[]> {
     card: { name: 'bench', licence: 'apache-2.0', summary: '', numbers: [], sources: [], notes: [] },
   });
   const bytes = statSync(join(checkpoint, 'model.safetensors')).size;
-  const rows: BenchRow[] = [];
   const out = join(folder, 'out', 'model.gguf');
-  const add = async (what: string, work: () => Promise<unknown>): Promise<void> => {
-    const timing = await time(
-      async () => {
-        rmSync(join(folder, 'out'), { recursive: true, force: true });
-        cpSync(join(checkpoint, 'config.json'), join(folder, 'out', 'config.json'));
-        await work();
-      },
-      { runs: 5, warmups: 1 },
-    );
-    const perGb = `${(timing.medianMs / (bytes / 1e9) / 1000).toFixed(1)} s a GB`;
-    rows.push({ what, value: perGb, detail: `${gigabytesPerSecond(bytes, timing.medianMs)}; ${spread(timing)}` });
+  const works = new Map<string, () => Promise<unknown>>([
+    ['copy of the folder', async () => copySynced(checkpoint, join(folder, 'out', 'copy'))],
+    ...formats.map(
+      ([what, target, changes]) =>
+        [what, async () => await exportOnce(target, { ...changes, checkpoint, out })] as const,
+    ),
+  ]);
+  // In turns, so that a machine that others use disturbs all alike.
+  const rounds: Map<string, Cost>[] = [];
+  for (let round = 0; round <= roundCount; round++) {
+    const costs = new Map<string, Cost>();
+    for (const [what, work] of works) {
+      rmSync(join(folder, 'out'), { recursive: true, force: true });
+      mkdirSync(join(folder, 'out'));
+      costs.set(what, await costOf(work));
+    }
+    // The first round warms up.
+    if (round > 0) rounds.push(costs);
+  }
+  return [...works.keys()].map((what) => rowOf(what, rounds, bytes));
+}
+
+interface Cost {
+  readonly wallMs: number;
+  readonly processorMs: number;
+}
+
+async function costOf(work: () => Promise<unknown>): Promise<Cost> {
+  const [startedAt, before] = [performance.now(), process.cpuUsage()];
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return { wallMs: performance.now() - startedAt, processorMs: (user + system) / 1000 };
+}
+
+function rowOf(what: string, rounds: readonly ReadonlyMap<string, Cost>[], bytes: number): BenchRow {
+  const median = (pick: (costs: ReadonlyMap<string, Cost>) => number): number => percentile(rounds.map(pick), 0.5);
+  const perGb = (ms: number): string => (ms / (bytes / 1e9) / 1000).toFixed(1);
+  const walls = rounds.map((costs) => costs.get(what)!.wallMs);
+  const ratio = median((costs) => costs.get(what)!.wallMs / costs.get('copy of the folder')!.wallMs);
+  return {
+    ...{ what, value: `${perGb(percentile(walls, 0.5))} s a GB` },
+    detail:
+      `${ratio.toFixed(1)} times the copy; processor ${perGb(median((costs) => costs.get(what)!.processorMs))} s a GB; ` +
+      `${perGb(percentile(walls, 0.1))}-${perGb(percentile(walls, 0.9))} (10-90 %, ${rounds.length} rounds)`,
   };
-  await add('copy of the folder', async () => cpSync(checkpoint, join(folder, 'out', 'copy'), { recursive: true }));
-  for (const [what, target, changes] of formats)
-    await add(what, async () => {
-      const source = await openSource(checkpoint, 'bench');
-      try {
-        const options = { ...defaults, ...changes, checkpoint, out } as ExportCommandOptions;
-        await target(options, source, { signal: new AbortController().signal, onProgress: () => {}, say: () => {} });
-      } finally {
-        await source.close();
-      }
-    });
-  return rows;
+}
+
+/** A copy that is on the disk, as the exports are. */
+function copySynced(from: string, to: string): void {
+  cpSync(from, to, { recursive: true });
+  for (const name of readdirSync(to)) {
+    const file = openSync(join(to, name), 'r+');
+    fsyncSync(file);
+    closeSync(file);
+  }
+}
+
+async function exportOnce(
+  target: ExportTarget,
+  changes: Partial<ExportCommandOptions> & Pick<ExportCommandOptions, 'checkpoint' | 'out'>,
+): Promise<void> {
+  const source = await openSource(changes.checkpoint, 'bench');
+  try {
+    const options = { ...defaults, ...changes } as ExportCommandOptions;
+    await target(options, source, { signal: new AbortController().signal, onProgress: () => {}, say: () => {} });
+  } finally {
+    await source.close();
+  }
 }
 
 const defaults: Omit<ExportCommandOptions, 'checkpoint' | 'out' | 'to'> = {
