@@ -16,8 +16,10 @@ import { ggufFileTypeNames, typeOfTensor } from './gguf/mixture.ts';
 import { openGgufModel } from './gguf/model.ts';
 import { quasarLong } from './gguf/quasar-long.ts';
 import { openGguf } from './gguf/read.ts';
+import { readGgufTokenizer } from './gguf/read-tokenizer.ts';
 import { ggufTypes } from './gguf/tensor-types.ts';
-import { ggufCases } from './gguf/test-support.ts';
+import { ggufCases, smallTokenizer } from './gguf/test-support.ts';
+import { tokenizerMetadata } from './gguf/tokenizer.ts';
 import { writeGguf } from './gguf/write.ts';
 import { lingFolder, quasarLongFolder } from './hf-folder.ts';
 import { type MlxOptions, mlxFolder, mlxTensors } from './mlx/folder.ts';
@@ -109,6 +111,17 @@ describe('GGUF', () => {
         expect(model.config[field], field).toEqual(same[field]);
     for (const { name } of buildContract(config)) expectSame(name, await model.read(name), params.get(name));
     await model.close();
+  });
+
+  it.each([
+    ['bailingmoe2', bailingMoe2, wideConfig],
+    ['quasar_long', quasarLong, hybridConfig],
+  ] as const)('%s: the tokenizer comes back exactly', async (_name, architecture, config) => {
+    const path = join(folder, 'model.gguf');
+    await writeGguf(path, { ...viewOf(config), type: 'F32', architecture });
+    const [own, back] = [smallTokenizer, await readGgufTokenizer(path)];
+    const { vocab_size } = config;
+    expect(tokenizerMetadata(back, vocab_size)).toEqual(tokenizerMetadata(own, vocab_size));
   });
 
   const damages: readonly (readonly [string, (bytes: Buffer) => Buffer, RegExp])[] = [
