@@ -23,6 +23,7 @@ import { tokenizerMetadata } from './gguf/tokenizer.ts';
 import { writeGguf } from './gguf/write.ts';
 import { lingFolder, quasarLongFolder } from './hf-folder.ts';
 import { type MlxOptions, mlxFolder, mlxTensors } from './mlx/folder.ts';
+import type { ModelView } from './model-view.ts';
 import { dequantiseAffine, quantiseAffine } from './quantise/affine.ts';
 import { writeStaged } from './staged.ts';
 import type { TensorPlan } from './tensor-plan.ts';
@@ -154,7 +155,11 @@ describe('GGUF', () => {
   });
 });
 
-describe('Hugging Face', () => {
+const mlxQuantised: MlxOptions = {
+  ...{ dtype: 'BF16', quantisation: { bits: 4, group: 64 }, maxShardBytes: 1e9, contextLength: 64, modelFile: '' },
+};
+
+describe('files of safetensors', () => {
   const write = async (files: Parameters<typeof writeStaged>[0]['files']) => {
     const target = join(folder, 'model');
     await writeStaged({ target, kind: 'folder', files, source: 'test' });
@@ -189,6 +194,29 @@ describe('Hugging Face', () => {
     const { tensors } = readSafetensors(new Uint8Array(readFileSync(join(target, 'model.safetensors'))));
     expect(tensors.get('model.layers.1.mlp.experts.7.up_proj.weight')!.shape).toEqual([32, 32]);
     expect(tensors.has('model.rotary_emb.inv_freq')).toBe(false);
+  });
+
+  it.each([
+    [
+      'hf, one tensor an expert',
+      (view: ModelView) => lingFolder(view, { dtype: 'F32', maxShardBytes: 1e9, contextLength: 64 }),
+      1,
+    ],
+    ['hf', (view: ModelView) => quasarLongFolder(view, { dtype: 'BF16', maxShardBytes: 1e9 }), 1],
+    // Codes, which have four bytes, then scales and biases, which have two.
+    ['mlx', (view: ModelView) => mlxFolder(view, mlxQuantised), 2],
+  ] as const)('%s reads each tensor of the source as often as its layout needs', async (_what, files, most) => {
+    const view = viewOf(wideConfig);
+    const asked: string[] = [];
+    const read = async (name: string) => {
+      if (asked.at(-1) !== name) asked.push(name);
+      return await view.read(name);
+    };
+    await write(files({ ...view, read }));
+    const counts = new Map<string, number>();
+    for (const name of asked) counts.set(name, (counts.get(name) ?? 0) + 1);
+    expect(counts.size).toBeGreaterThan(20);
+    expect([...counts].filter(([, count]) => count > most)).toEqual([]);
   });
 
   it('BailingMoeV2 is refused for a hybrid model', () => {

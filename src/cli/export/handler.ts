@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { ExportError } from '../../export/errors.ts';
 import { partialFolderOf } from '../../export/staged.ts';
 import { JournalError } from '../../journal/errors.ts';
 import { type FolderLock, lockFolder } from '../../journal/folder-lock.ts';
@@ -23,6 +24,9 @@ const targets: { readonly [N in ExportTargetName]: () => Promise<ExportTarget> }
 export const handle: Handler = async (settings, io) => {
   const options = parseExportOptions(settings);
   const target = await targets[options.to]();
+  // Also said when it would be written; here before what may take long.
+  if (existsSync(options.out))
+    throw new ExportError('TARGET_EXISTS', `${options.out} is there already; choose another name or remove it`);
   const source = await openSource(options.checkpoint, options.name);
   const bar = process.stderr.isTTY && !settings.switch('json') ? progressBar(process.stderr) : null;
   try {

@@ -85,7 +85,7 @@ function backboneCard(view: ModelView, file: string, gap: BackboneGap): string {
     {
       tags: ['gguf', 'bailingmoe2'],
       what: 'The softmax backbone alone of a `quasar_long` model, without its linear-attention branches: not the model itself.',
-      run: [{ title: 'llama.cpp', command: `llama-cli -m ${file} -p 'The people of'` }],
+      run: [{ title: 'llama.cpp', command: `llama-completion -m ${file} -no-cnv -n 64 -p 'The people of'` }],
       notes: ['llama.cpp knows no architecture with these branches. The numbers say what leaving them out costs.'],
       numbers: [
         ['KL divergence from the whole model', `${gap.kl.toFixed(5)} nats a token`],
