@@ -429,7 +429,7 @@ describe('verdicts of an audit', () => {
     run.nowMs += 20_000;
     run.serve(run.validators[0]!);
     expect(owing(run).sort()).toEqual(made.body.committee.slice(0, 2).sort());
-    run.nowMs += auditCheckMs;
+    run.nowMs += auditCheckMs(run.state);
     expect(codeOf(run.auditClose(made)!)).toBe('OK');
     expect(made).toMatchObject({ status: 'unchecked', code: 'UNCHECKED' });
     const standing = standingOf(run, run.miners[0]!);

@@ -16,10 +16,17 @@ import type { Audit, AuditVerdict, HotkeyState, RunState, Suspicion } from './st
 
 /** A replay is paid as so many verdicts. */
 const verdictsWorth = 5;
-/** An answered audit without enough verdicts after this time is nobody's fault, and drawn anew. */
-export const auditCheckMs = 120_000;
-/** Whoever is drawn first and says nothing for so long has lost its turn to the next. */
-const turnMs = 20_000;
+/** An answered audit without enough verdicts after this time is nobody's fault, and drawn anew. Half a tempo, if that is more. */
+export const auditCheckMs = (state: RunState): number => Math.max(120_000, tempoMs(state) / 2);
+/**
+ * Whoever is drawn first and says nothing for so long has lost its turn to the next. A quarter of a tempo, if that is more: on a busy
+ * machine a replay took longer than 20 s, and everybody drawn redid everything.
+ */
+const turnMs = (state: RunState): number => Math.max(20_000, tempoMs(state) / 4);
+const tempoMs = (state: RunState): number => {
+  const { tempoBlocks, blockMs } = manifestOf(state).ledger;
+  return tempoBlocks * blockMs;
+};
 /** Room between the syncer's clock and the journal's; a syncer cannot put an audit off by a distant deadline. */
 const deadlineRoomMs = 10_000;
 
@@ -228,7 +235,7 @@ export const auditCloseRule: Rule<'audit-close'> = {
     const isAnswered = audit.status === 'answered';
     if (isAnswered !== (body.code === 'UNCHECKED'))
       return reject('MALFORMED', `audit ${body.audit} is ${audit.status}, it cannot be closed as ${body.code}`);
-    const dueMs = isAnswered ? audit.answer!.atMs + auditCheckMs : audit.body.deadlineMs;
+    const dueMs = isAnswered ? audit.answer!.atMs + auditCheckMs(state) : audit.body.deadlineMs;
     return timeMs >= dueMs ? null : ignore('TOO_SOON', `audit ${body.audit} has another ${seconds(dueMs - timeMs)}`);
   },
   apply(state, { audit: id, code }, { timeMs }) {
@@ -267,6 +274,6 @@ export function auditsOwed(state: RunState, validator: Hotkey): Audit[] {
       const turn = body.committee.indexOf(validator);
       if (status !== 'answered' || turn < 0 || verdicts.some(({ hotkey }) => hotkey === validator)) return false;
       const isDue = turn <= verdicts.length || (turn === 1 && isDouble);
-      return isDue || turn <= Math.floor((state.lastTimeMs - answer!.atMs) / turnMs);
+      return isDue || turn <= Math.floor((state.lastTimeMs - answer!.atMs) / turnMs(state));
     });
 }

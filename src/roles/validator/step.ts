@@ -1,6 +1,6 @@
 /**
- * @file The validator's decisions: which piece of work is next. Weights first; replays and claims (oldest first) share its time, so
- * that neither starves the other; then releases, of which an evaluation that is overdue goes before them.
+ * @file The validator's decisions: which piece of work is next. Weights first, then claims (oldest first), then releases, of which an
+ * evaluation that is overdue goes before claims. A replay goes on beside them: merges wait for claims, and a replay takes many steps.
  */
 import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
@@ -13,46 +13,38 @@ const overdueMs = 30_000;
 
 export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorState, readonly ValidatorEffect[]] {
   const state = take(before, event);
-  if (state.busy !== null) return [state, []];
-  const effect = nextWork(state);
-  if (effect === null) return [state, []];
-  const replaySinceMs = effect.kind === 'redo-segment' ? state.run.lastTimeMs : null;
-  return [{ ...state, busy: effect.key, replaySinceMs }, [effect]];
+  const work = state.busy === null ? nextOf(state, owedWork(state)) : null;
+  const replay = state.replaying === null ? nextOf(state, owedAudits(state)) : null;
+  return [
+    { ...state, busy: work?.key ?? state.busy, replaying: replay?.key ?? state.replaying },
+    [work, replay].filter((effect) => effect !== null),
+  ];
 }
 
 function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   if (event.kind === 'tick') return { ...state, block: Math.max(state.block, event.block) };
-  if (event.kind === 'failed') return { ...state, busy: null, replaySinceMs: null, lastFailed: event.key };
-  if (event.kind !== 'done') return state;
-  if (state.replaySinceMs !== null) return takeReplay(state, event.key, state.replaySinceMs);
-  const sent = new Set(state.sent).add(event.key);
-  if (!event.key.startsWith('weights-')) return { ...state, busy: null, lastFailed: null, sent };
-  const weightsTempo = Number(event.key.slice('weights-'.length));
+  if (event.kind === 'journaled') return state;
+  const isReplay = event.key === state.replaying;
+  const freed = { ...state, ...(isReplay ? { replaying: null } : { busy: null }) };
+  if (event.kind === 'failed') return { ...freed, lastFailed: event.key };
+  const done = { ...freed, lastFailed: null, sent: new Set(state.sent).add(event.key) };
+  if (!event.key.startsWith('weights-')) return done;
   // One more: the setting may have gone into the block after the last one seen.
-  return { ...state, busy: null, lastFailed: null, sent, weightsTempo, weightsBlock: state.block + 1 };
-}
-
-function takeReplay(state: ValidatorState, key: string, sinceMs: number): ValidatorState {
-  const { lastTimeMs } = state.run;
-  const claimsUntilMs = lastTimeMs + 2 * (lastTimeMs - sinceMs);
-  const sent = new Set(state.sent).add(key);
-  return { ...state, busy: null, lastFailed: null, sent, replaySinceMs: null, claimsUntilMs };
+  return { ...done, weightsTempo: Number(event.key.slice('weights-'.length)), weightsBlock: state.block + 1 };
 }
 
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
-export function nextWork(state: ValidatorState): ValidatorEffect | null {
-  const owed = [
-    // One call, and on a busy machine claims never end: miners would not be paid.
-    ...owedWeights(state),
-    ...(isEvaluationOverdue(state) ? owedEvaluation(state) : []),
-    ...(state.run.lastTimeMs < state.claimsUntilMs ? [] : owedAudits(state)),
-    ...owedVerdicts(state),
-    ...owedAudits(state),
-    ...owedEvaluation(state),
-    ...owedAttestation(state),
-  ];
-  return owed.find(({ key }) => key !== state.lastFailed) ?? owed[0] ?? null;
-}
+const nextOf = ({ lastFailed }: ValidatorState, owed: readonly ValidatorEffect[]): ValidatorEffect | null =>
+  owed.find(({ key }) => key !== lastFailed) ?? owed[0] ?? null;
+
+const owedWork = (state: ValidatorState): ValidatorEffect[] => [
+  // One call, and on a busy machine claims never end: miners would not be paid.
+  ...owedWeights(state),
+  ...(isEvaluationOverdue(state) ? owedEvaluation(state) : []),
+  ...owedVerdicts(state),
+  ...owedEvaluation(state),
+  ...owedAttestation(state),
+];
 
 function owedVerdicts({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
   return (
