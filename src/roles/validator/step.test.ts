@@ -238,7 +238,9 @@ describe('a validator', () => {
     const validator = new Validator();
     const { state } = validator.run;
     const { hotkey } = validator.member.hotkey;
-    const record = (release: number, attestedBy: readonly string[]) => ({ body: { release }, attestedBy, atMs: 0 });
+    const record = (release: number, attestedBy: readonly string[]) => ({
+      ...{ body: { release }, attestedBy, atMs: state.lastTimeMs - 30_001 },
+    });
     validator.claim(validator.run.miners[0]!);
     validator.tick();
     state.releases.push(...([record(0, []), record(1, ['x']), record(2, []), record(3, [])] as never[]));
@@ -250,5 +252,20 @@ describe('a validator', () => {
     state.hotkeys.get(hotkey)!.drawnStakeRao = 0;
     const again = { ...validator.state, sent: new Set<string>() };
     expect(step(again, { kind: 'journaled' })[1].filter(({ kind }) => kind === 'attest-segment')).toEqual([]);
+  });
+
+  it('leaves a fresh segment to the validator whose turn it is', () => {
+    const attesting = [1, 2, 3].map((release) => {
+      const validator = new Validator();
+      const { state } = validator.run;
+      const claim = validator.claim(validator.run.miners[0]!); // draws the validators' stake
+      validator.tick();
+      const fresh = (each: number) => ({ body: { release: each }, attestedBy: [], atMs: state.lastTimeMs });
+      const others = Array.from({ length: release }, (_, i) => ({ ...fresh(i), attestedBy: ['x'] }));
+      state.releases.push(...([...others, fresh(release)] as never[]));
+      state.evaluations.push({ release } as never);
+      return keys(validator.done(claim));
+    });
+    expect(attesting.filter((each) => each.length === 1)).toHaveLength(1);
   });
 });

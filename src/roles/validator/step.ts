@@ -4,11 +4,16 @@
  */
 import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
+import type { ReleaseRecord, RunState } from '../../journal/state.ts';
+import type { Hotkey } from '../../protocol/names.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
 /** Journal time after which a release that nobody evaluated is everybody's. */
 const turnMs = 10_000;
-/** Journal time after which an evaluation no longer waits for claims: on a busy machine these never end, and nobody sees the loss. */
+/**
+ * Journal time after which an evaluation no longer waits for claims: on a busy machine these never end, and nobody sees the loss.
+ * And after which a segment that is not attested is everybody's.
+ */
 const overdueMs = 30_000;
 
 export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorState, readonly ValidatorEffect[]] {
@@ -73,7 +78,14 @@ function owedAttestation({ run, hotkey, sent }: ValidatorState): ValidatorEffect
   });
   if (owed === undefined || !((run.hotkeys.get(hotkey)?.drawnStakeRao ?? 0) > 0)) return [];
   const { release } = owed.body;
+  if (!isTurn(run, hotkey, owed, needed) && run.lastTimeMs - owed.atMs <= overdueMs) return [];
   return [{ kind: 'attest-segment', key: attestationKey(release), release }];
+}
+
+/** Is this validator among the `count` whose turn a release is? */
+function isTurn(run: RunState, hotkey: Hotkey, { body: { release } }: ReleaseRecord, count: number): boolean {
+  const validators = [...new Set(delegationsOf(run, 'validator', run.lastTimeMs).map((each) => each.hotkey))].sort();
+  return Array.from({ length: count }, (_, i) => validators[(release + i) % validators.length]).includes(hotkey);
 }
 
 const attestationKey = (release: number): string => `attest-${release}`;
@@ -98,9 +110,10 @@ function owedEvaluation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[
   const record = run.releases.at(-1);
   if (record === undefined) return [];
   const { release } = record.body;
-  const validators = [...new Set(delegationsOf(run, 'validator', run.lastTimeMs).map((each) => each.hotkey))].sort();
-  const isTurn = validators[release % validators.length] === hotkey || run.lastTimeMs - record.atMs > turnMs;
   const key = `evaluate-${release}`;
   const isEvaluated = run.evaluations.some((each) => each.release === release);
-  return isEvaluated || !isTurn || sent.has(key) ? [] : [{ kind: 'evaluate-release', key, release }];
+  const isLate = run.lastTimeMs - record.atMs > turnMs;
+  return isEvaluated || sent.has(key) || !(isLate || isTurn(run, hotkey, record, 1))
+    ? []
+    : [{ kind: 'evaluate-release', key, release }];
 }
