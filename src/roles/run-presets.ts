@@ -26,8 +26,8 @@ const nano: RunSettings = {
     warmupTokens: 30_000,
     totalTokens: 2_400_000,
   },
-  // 150 s, in which a learner on two shared cores does some 400 steps: three audits of 20 cost 15 % of them.
-  ledger: { tempoBlocks: 600, blockMs: 250 },
+  // 240 s, in which a learner on two shared cores does some 600 steps: three audits of 20 cost 10 % of them.
+  ledger: { tempoBlocks: 960, blockMs: 250 },
   recipe: {
     optimizer: 'adamw',
     beta1: d('0.9'),

@@ -1,5 +1,5 @@
 /** @file What `accrete up` says at its end, and whether the run was good: the exit code rests on it. */
-import { formatCount, formatDuration, formatLoss, formatPercent } from '../output.ts';
+import { formatCount, formatDuration, formatLoss, formatPercent, formatTao } from '../output.ts';
 import { formatTable } from '../table.ts';
 import { heldOutLosses, type NetworkView } from './view.ts';
 
@@ -22,6 +22,8 @@ export interface Summary {
     readonly share: number;
     readonly accepted: number;
     readonly rejected: number;
+    /** By the ledger, over the whole run. */
+    readonly paidRao: number;
   }[];
   /** Folder of the newest release; null if there is none. */
   readonly checkpoint: string | null;
@@ -47,12 +49,13 @@ export function summarize(
     innerSteps: network.innerSteps,
     merges: network.mergeCount,
     releases: network.releaseCount,
-    miners: network.miners.map(({ name, tokens, share, accepted, rejected }) => ({
+    miners: network.miners.map(({ name, tokens, share, accepted, rejected, paidRao }) => ({
       name,
       tokens,
       share,
       accepted,
       rejected,
+      paidRao,
     })),
     checkpoint: options.checkpoint,
     problems: problemsOf(network, heldOut, options),
@@ -96,6 +99,7 @@ export function formatSummary(
     formatPercent(miner.share),
     formatCount(miner.accepted),
     formatCount(miner.rejected),
+    formatTao(miner.paidRao, 4),
   ]);
   return [
     '',
@@ -106,7 +110,7 @@ export function formatSummary(
     `merges         ${formatCount(summary.merges)}`,
     `releases       ${formatCount(summary.releases)}`,
     '',
-    ...formatTable(['miner', '>tokens', '>share', '>accepted', '>rejected'], rows),
+    ...formatTable(['miner', '>tokens', '>share', '>accepted', '>rejected', '>paid'], rows),
     '',
     `checkpoint     ${summary.checkpoint ?? 'none'}`,
     ...(summary.ggufFiles ?? []).map((file) => `for llama.cpp  ${file}`),
