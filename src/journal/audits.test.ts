@@ -433,6 +433,10 @@ describe('verdicts of an audit', () => {
   it('who is barred meanwhile is no longer waited for, and a tie passes', () => {
     const { run, made, committee } = answered(auditedRun({}, {}, 5));
     for (const each of committee.slice(2)) standingOf(run, each).barred = { sentence: 'lied', atMs: 1 };
+    const [, second] = committee as [Member, Member];
+    standingOf(run, committee[0]!).barred = { sentence: 'lied', atMs: 1 };
+    expect(owing(run)).toEqual([second.hotkey.hotkey]);
+    standingOf(run, committee[0]!).barred = null;
     run.redo(made, 'fail', committee[0]);
     expect(made.status).toBe('answered');
     run.redo(made, 'pass', committee[1]);

@@ -175,9 +175,7 @@ export const auditVerdictRule: Rule<'audit-verdict'> = {
 function settle(state: RunState, audit: Audit, timeMs: number): void {
   const of = (outcome: AuditVerdict['outcome']) => audit.verdicts.filter((verdict) => verdict.outcome === outcome);
   const [passes, fails] = [of('pass'), of('fail')];
-  const voters = audit.body.committee.filter(
-    (each) => !state.hotkeys.get(each)?.barred || audit.verdicts.some(({ hotkey }) => hotkey === each),
-  ).length;
+  const voters = votersOf(state, audit).length;
   const most = Math.floor(voters / 2) + 1;
   const passesNeeded = fails.length > 0 ? most : audit.isDouble ? 2 : 1;
   if (fails.length >= most) {
@@ -197,6 +195,10 @@ function settle(state: RunState, audit: Audit, timeMs: number): void {
     }
   }
 }
+
+/** The committee without those who were barred before they said anything: nobody waits for them. */
+const votersOf = (state: RunState, { body, verdicts }: Audit): readonly Hotkey[] =>
+  body.committee.filter((each) => !state.hotkeys.get(each)?.barred || verdicts.some(({ hotkey }) => hotkey === each));
 
 function closeAudit(
   state: RunState,
@@ -272,8 +274,9 @@ export function isCleared(state: RunState, standing: HotkeyState): boolean {
 export function auditsOwed(state: RunState, validator: Hotkey): Audit[] {
   return [...state.openAudits]
     .map((id) => state.audits.get(id)!)
-    .filter(({ body, answer, verdicts, isDouble, status }) => {
-      const turn = body.committee.indexOf(validator);
+    .filter((audit) => {
+      const { answer, verdicts, isDouble, status } = audit;
+      const turn = votersOf(state, audit).indexOf(validator);
       if (status !== 'answered' || turn < 0 || verdicts.some(({ hotkey }) => hotkey === validator)) return false;
       const isFailed = verdicts.some(({ outcome }) => outcome === 'fail');
       const isDue = isFailed || turn <= verdicts.length || (turn === 1 && isDouble);
