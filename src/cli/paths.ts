@@ -20,3 +20,11 @@ export function typedPath(path: string, cwd: string): string {
   const shown = short.startsWith('..') ? path : short || '.';
   return /^[\w./-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", "'\\''")}'`;
 }
+
+/** Where node-llama-cpp may be installed: for people, and by `scripts/setup.mjs` for tests. */
+export const llamaFolders = (version: string): readonly string[] => [
+  inClone('.accrete/llama'),
+  inClone(`.accrete/bench/node-llama-cpp-${version}`),
+];
+/** What was pulled without saying where to. */
+export const pulledDir = inClone('.accrete/pulled');
