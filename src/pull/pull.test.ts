@@ -61,11 +61,11 @@ const never = new AbortController().signal;
 const retry = { sleep: async () => {}, random: () => 0.5 };
 const files = Object.entries(contents).map(([name, bytes]) => ({ name, artifact: hashArtifact(bytes) }));
 
-const openSource = (): Promise<PullSource> =>
-  releaseSource({ url, release: 3, identity: 'test', files }, { retry, signal: never });
+const openSource = (signal = never): Promise<PullSource> =>
+  releaseSource({ url, release: 3, identity: 'test', files }, { retry, signal });
 const target = (): string => join(dir, 'out');
 const run = async (changes: Partial<PullOptions> = {}) =>
-  await pull(await openSource(), { target: target(), parallel: 3, signal: never, random: () => 0, ...changes });
+  await pull(await openSource(), { target: target(), parallel: 3, signal: never, retry, ...changes });
 
 function expectWhole(): void {
   for (const [name, bytes] of Object.entries(contents))
@@ -112,7 +112,7 @@ describe('a pull', () => {
       pieces = doneBytes;
       if (doneBytes === 8 + 2 * pieceBytes + 10) stop.abort();
     };
-    const source = await openSource();
+    const source = await openSource(stop.signal);
     const error = await failure(pull(source, { target: target(), parallel: 2, signal: stop.signal, onProgress }));
     expect(error.code).toBe('INTERRUPTED');
     expect(pieces).toBe(8 + 2 * pieceBytes + 10);

@@ -17,7 +17,7 @@ export interface PullOptions {
   /** Pieces that are fetched at a time. */
   readonly parallel: number;
   readonly signal: AbortSignal;
-  readonly random?: () => number;
+  readonly retry?: RetryOptions;
   onProgress?(progress: PullProgress): void;
 }
 
@@ -38,8 +38,8 @@ export const partialPullOf = (target: string): string =>
   join(dirname(resolve(target)), `.${basename(resolve(target))}.partial`);
 
 /** Pauses between attempts end with the signal. */
-export const retryOptions = (signal: AbortSignal, random: () => number = Math.random): RetryOptions => ({
-  random,
+export const retryOptions = (signal: AbortSignal): RetryOptions => ({
+  random: Math.random,
   sleep: (ms) => sleep(ms, undefined, { signal }),
 });
 
@@ -131,7 +131,7 @@ class Fetching {
     this.#source = source;
     this.#folder = folder;
     this.#options = options;
-    this.#retry = retryOptions(options.signal, options.random);
+    this.#retry = options.retry ?? retryOptions(options.signal);
     this.#totalBytes = source.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }
 
