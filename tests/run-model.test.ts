@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findLlamaCpp as findInstalled } from '../bench/llama/install.ts';
 import { findLlamaCpp } from '../src/cli/llama-cpp.ts';
 import { main } from '../src/cli/main.ts';
-import { writeSmallCheckpoint } from './support/small-checkpoint.ts';
+import { writeSmallCheckpoint, writeSmallGguf } from './support/small-checkpoint.ts';
 import { testIo } from './support/test-io.ts';
 
 let cwd: string;
@@ -87,10 +88,10 @@ describe('generate', () => {
   });
 
   it('says what to type where llama.cpp is not installed', () => {
-    expect(() => findLlamaCpp([join(cwd, 'llama')])).toThrow(
+    expect(() => findLlamaCpp(join(cwd, 'llama'))).toThrow(
       expect.objectContaining({
         code: 'LLAMA_NOT_INSTALLED',
-        message: expect.stringMatching(/(npm install --prefix '.*llama' --ignore-scripts|has no binaries)/),
+        message: expect.stringMatching(/type: node --import tsx scripts\/install-llama\.ts$/),
       }),
     );
   });
@@ -105,6 +106,28 @@ describe('generate', () => {
     expect(out.endsWith('\n')).toBe(true);
     expect(err).toMatch(/answer: \d+ tokens/);
   }, 60_000);
+});
+
+const llama = findInstalled({ install: false });
+
+describe.skipIf('missing' in llama)('missing' in llama ? llama.missing : 'a GGUF file on llama.cpp', () => {
+  it('gives the same greedy text as on the own engine, and chats by the template in the file', async () => {
+    await writeSmallGguf(join(cwd, 'small.gguf'));
+    const argv = ['--prompt', 'The people', '--max-tokens', '12', '--temperature', '0', '--threads', '1'];
+    const own = await accrete('generate', '--checkpoint', 'small.gguf', ...argv);
+    expect(own.exitCode, own.err).toBe(0);
+    const theirs = await accrete('generate', '--gguf', 'small.gguf', ...argv);
+    expect(theirs.out, theirs.err).toBe(own.out);
+    const { child, ended } = program('chat', '--gguf', 'small.gguf', '--max-tokens', '4', '--threads', '1', '--json');
+    child.stdin!.end('Who?\nWhy?\n');
+    const { code, out, err } = await ended;
+    expect(code, err).toBe(0);
+    const [first, second] = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(second.promptTokens).toBeGreaterThan(first.promptTokens);
+  }, 120_000);
 });
 
 describe('chat', () => {

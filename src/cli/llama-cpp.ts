@@ -4,26 +4,13 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { arch, platform } from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { ChatTemplate } from '../inference/chat-template.ts';
 import { BaseError, UsageError } from '../util/errors.ts';
-import { llamaFolders } from './paths.ts';
+import { llamaDir } from './paths.ts';
 import type { Speaker, SpeakOptions } from './speaker.ts';
 
 export class LlamaCppError extends BaseError<'LLAMA_NOT_INSTALLED' | 'LLAMA_FAILED'> {}
-
-export const llamaVersion = '3.22.1';
-
-/** The package of binaries for each platform, as that project names them. */
-const binaries: Readonly<Record<string, string>> = {
-  'linux-x64': 'linux-x64',
-  'linux-arm64': 'linux-arm64',
-  'darwin-x64': 'mac-x64',
-  'darwin-arm64': 'mac-arm64-metal',
-  'win32-x64': 'win-x64',
-  'win32-arm64': 'win-arm64',
-};
 
 /** As much of the package's interface as is used here. */
 interface LlamaModule {
@@ -47,22 +34,13 @@ interface LlamaSequence {
   evaluate(ids: readonly number[], options: object): AsyncIterable<number>;
 }
 
-/** @throws LlamaCppError LLAMA_NOT_INSTALLED, saying what to type */
-export function findLlamaCpp(folders: readonly string[] = llamaFolders(llamaVersion)): string {
-  const found = folders
-    .map((folder) => join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js'))
-    .find((path) => existsSync(path));
-  if (found !== undefined) return found;
-  const binary = binaries[`${platform}-${arch}`];
-  if (binary === undefined)
-    throw new LlamaCppError(
-      'LLAMA_NOT_INSTALLED',
-      `llama.cpp is not installed, and node-llama-cpp has no binaries for ${platform}-${arch}; --checkpoint runs on the own engine`,
-    );
-  const packages = `node-llama-cpp@${llamaVersion} @node-llama-cpp/${binary}@${llamaVersion}`;
+/** The module of the pinned version. @throws LlamaCppError LLAMA_NOT_INSTALLED, saying what to type */
+export function findLlamaCpp(folder = llamaDir()): string {
+  const module = join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js');
+  if (existsSync(module)) return module;
   throw new LlamaCppError(
     'LLAMA_NOT_INSTALLED',
-    `--gguf needs llama.cpp, which is not installed (some 85 MB). Type: npm install --prefix '${folders[0]}' --ignore-scripts --omit=optional ${packages}`,
+    '--gguf needs llama.cpp, which is not installed (some 80 MB); in the folder of Accrete type: node --import tsx scripts/install-llama.ts',
   );
 }
 

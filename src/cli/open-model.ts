@@ -1,13 +1,14 @@
 /** @file The model that a command's options name: `--checkpoint` on the own engine, `--gguf` on llama.cpp. */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readGgufTokenizer } from '../export/gguf/read-tokenizer.ts';
 import { readChatTemplate } from '../inference/chat-template.ts';
 import type { LanguageModel } from '../inference/language-model.ts';
 import { openDecodeModel } from '../model/quasar-long/decode-model.ts';
 import { UsageError } from '../util/errors.ts';
 import { loadModel } from './checkpoint-model.ts';
 import { locateCheckpoint } from './checkpoint-place.ts';
-import { openTokenizer, readTokenizerFiles } from './checkpoint-tokenizer.ts';
+import { readTokenizerFiles, tokenizerOf } from './checkpoint-tokenizer.ts';
 import { parseDevice } from './device.ts';
 import type { Io } from './io.ts';
 import { OwnSpeaker } from './own-speaker.ts';
@@ -32,10 +33,11 @@ export async function openLanguageModel(settings: Settings, io: Io): Promise<Lan
   const [threads, device, context] = [parseThreads(settings), parseDevice(settings), contextOf(settings)];
   const place = await locateCheckpoint(settings, io);
   const { config, params } = await loadModel(place);
-  const texts = (await stat(place)).isDirectory() ? place : join(place, '..');
-  const tokenizer = await openTokenizer(texts, config.vocab_size);
-  const jinja = await readFile(join(texts, 'chat_template.jinja'), 'utf8').catch(() => null);
-  const template = readChatTemplate((await readTokenizerFiles(texts)).config, jinja);
+  const isFolder = (await stat(place)).isDirectory();
+  const texts = isFolder ? await readTokenizerFiles(place) : await readGgufTokenizer(place);
+  const tokenizer = tokenizerOf(texts, config.vocab_size, place);
+  const jinja = isFolder ? await readFile(join(place, 'chat_template.jinja'), 'utf8').catch(() => null) : null;
+  const template = readChatTemplate(texts.config, jinja);
   const model = await openDecodeModel(config, params, { threads, device });
   return { name: place, model, tokenizer, template, contextTokens: context || config.max_position_embeddings };
 }

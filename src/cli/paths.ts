@@ -1,4 +1,5 @@
 /** @file Where things lie in a clone. */
+import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,10 +22,10 @@ export function typedPath(path: string, cwd: string): string {
   return /^[\w./-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", "'\\''")}'`;
 }
 
-/** Where node-llama-cpp may be installed: for people, and by `scripts/setup.mjs` for tests. */
-export const llamaFolders = (version: string): readonly string[] => [
-  inClone('.accrete/llama'),
-  inClone(`.accrete/bench/node-llama-cpp-${version}`),
-];
+/** Where `scripts/install-llama.ts` puts node-llama-cpp, in the version that is pinned beside it. */
+export function llamaDir(): string {
+  const { dependencies } = JSON.parse(readFileSync(inClone('scripts/llama/package.json'), 'utf8'));
+  return inClone(`.accrete/bench/node-llama-cpp-${dependencies['node-llama-cpp']}`);
+}
 /** What was pulled without saying where to. */
 export const pulledDir = inClone('.accrete/pulled');
