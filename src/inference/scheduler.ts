@@ -152,7 +152,8 @@ export class Scheduler {
 
   /** Its place is free before its reader hears of the end. */
   async #drop(running: Running): Promise<void> {
-    this.#active.splice(this.#active.indexOf(running), 1);
+    const at = this.#active.indexOf(running);
+    if (at >= 0) this.#active.splice(at, 1);
     await running.sequence?.release();
   }
 
