@@ -1,5 +1,6 @@
 /** @file The commands, in the order of the help. */
 import { appeal } from './appeal/index.ts';
+import { chat } from './chat/index.ts';
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
@@ -20,7 +21,9 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { pull } from './pull/index.ts';
 import { replay } from './replay/index.ts';
+import { serve } from './serve/index.ts';
 import { simulate } from './simulate/index.ts';
 import { snapshot } from './snapshot/index.ts';
 import { status } from './status/index.ts';
@@ -46,7 +49,10 @@ export const commands: readonly CommandDeclaration[] = [
   appeal,
   replay,
   train,
+  pull,
+  chat,
   generate,
+  serve,
   evalNeedle,
   simulate,
   exportModel,

@@ -4,8 +4,11 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
+import { utf8 } from '../util/bytes.ts';
 import { DataError } from './errors.ts';
-import { wordPattern } from './pre-tokenizer.ts';
+import { byteAlphabet, wordPattern } from './pre-tokenizer.ts';
+
+const byteOf: ReadonlyMap<string, number> = new Map(byteAlphabet.map((letter, byte) => [letter, byte]));
 
 /** Longest vocabulary that is read from a file. */
 const MAX_VOCABULARY = 1 << 20;
@@ -71,6 +74,14 @@ export class Tokenizer {
       for (const id of pieces) ids.push(id);
     }
     return ids;
+  }
+
+  /** Bytes of one token: perhaps a part of a character. A special token's are those of its name; null: no such token. */
+  bytesOf(id: number): Uint8Array | null {
+    const text = this.#library.id_to_token(id);
+    if (text === undefined) return null;
+    const bytes = [...text].map((letter) => byteOf.get(letter));
+    return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes as number[]) : utf8(text);
   }
 
   /** Text of ids; special tokens leave no trace unless asked for; bytes that are not UTF-8 become U+FFFD. */
