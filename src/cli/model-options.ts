@@ -11,6 +11,11 @@ export const checkpointOptions: readonly OptionDeclaration[] = [
   { name: 'release', value: 'N', description: 'which release of a run; the newest otherwise' },
 ];
 
+/** Where nothing else can be meant. */
+export const requiredCheckpointOptions: readonly OptionDeclaration[] = checkpointOptions.map((option) =>
+  option.name === 'checkpoint' ? { ...option, required: true } : option,
+);
+
 export const ggufOption: OptionDeclaration = {
   name: 'gguf',
   value: 'FILE',

@@ -94,7 +94,7 @@ it('refuses by name, and leaves no file', async () => {
     [['--checkpoint', 'model', '--to', 'hf', '--out', 'm', '--type', 'F16'], 2, '--type: expected F32 or BF16 for hf'],
     [['--checkpoint', 'model', '--to', 'onnx', '--out', 'm'], 2, 'onnx'],
     [[...toGguf, '--out', join('no', 'such', 'a.gguf')], 1, 'make that folder first'],
-    [['--checkpoint', 'nothing', '--to', 'hf', '--out', 'm'], 1, 'is this a checkpoint folder?'],
+    [['--checkpoint', 'nothing', '--to', 'hf', '--out', 'm'], 2, 'there is nothing at'],
     [['--checkpoint', 'model', '--to', 'hf', '--out', 'model'], 1, 'is there already'],
   ];
   for (const [argv, exitCode, message] of cases) {

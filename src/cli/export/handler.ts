@@ -2,12 +2,13 @@
 
 import { existsSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { ExportError } from '../../export/errors.ts';
 import { partialFolderOf } from '../../export/staged.ts';
 import { JournalError } from '../../journal/errors.ts';
 import { type FolderLock, lockFolder } from '../../journal/folder-lock.ts';
 import { UsageError } from '../../util/errors.ts';
+import { locateCheckpoint } from '../checkpoint-place.ts';
 import type { Handler } from '../command.ts';
 import { typedPath } from '../paths.ts';
 import { parseExportOptions } from './options.ts';
@@ -22,11 +23,13 @@ const targets: { readonly [N in ExportTargetName]: () => Promise<ExportTarget> }
 };
 
 export const handle: Handler = async (settings, io) => {
-  const options = parseExportOptions(settings);
-  const target = await targets[options.to]();
+  const parsed = parseExportOptions(settings);
+  const target = await targets[parsed.to]();
   // Also said when it would be written; here before what may take long.
-  if (existsSync(options.out))
-    throw new ExportError('TARGET_EXISTS', `${options.out} is there already; choose another name or remove it`);
+  if (existsSync(parsed.out))
+    throw new ExportError('TARGET_EXISTS', `${parsed.out} is there already; choose another name or remove it`);
+  const checkpoint = await locateCheckpoint(settings, io);
+  const options = { ...parsed, checkpoint, name: parsed.name ?? basename(checkpoint) };
   const source = await openSource(options.checkpoint, options.name);
   const bar = process.stderr.isTTY && !settings.switch('json') ? progressBar(process.stderr) : null;
   try {
