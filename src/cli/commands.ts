@@ -2,6 +2,7 @@
 import { appeal } from './appeal/index.ts';
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
+import { evalModel } from './eval/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
@@ -47,6 +48,7 @@ export const commands: readonly CommandDeclaration[] = [
   replay,
   train,
   generate,
+  evalModel,
   evalNeedle,
   simulate,
   exportModel,
