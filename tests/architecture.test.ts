@@ -25,9 +25,10 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   http: ['journal'],
   roles: ['training', 'evaluation', 'journal', 'ledger', 'store', 'bus', 'export'],
   export: ['model'],
+  publish: ['export', 'evaluation', 'journal'],
   simulate: ['roles', 'http'],
   verify: ['roles', 'http'],
-  cli: ['verify', 'roles', 'http', 'export', 'simulate', 'wallet'],
+  cli: ['verify', 'roles', 'http', 'export', 'publish', 'simulate', 'wallet'],
 };
 
 /** Decisions of the roles see only data: no training, no evaluation, no port. */
@@ -60,6 +61,8 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'export/gguf/write.ts': ['node:*'],
   'export/hugging-face.ts': ['node:*'],
   'export/staged.ts': ['node:*'],
+  'publish/folder.ts': ['node:*'],
+  'publish/hub.ts': ['node:*', '@huggingface/hub'],
   'roles/shard-cache.ts': ['node:*'],
   'roles/learner/machine-class.ts': ['node:*'],
   'roles/learner/state-folder.ts': ['node:*'],

@@ -21,6 +21,7 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { publish } from './publish/index.ts';
 import { replay } from './replay/index.ts';
 import { simulate } from './simulate/index.ts';
 import { snapshot } from './snapshot/index.ts';
@@ -52,6 +53,7 @@ export const commands: readonly CommandDeclaration[] = [
   evalNeedle,
   simulate,
   exportModel,
+  publish,
   logits,
   status,
   explain,

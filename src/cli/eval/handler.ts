@@ -17,7 +17,14 @@ import { describeReport } from './report.ts';
 import { openTaskFile, readPool } from './task-file.ts';
 import { type EvalTexts, readTexts } from './texts.ts';
 
-export const handle: Handler = async (settings, io) => {
+export const handle: Handler = async (settings, io) =>
+  await evaluate(settings, io).catch((error: unknown) => {
+    if (!io.stop.aborted) throw error;
+    io.err('stopped; nothing was written');
+    return 1;
+  });
+
+const evaluate: Handler = async (settings, io) => {
   const options = parseEvalOptions(settings, io.cwd);
   const checkpoint = await resolved(options.checkpoint, 'checkpoint');
   const compare = options.compare === null ? null : await resolved(options.compare, 'compare');

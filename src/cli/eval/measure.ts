@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { Sequence } from '../../data/shards.ts';
 import type { Tokenizer } from '../../data/tokenizer.ts';
 import { openEvaluator } from '../../evaluation/evaluator.ts';
+import { batchModel } from '../../evaluation/tasks/batch-model.ts';
 import { decoderModel } from '../../evaluation/tasks/decoder-model.ts';
 import type { TaskFormat, TaskItem } from '../../evaluation/tasks/formats.ts';
 import { scoreTask, type TaskScores } from '../../evaluation/tasks/score.ts';
@@ -80,19 +81,23 @@ async function measureTasks(
   { err, stop }: Pick<Io, 'err' | 'stop'>,
 ): Promise<ReadonlyMap<string, TaskScores>> {
   const decoder = await openDecoder(config, params, { threads, device });
+  const maxTokens = config.max_position_embeddings;
+  const decoding = decoderModel(decoder, tokenizer, { maxTokens, signal: stop });
+  const model = batchModel(config, params, decoding, { threads, device, maxTokens });
   try {
-    const model = decoderModel(decoder, tokenizer, { maxTokens: config.max_position_embeddings, signal: stop });
     const results = new Map<string, TaskScores>();
     for (const { name, format, pool, items } of tasks) {
       const shots = { count: fewshot, pool, seed };
       const asked = items(limit ?? undefined);
       const scores = await scoreTask(format, asked, shots, model, (done) => {
+        stop.throwIfAborted();
         if (done % sayEvery === 0) err(`${name}: ${done} questions`);
       });
       if (scores !== null) results.set(name, scores);
     }
     return results;
   } finally {
+    await model.close();
     await decoder.release();
   }
 }
