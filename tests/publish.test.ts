@@ -108,18 +108,18 @@ describe('a run’s release', () => {
 
   it('follows the one before it, and stops where somebody else changed the branch', async () => {
     const release = releases().at(-1)!;
-    const argv = ['--checkpoint', 'run/releases/latest', '--to', 'hf://owner/run', '--json'];
+    const argv = ['--checkpoint', folderOf(release), '--to', 'hf://owner/run', '--json'];
     const { repositories } = hub;
     hub.change('owner/run', 'NOTES.md', 'mine');
     const head = repositories.get('owner/run')!.head!;
-    const refused = await publish(['--checkpoint', folderOf(release), ...argv.slice(2)]);
+    const refused = await publish(argv);
     expect(refused.exitCode).toBe(1);
     expect(JSON.parse(refused.err.split('\n').at(-1)!).error).toMatchObject({
       code: 'MOVED',
       sentence: expect.stringContaining(`--parent ${head}`),
     });
     expect(repositories.get('owner/run')!.tags.size).toBe(1);
-    const done = await publish(['--checkpoint', folderOf(release), ...argv.slice(2), '--parent', head]);
+    const done = await publish([...argv, '--parent', head]);
     expect(JSON.parse(done.out)).toMatchObject({ tag: `release-${release}`, isKnown: false });
     // Without an evaluation of its own, the newest has no eval.json, and the branch loses the older one's.
     expect([...hub.files('owner/run', `release-${release}`).keys()]).toContain('NOTES.md');

@@ -1,6 +1,6 @@
 /** @file Does `accrete publish`: progress on standard error, then where the release is. */
-import { rm, rmdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readdir, rm, rmdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { JournalError } from '../../journal/errors.ts';
 import { type FolderLock, lockFolder } from '../../journal/folder-lock.ts';
 import { UsageError } from '../../util/errors.ts';
@@ -32,17 +32,27 @@ export const handle: Handler = async (settings, io) => {
         ...{ revision, tag: publication.tag },
         files: publication.files.map(({ path }) => path),
       });
+    // What is published needs no copy here.
+    for (const path of await exportsIn(place.stage)) await rm(path, { recursive: true, force: true });
     if (settings.switch('json'))
       io.out(JSON.stringify({ target: target.name, tag: publication.tag, revision, url, isKnown }));
     else io.out(isKnown ? `${url}: published already, nothing to do` : `${url}: published`);
+    return 0;
   } finally {
     await lock.release();
-    // Exports that were written stay for the next time.
-    await rmdir(place.stage).catch(() => {});
+    await removeEmpty(place);
   }
-  await rm(place.stage, { recursive: true, force: true });
-  return 0;
 };
+
+/** Of the stage; the lock, which lies there too, may be another process's by now. */
+const exportsIn = async (stage: string): Promise<string[]> =>
+  (await readdir(stage).catch(() => [])).filter((name) => !name.startsWith('lock')).map((name) => join(stage, name));
+
+/** Exports that were written stay until they are published; folders without any do not. */
+async function removeEmpty({ stage, runDir }: Place): Promise<void> {
+  const folders = [...(await exportsIn(stage)), stage, ...(runDir === null ? [] : [dirname(stage)])];
+  for (const folder of folders) await rmdir(folder).catch(() => {});
+}
 
 /** Two at once would write into each other's exports. The lock lies in the folder of exports. */
 async function hold({ stage, checkpoint }: Place): Promise<FolderLock> {

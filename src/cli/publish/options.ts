@@ -57,7 +57,7 @@ function matching(settings: Settings, name: string, pattern: RegExp, what: strin
 export function parseTarget(text: string, option: string, cwd: string): TargetName {
   const repo = /^hf:\/\/([A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95})$/.exec(text)?.[1];
   if (repo !== undefined) return { repo };
-  if (/^[a-z]+:\/\//.test(text))
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
     throw new UsageError(`${option}: expected hf://OWNER/NAME or a folder, got '${text.slice(0, 200)}'`);
   return { dir: resolve(cwd, text) };
 }
