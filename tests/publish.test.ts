@@ -47,7 +47,13 @@ const estimate = (value: number) => ({ value, standardError: 0.01, low: value - 
 const report = (checkpoint: string, loss: number): EvalReport => ({
   ...{ version: 1, checkpoint, seed: 7, corpus: null, seqLen: 64 },
   texts: {
-    mine: { loss: estimate(loss), perplexity: { value: 9, low: 8, high: 10 }, bitsPerByte: estimate(1.5), tokens: 9, bytes: 9 },
+    mine: {
+      loss: estimate(loss),
+      perplexity: { value: 9, low: 8, high: 10 },
+      bitsPerByte: estimate(1.5),
+      tokens: 9,
+      bytes: 9,
+    },
   },
   tasks: { 'arc|easy': { shots: 5, acc: estimate(0.5), accNorm: estimate(0.25), chance: 0.25, truncated: 0 } },
 });
@@ -79,7 +85,12 @@ describe('a run’s release', () => {
     // What the record names is what was published, but for the card.
     const record = recorded.running.network.orchestrator.run.releases[release]!;
     const published = JSON.parse(files.get('release.json')!.bytes.toString());
-    expect(published).toMatchObject({ release, releaseId: record.id, treeHead: record.body.treeHead, treeSize: record.seq });
+    expect(published).toMatchObject({
+      release,
+      releaseId: record.id,
+      treeHead: record.body.treeHead,
+      treeSize: record.seq,
+    });
     for (const { name, artifact } of published.files)
       if (name !== 'README.md') expect(artifactOf(files.get(name)!.bytes, nodeSha256), name).toEqual(artifact);
 
@@ -132,7 +143,9 @@ describe('a run’s release', () => {
     expect(exitCode, err).toBe(0);
     expect(out).toBe(`${join(cwd, 'shelf', `release-${release}`)}: published`);
     const inHub = [...hub.files('owner/run', `release-${release}`).keys()].filter((name) => !/^\.git|NOTES/.test(name));
-    expect(readdirSync(join(cwd, 'shelf', 'latest')).sort()).toEqual(inHub.filter((name) => name !== 'eval.json').sort());
+    expect(readdirSync(join(cwd, 'shelf', 'latest')).sort()).toEqual(
+      inHub.filter((name) => name !== 'eval.json').sort(),
+    );
   });
 });
 
@@ -172,7 +185,9 @@ describe('a checkpoint by itself', () => {
     writeFileSync(path, published.get('gguf/plain-Q8_0.gguf')!.bytes);
     expect((await gguf(path, { allowLocalFile: true })).metadata['general.architecture']).toBe('bailingmoe2');
     const text = published.get('README.md')!.bytes.toString();
-    expect(text).toContain("llama-cli -m gguf/plain-Q8_0.gguf -p 'The people of'\nollama create accrete -f gguf/plain-Q8_0.Modelfile");
+    expect(text).toContain(
+      "llama-completion -m gguf/plain-Q8_0.gguf -no-cnv -n 64 -p 'The people of'\nollama create accrete -f gguf/plain-Q8_0.Modelfile",
+    );
     expect(text).toContain('mlx_lm.generate --model mlx-4bit --prompt');
     expect(text).toContain('No record lay beside it');
     expect(text).toContain('license: "mit"');
@@ -180,7 +195,14 @@ describe('a checkpoint by itself', () => {
   });
 
   it('whose export is refused is not published', async () => {
-    const { exitCode, err } = await publish(['--checkpoint', 'hybrid', '--to', 'hf://owner/hybrid', '--with', 'gguf:Q8_0']);
+    const { exitCode, err } = await publish([
+      '--checkpoint',
+      'hybrid',
+      '--to',
+      'hf://owner/hybrid',
+      '--with',
+      'gguf:Q8_0',
+    ]);
     expect(exitCode).toBe(2);
     expect(err).toContain('--held-out FILE');
     expect(hub.repositories.has('owner/hybrid')).toBe(false);
@@ -195,7 +217,7 @@ describe('refusals before anything is sent', () => {
     [['--to', 'hf://a/b'], { HF_TOKEN: '' }, 2, 'HF_TOKEN is not set'],
     [['--to', 'hf://a/b'], { HF_TOKEN: 'secret' }, 2, 'begins with hf_'],
     [['--to', 'hf://a/b'], { HF_ENDPOINT: 'hub' }, 2, 'HF_ENDPOINT: expected a URL'],
-    [['--to', 'hf://a/b', '--with', 'gguf:Q9'], {}, 2, "--with: expected gguf:TYPE"],
+    [['--to', 'hf://a/b', '--with', 'gguf:Q9'], {}, 2, '--with: expected gguf:TYPE'],
     [['--to', 'hf://a/b', '--tag', 'a b'], {}, 2, '--tag: expected letters'],
     [['--to', 'hf://a/b', '--parent', 'main'], {}, 2, "--parent: expected a commit's hash"],
     [['--to', 'hf://a/b', '--checkpoint', 'absent'], {}, 2, 'there is nothing at'],

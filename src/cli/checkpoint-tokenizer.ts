@@ -18,7 +18,15 @@ export async function readTokenizerFiles(folder: string): Promise<{ readonly jso
 
 /** The tokenizer of `folder`. `vocabSize`: the model's. @throws CheckpointTokenizerError */
 export async function openTokenizer(folder: string, vocabSize: number): Promise<Tokenizer> {
-  const { json, config } = await readTokenizerFiles(folder);
+  return tokenizerOf(folder, await readTokenizerFiles(folder), vocabSize);
+}
+
+/** The same, of texts that were read from `folder`, or from a file. */
+export function tokenizerOf(
+  folder: string,
+  { json, config }: { readonly json: string; readonly config: string },
+  vocabSize: number,
+): Tokenizer {
   const tokenizer = new Tokenizer(json, config);
   if (tokenizer.vocabSize <= vocabSize) return tokenizer;
   throw new CheckpointTokenizerError(

@@ -186,7 +186,7 @@ function runningSection({ repo, tag, exports }: PublishedCard): string[] {
           ? `llama.cpp and Ollama, ${type}`
           : `llama.cpp, ${type}: the softmax backbone alone, another model (${backbone.lossGap.toFixed(4)} nats a token more loss, divergence ${backbone.kl.toFixed(4)})`,
         [
-          `llama-cli -m ${path} -p 'The people of'`,
+          `llama-completion -m ${path} -no-cnv -n 64 -p 'The people of'`,
           ...(backbone === undefined ? [`ollama create accrete -f ${path.replace(/\.gguf$/, '.Modelfile')}`] : []),
         ],
       ),

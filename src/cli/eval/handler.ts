@@ -1,17 +1,18 @@
 /** @file Does `accrete eval`: tables or JSON on standard output, progress on standard error. */
-import { readFile, realpath, stat, writeFile } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { realpath, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { type EvalComparison, type EvalReport, evalReportOf } from '../../evaluation/eval-report.ts';
 import { plain } from '../../evaluation/tasks/formats.ts';
 import { makeOwnTasks } from '../../evaluation/tasks/own-tasks.ts';
 import { compareTasks } from '../../evaluation/tasks/score.ts';
 import { compareTexts } from '../../evaluation/text-loss.ts';
+import { readGgufTokenizer } from '../../export/gguf/read-tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { loadModel } from '../checkpoint-model.ts';
-import { openTokenizer, readTokenizerFiles } from '../checkpoint-tokenizer.ts';
+import { readTokenizerFiles, tokenizerOf } from '../checkpoint-tokenizer.ts';
 import type { Handler } from '../command.ts';
 import { keepReport } from './keep.ts';
-import { type EvalTask, type LoadedModel, type Measured, measure, textsFolder } from './measure.ts';
+import { type EvalTask, type LoadedModel, type Measured, measure } from './measure.ts';
 import { type EvalOptions, parseEvalOptions } from './options.ts';
 import { describeReport } from './report.ts';
 import { openTaskFile, readPool } from './task-file.ts';
@@ -32,7 +33,7 @@ const evaluate: Handler = async (settings, io) => {
     throw new UsageError(`--out: ${options.out} is there already; choose another name or remove it`);
   let model: LoadedModel | null = await openModel(checkpoint);
   const seqLen = Math.min(options.seqLen, model.config.max_position_embeddings);
-  const tokenizerJson = (await readTokenizerFiles(await folderOf(checkpoint))).json;
+  const tokenizerJson = (await tokenizerTexts(checkpoint)).json;
   const texts = await readTexts({ ...options, seqLen, tokenizer: model.tokenizer, tokenizerJson });
   const tasks = await openTasks(options, texts);
   if (texts.sequences.size === 0 && tasks.length === 0)
@@ -68,11 +69,16 @@ async function resolved(path: string, option: string): Promise<string> {
   });
 }
 
-const folderOf = async (path: string): Promise<string> => textsFolder(path, (await stat(path)).isFile());
+/** Of a folder; of a GGUF file from beside it, or, where it travels alone, from inside. */
+async function tokenizerTexts(path: string): Promise<{ readonly json: string; readonly config: string }> {
+  if ((await stat(path)).isDirectory()) return await readTokenizerFiles(path);
+  return await readTokenizerFiles(dirname(path)).catch(async () => await readGgufTokenizer(path));
+}
 
 async function openModel(path: string): Promise<LoadedModel> {
   const { config, params } = await loadModel(path);
-  return { config, params, tokenizer: await openTokenizer(await folderOf(path), config.vocab_size) };
+  const { json, config: settings } = await tokenizerTexts(path);
+  return { config, params, tokenizer: tokenizerOf(path, { json, config: settings }, config.vocab_size) };
 }
 
 async function openTasks(options: EvalOptions, texts: EvalTexts): Promise<readonly EvalTask[]> {
@@ -102,8 +108,7 @@ async function checkComparable(
 ): Promise<void> {
   const { compare, tokenizerJson, seqLen, hasTexts } = options;
   if (!hasTexts) return;
-  const other = await readFile(`${await folderOf(compare)}/tokenizer.json`, 'utf8');
-  if (other !== tokenizerJson)
+  if ((await tokenizerTexts(compare)).json !== tokenizerJson)
     throw new UsageError(
       `--compare: ${compare} has another tokenizer, so losses a token cannot be paired; compare tasks alone with --held-out none`,
     );

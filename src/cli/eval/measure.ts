@@ -1,5 +1,4 @@
 /** @file Measures one checkpoint: its losses first, then its tasks. One model is in memory at a time. */
-import { dirname } from 'node:path';
 import type { Sequence } from '../../data/shards.ts';
 import type { Tokenizer } from '../../data/tokenizer.ts';
 import { openEvaluator } from '../../evaluation/evaluator.ts';
@@ -35,9 +34,6 @@ export interface LoadedModel {
   readonly params: Params;
   readonly tokenizer: Tokenizer;
 }
-
-/** Where a checkpoint's texts lie: beside a file's weights. */
-export const textsFolder = (checkpoint: string, isFile: boolean): string => (isFile ? dirname(checkpoint) : checkpoint);
 
 export async function measure(
   model: LoadedModel,

@@ -29,6 +29,7 @@ import { serveLedger } from '../../ledger/remote.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
+import { describeFault } from '../../protocol/signing.ts';
 import { topics } from '../../roles/client.ts';
 import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
@@ -300,7 +301,9 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
     await startJournal(journal, messages, nowMs);
   }
   const [first] = await journal.read(0, 1);
-  const manifest = manifestSchema.parse((first!.message.body as EventBody<'run'>).manifest);
+  const parsed = manifestSchema.safeParse((first!.message.body as EventBody<'run'>).manifest);
+  if (!parsed.success) throw new UsageError(`${options.dir} cannot go on: ${describeFault(parsed.error)}`);
+  const manifest = parsed.data;
   const isOther = manifest.model.preset !== preset || manifest.seed !== runSeedOf(seed);
   if (isOther && options.isRunGiven) {
     throw new UsageError(
