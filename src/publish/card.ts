@@ -173,7 +173,9 @@ function withInterval(estimate: Estimate | undefined, show: (value: number) => s
 
 const percent = (share: number): string => `${(share * 100).toFixed(1)}%`;
 
-function runningSection({ repo, tag, exports }: PublishedCard): string[] {
+const isHybrid = ({ config }: PublishedCard['view']): boolean => config.hybrid_attention_layers.length > 0;
+
+function runningSection({ view, repo, tag, exports }: PublishedCard): string[] {
   const fetch = repo === null ? [] : [`hf download ${repo} --revision ${tag} --local-dir model && cd model`];
   const gguf = exports.filter(({ kind }) => kind === 'gguf');
   const mlx = exports.filter(({ kind }) => kind === 'mlx');
@@ -198,7 +200,9 @@ function runningSection({ repo, tag, exports }: PublishedCard): string[] {
     ),
     ...(gguf.length > 0 && mlx.length > 0
       ? []
-      : [`Other formats: \`accrete export --checkpoint . --to ${gguf.length > 0 ? 'mlx' : 'gguf'} --out …\`.`]),
+      : [
+          `Other formats: \`accrete export --checkpoint . --to ${gguf.length > 0 || isHybrid(view) ? 'mlx' : 'gguf'} --out …\`.`,
+        ]),
   ];
 }
 
@@ -219,10 +223,10 @@ function recordSection({ run }: PublishedCard): string[] {
       ['State hash', run.stateHash],
     ]),
     '',
-    '`release.json` names every file of the release by the root of its Merkle tree (SHA-256 over 4 MiB pieces), as the record',
-    'does; README.md, `eval.json` and exports are added here and are not in the record. To check all of it from a copy of the',
-    'record: `accrete verify URL`, where URL is an orchestrator or mirror of the run. It recomputes the merges, and fails if the',
-    'tree head above is none of its journal.',
+    '`release.json` names every file of the release by the root of its Merkle tree (SHA-256 over 4 MiB pieces), as the record does;',
+    'this README.md (the record has a shorter one), `eval.json` and exports were added when it was published. To check it, have a',
+    `copy of the record recomputed by \`accrete verify URL\` (an orchestrator or mirror of the run): its release ${run.release} must have the id and the`,
+    'tree head above.',
   ];
 }
 
@@ -237,7 +241,7 @@ function limitsSection({ view, run, exports }: PublishedCard): string[] {
       : []),
     'It is a base model: no instructions were taught, nothing keeps it from false, offensive or private text that its data holds.',
     'Intervals say how results vary with other questions of a kind, not with another training run; they are no safety test.',
-    ...(config.hybrid_attention_layers.length > 0
+    ...(isHybrid(view)
       ? [
           'Programs that know only its softmax attention (llama.cpp, vLLM) compute another model; see above for which file is which.',
         ]
