@@ -5,7 +5,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { testIo } from '../../../tests/support/test-io.ts';
 import { trainBpe } from '../../data/bpe-trainer.ts';
 import { WordTable } from '../../data/pre-tokenizer.ts';
@@ -14,12 +14,16 @@ import { tokenizerConfigJson, tokenizerJson } from '../../data/tokenizer-files.t
 import { type EvalReport, evalReportSchema } from '../../evaluation/eval-report.ts';
 import { logProbabilities } from '../../export/backbone.ts';
 import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
-import { openDecoder } from '../../model/quasar-long/generate.ts';
+import { type Decoder, openDecoder } from '../../model/quasar-long/generate.ts';
 import { initParams, type Params } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
 import { utf8 } from '../../util/bytes.ts';
 import { Rng } from '../../util/rng.ts';
 import { main } from '../main.ts';
+import { describeReport } from './report.ts';
+
+// Whole commands, each of which builds its graphs: seconds alone, minutes beside other work.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
 const config = presetConfig('tiny', { max_position_embeddings: 96, initializer_range: 0.15 });
 const lexicon =
@@ -40,7 +44,7 @@ function makeTokenizer(): { json: string; config: string } {
 const files = makeTokenizer();
 const tokenizer = new Tokenizer(files.json, files.config);
 let cwd: string;
-let params: Params;
+let whole: Decoder;
 
 async function writeCheckpoint(name: string, seed: string): Promise<Params> {
   const params = initParams(config, seed);
@@ -57,11 +61,14 @@ async function writeCheckpoint(name: string, seed: string): Promise<Params> {
 
 beforeAll(async () => {
   cwd = mkdtempSync(join(tmpdir(), 'accrete-eval-'));
-  params = await writeCheckpoint('one', 'one');
+  whole = await openDecoder(config, await writeCheckpoint('one', 'one'));
   await writeCheckpoint('two', 'two');
   writeFileSync(join(cwd, 'text.txt'), text(1, 1_500));
 });
-afterAll(() => rmSync(cwd, { recursive: true }));
+afterAll(async () => {
+  await whole.release();
+  rmSync(cwd, { recursive: true });
+});
 
 async function run(...argv: readonly string[]) {
   const { io, lines, errors } = testIo({ cwd });
@@ -77,15 +84,11 @@ async function report(...argv: readonly string[]): Promise<EvalReport> {
 
 /** ln P of each token after the first, from one pass over all. */
 async function tokenLosses(ids: readonly number[]): Promise<number[]> {
-  const decoder = await openDecoder(config, params);
-  try {
-    const logits = await decoder.feed(ids);
-    return ids
-      .slice(1)
-      .map((id, i) => logProbabilities(logits.subarray(i * config.vocab_size, (i + 1) * config.vocab_size))[id]!);
-  } finally {
-    await decoder.release();
-  }
+  whole.reset();
+  const logits = await whole.feed(ids);
+  return ids
+    .slice(1)
+    .map((id, i) => logProbabilities(logits.subarray(i * config.vocab_size, (i + 1) * config.vocab_size))[id]!);
 }
 
 it('measures text as the forward pass does, in nats, perplexity and bits a byte', async () => {
@@ -106,7 +109,8 @@ it('measures text as the forward pass does, in nats, perplexity and bits a byte'
     const at = Math.floor(((k + 0.5) * whole) / 5) * 32;
     return ids.slice(at, at + 32);
   });
-  const losses = (await Promise.all(rows.map(tokenLosses))).map((row) => row.reduce((a, b) => a - b, 0) / 31);
+  const losses: number[] = [];
+  for (const row of rows) losses.push((await tokenLosses(row)).reduce((a, b) => a - b, 0) / 31);
   const mean = losses.reduce((a, b) => a + b, 0) / 5;
   const deviation = Math.sqrt(losses.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 4);
   const predicted = rows.reduce((sum, row) => sum + utf8(tokenizer.decode(row.slice(1))).length, 0);
@@ -169,7 +173,7 @@ it('asks own questions of the text, and compares two checkpoints on the same ite
   expect(second).toMatchObject({ corpus: null, checkpoint: 'two' });
   const same = await report(...argv.slice(0, -1), 'one', '--tasks', 'none');
   expect(same.comparison!.texts.text).toMatchObject({ p: 1, difference: { value: 0 } });
-  const { out } = await run(...argv, '--own-items', '2');
+  const out = describeReport(both).join('\n');
   expect(out).toContain('two minus one, on the same items:');
   expect(out).toMatch(/acc, word-order .* McNemar, exact/);
 });
