@@ -25,12 +25,13 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   http: ['journal'],
   roles: ['training', 'evaluation', 'journal', 'ledger', 'store', 'bus', 'export'],
   export: ['model'],
+  publish: ['export', 'evaluation', 'journal'],
   simulate: ['roles', 'http'],
   verify: ['roles', 'http'],
   inference: ['model', 'data'],
   serve: ['inference', 'http'],
   pull: ['verify'],
-  cli: ['verify', 'roles', 'http', 'export', 'simulate', 'wallet', 'inference', 'serve', 'pull'],
+  cli: ['verify', 'roles', 'http', 'export', 'simulate', 'wallet', 'inference', 'serve', 'pull', 'publish'],
 };
 
 /** Decisions of the roles see only data: no training, no evaluation, no port. */
@@ -66,6 +67,8 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'export/staged.ts': ['node:*'],
   'pull/hashing.ts': ['node:*'],
   'pull/pull.ts': ['node:*'],
+  'publish/folder.ts': ['node:*'],
+  'publish/hub.ts': ['node:*', '@huggingface/hub'],
   'roles/shard-cache.ts': ['node:*'],
   'roles/learner/machine-class.ts': ['node:*'],
   'roles/learner/state-folder.ts': ['node:*'],

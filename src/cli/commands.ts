@@ -3,6 +3,7 @@ import { appeal } from './appeal/index.ts';
 import { chat } from './chat/index.ts';
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
+import { evalModel } from './eval/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
@@ -21,6 +22,7 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { publish } from './publish/index.ts';
 import { pull } from './pull/index.ts';
 import { replay } from './replay/index.ts';
 import { serve } from './serve/index.ts';
@@ -53,9 +55,11 @@ export const commands: readonly CommandDeclaration[] = [
   chat,
   generate,
   serve,
+  evalModel,
   evalNeedle,
   simulate,
   exportModel,
+  publish,
   logits,
   status,
   explain,
