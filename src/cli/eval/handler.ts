@@ -78,7 +78,7 @@ async function tokenizerTexts(path: string): Promise<{ readonly json: string; re
 async function openModel(path: string): Promise<LoadedModel> {
   const { config, params } = await loadModel(path);
   const { json, config: settings } = await tokenizerTexts(path);
-  return { config, params, tokenizer: tokenizerOf(path, { json, config: settings }, config.vocab_size) };
+  return { config, params, tokenizer: tokenizerOf({ json, config: settings }, config.vocab_size, path) };
 }
 
 async function openTasks(options: EvalOptions, texts: EvalTexts): Promise<readonly EvalTask[]> {
