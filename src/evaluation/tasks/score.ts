@@ -1,6 +1,6 @@
 /**
  * @file Multiple choice by log-likelihood: of the choices, the one that the model finds likeliest after the question is its
- * answer. `acc` compares log-likelihoods, `acc_norm` log-likelihoods a byte of the choice, so that short ones have no
+ * answer. `acc` compares log-likelihoods, `acc_norm` log-likelihoods a character of the choice, so that short ones have no
  * advantage. Of equals the first one counts. Pure: the model is handed in.
  */
 import { assert } from '../../util/errors.ts';
@@ -49,7 +49,7 @@ export async function scoreTask(
     const scores = await scoreItem(promptOf(format, item, right.length, shots), item, model);
     const answers = answersOf(item.choices, scores);
     right.push(answers.likeliest === item.gold);
-    rightNorm.push(answers.likeliestByte === item.gold);
+    rightNorm.push(answers.likeliestNormed === item.gold);
     chance += 1 / item.choices.length;
     if (scores.some(({ dropped }) => dropped > 0)) truncated++;
     onItem(right.length);
@@ -79,11 +79,11 @@ async function scoreItem(prompt: string, item: TaskItem, model: TaskModel): Prom
 export function answersOf(
   choices: readonly string[],
   scores: readonly Pick<ContinuationScore, 'logLikelihood'>[],
-): { readonly likeliest: number; readonly likeliestByte: number } {
+): { readonly likeliest: number; readonly likeliestNormed: number } {
   const sums = scores.map(({ logLikelihood }) => logLikelihood);
-  // A choice without bytes counts as one byte: any of its tokens is then the space before it.
-  const bytes = choices.map((choice) => Math.max(1, new TextEncoder().encode(choice).length));
-  return { likeliest: indexOfLargest(sums), likeliestByte: indexOfLargest(sums.map((sum, i) => sum / bytes[i]!)) };
+  // Code points, as the harness counts; an empty choice counts as one: any of its tokens is then the space before it.
+  const lengths = choices.map((choice) => Math.max(1, [...choice].length));
+  return { likeliest: indexOfLargest(sums), likeliestNormed: indexOfLargest(sums.map((sum, i) => sum / lengths[i]!)) };
 }
 
 const indexOfLargest = (values: readonly number[]): number =>

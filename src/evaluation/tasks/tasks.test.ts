@@ -204,15 +204,15 @@ describe('encodePair', () => {
 });
 
 describe('scores', () => {
-  it('compare sums for acc and sums a byte for acc_norm', () => {
-    // −6 of 2 bytes is −3 a byte, −8 of 8 is −1: acc takes the first, acc_norm the second.
+  it('compare sums for acc and sums a character for acc_norm', () => {
+    // −6 of 2 characters is −3 each, −8 of 8 is −1: acc takes the first, acc_norm the second.
     const scores = [{ logLikelihood: -6 }, { logLikelihood: -8 }];
-    expect(answersOf(['ab', 'abcdefgh'], scores)).toEqual({ likeliest: 0, likeliestByte: 1 });
-    // In bytes, not in letters: 'ééé' has six, so −6 is −1 a byte, and −4.4 of four −1.1.
-    expect(answersOf(['ééé', 'abcd'], [{ logLikelihood: -6 }, { logLikelihood: -4.4 }]).likeliestByte).toBe(0);
+    expect(answersOf(['ab', 'abcdefgh'], scores)).toEqual({ likeliest: 0, likeliestNormed: 1 });
+    // In characters, not in bytes: 'ééé' has three, so −6 is −2 each, and −4.4 of four −1.1.
+    expect(answersOf(['ééé', 'abcd'], [{ logLikelihood: -6 }, { logLikelihood: -4.4 }]).likeliestNormed).toBe(1);
     expect(answersOf(['a', 'b'], [{ logLikelihood: -1 }, { logLikelihood: -1 }])).toEqual({
       likeliest: 0,
-      likeliestByte: 0,
+      likeliestNormed: 0,
     });
   });
 
@@ -237,7 +237,7 @@ describe('scores', () => {
     { query: 'second', choices: ['on', 'off'], gold: 0, group: null },
     { query: 'third', choices: ['on', 'off', 'another'], gold: 1, group: null },
   ];
-  // ' on' −2 (−1 a byte), ' another' −3.5 (−0.5), ' off' −2.4 (−0.8).
+  // ' on' −2 (−1 a character), ' another' −3.5 (−0.5), ' off' −2.4 (−0.8).
   const table = { ' on': -2, ' another': -3.5, ' off': -2.4 };
 
   it('of a task, worked out by hand', async () => {
