@@ -90,6 +90,16 @@ export function nextLeaseRange(state: RunState, phase: number, count: number): R
   return [cursor, cursor + count];
 }
 
+/**
+ * Tempo of the journal at a block. It ends an eighth before the ledger's, so that validators can set the weights of a tempo
+ * before the ledger pays it.
+ */
+export const tempoAt = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
+  Math.floor((block + Math.floor(tempoBlocks / 8)) / tempoBlocks);
+
+export const blocksToNextTempo = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
+  tempoBlocks - ((block + Math.floor(tempoBlocks / 8)) % tempoBlocks);
+
 /** How many versions of its fragment were published since the one that the claim started from. */
 export function stalenessOf(state: RunState, claim: Claim): number {
   return state.fragments[claim.body.fragment]!.version - claim.body.baseVersion;

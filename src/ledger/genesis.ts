@@ -112,7 +112,7 @@ export function makeGenesis(options: GenesisOptions & Pick<Genesis, 'startMs' | 
     maxUids: 256,
     maxValidators: 128,
     activityCutoffBlocks: 5_000,
-    weightsRateLimitBlocks: options.tempoBlocks,
+    weightsRateLimitBlocks: Math.floor(options.tempoBlocks / 2),
     servingRateLimitBlocks: 50,
     minStakeToSetWeightsRao: 0,
     weightsVersionKey: 0,

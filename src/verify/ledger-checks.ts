@@ -2,7 +2,7 @@
  * @file What the journal says of the ledger and the ledger of the journal: block hashes of beacons, stakes of candidates,
  * anchored tree heads, tempos, and the weights that validators set beside those that follow from the scores.
  */
-import { treeHeadOf } from '../journal/queries.ts';
+import { tempoAt, treeHeadOf } from '../journal/queries.ts';
 import { weightsOf } from '../journal/scores.ts';
 import type { RunState } from '../journal/state.ts';
 import { type SignedCall, toU16Weights } from '../ledger/calls.ts';
@@ -181,7 +181,7 @@ export class LedgerChecks implements Check {
     // Calls before this block were made with the scores of the tempos so far.
     await this.#checkBlock(visit, body, context);
     const { findings, state } = context;
-    const tempo = Math.floor(body.block / this.#ledger.genesis.tempoBlocks);
+    const tempo = tempoAt(this.#ledger.genesis, body.block);
     if (tempo !== body.tempo)
       findings.fail(divergenceAt('scores', visit, `tempo ${tempo} at block ${body.block}`, `tempo ${body.tempo}`));
     this.#tempos.push({ tempo: body.tempo, seq: visit.seq, variants: [weightsOf(state)] });
@@ -241,7 +241,7 @@ export class LedgerChecks implements Check {
 
   #checkWeights(hotkey: Hotkey, block: number, chain: ChainState): void {
     const { findings, state } = this.#context;
-    if (this.#isAtEnd && Math.floor(block / this.#ledger.genesis.tempoBlocks) > state.tempo.index) {
+    if (this.#isAtEnd && tempoAt(this.#ledger.genesis, block) > state.tempo.index) {
       this.#newerRows++;
       return;
     }

@@ -134,10 +134,10 @@ export function testLedger(name: string, open: () => Promise<OpenLedger>): void 
       expect((await ledger.weights(validator!.hotkey)).size).toBe(0);
     });
 
-    it('takes weights once a tempo', async () => {
+    it('takes weights again after its limit of half a tempo', async () => {
       const [validator] = await populate();
       await ledger.setWeights(validator!, new Map([[2, 1]]));
-      await opened.advance(9);
+      await opened.advance(4);
       await expect(ledger.setWeights(validator!, new Map([[3, 1]]))).rejects.toMatchObject({ code: 'RATE_LIMIT' });
       expect([...(await ledger.weights(validator!.hotkey))]).toEqual([[2, 65_535]]);
       await opened.advance(1);

@@ -1,5 +1,5 @@
 /** @file `run` and `overview`. */
-import { countedTokens, manifestOf, phaseOf, runOf } from '../../journal/queries.ts';
+import { blocksToNextTempo, countedTokens, manifestOf, phaseOf, runOf } from '../../journal/queries.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { ApiOverview, ApiRun } from '../../protocol/api/run.ts';
 import { fromDecimal } from '../../protocol/names.ts';
@@ -207,12 +207,15 @@ async function ledgerPartsOf(
   { state, index }: Sources,
   ledger: LedgerView | null,
 ): Promise<Pick<ApiOverview, 'ledger' | 'lastAnchor'>> {
-  const { tempoBlocks } = manifestOf(state).ledger;
   const block = ledger?.block ?? state.tempo.block;
   const head = state.treeHeads.findLast(({ root }) => ledger === null || ledger.anchored.has(root));
   const mark = (await index.marks('tree-head', 500)).find(({ seq }) => seq === head?.seq);
   return {
-    ledger: { block, tempo: Math.max(0, state.tempo.index), blocksToNextTempo: tempoBlocks - (block % tempoBlocks) },
+    ledger: {
+      block,
+      tempo: Math.max(0, state.tempo.index),
+      blocksToNextTempo: blocksToNextTempo(manifestOf(state).ledger, block),
+    },
     lastAnchor:
       head === undefined
         ? null

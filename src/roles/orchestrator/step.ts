@@ -19,6 +19,7 @@ import {
   openLeases,
   phaseOf,
   stalenessOf,
+  tempoAt,
   validatorsOf,
 } from '../../journal/queries.ts';
 import type { Claim, HotkeyState, Learner, RunState } from '../../journal/state.ts';
@@ -424,7 +425,7 @@ function release({ run }: OrchestratorState): RunEvent | null {
 
 function tempo({ run, head }: OrchestratorState): RunEvent | null {
   if (head === null) return null;
-  const index = Math.floor(head.number / manifestOf(run).ledger.tempoBlocks);
+  const index = tempoAt(manifestOf(run).ledger, head.number);
   if (index <= run.tempo.index) return null;
   return { kind: 'tempo', body: { tempo: index, block: head.number, blockHash: head.hash } };
 }

@@ -17,7 +17,7 @@ export interface ValidatorState {
   readonly sent: ReadonlySet<string>;
   /** Newest tempo for which weights were set (or refused by the ledger). */
   readonly weightsTempo: number;
-  /** Height of the ledger, and its height when weights were set last: a tempo must lie between two settings. */
+  /** Height of the ledger, and its height when weights were set last: half a tempo must lie between two settings. */
   readonly block: number;
   readonly weightsBlock: number | null;
 }

@@ -158,7 +158,7 @@ describe('a validator', () => {
     expect(keys(validator.done('evaluate-0'))).toEqual(['weights-1']);
   });
 
-  it('sets weights once a tempo, and not before a whole tempo lies between two settings', () => {
+  it('sets weights once a tempo, and not before half a tempo lies between two settings', () => {
     const validator = new Validator();
     validator.tempo(0);
     expect(validator.tick(5)).toEqual([]); // no tempo has closed: there is nothing to weigh
@@ -166,8 +166,8 @@ describe('a validator', () => {
     expect(keys(validator.tick(19))).toEqual(['weights-1']);
     validator.done('weights-1');
     validator.tempo(2);
-    for (const block of [20, 29, 30]) expect(validator.tick(block), `block ${block}`).toEqual([]);
-    expect(keys(validator.tick(31))).toEqual(['weights-2']);
+    for (const block of [20, 24, 25]) expect(validator.tick(block), `block ${block}`).toEqual([]);
+    expect(keys(validator.tick(26))).toEqual(['weights-2']);
   });
 
   it('evaluates before claims once that is overdue, and then claims again', () => {

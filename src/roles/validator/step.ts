@@ -93,7 +93,7 @@ const attestationKey = (release: number): string => `attest-${release}`;
 function owedWeights({ run, block, weightsBlock, weightsTempo }: ValidatorState): ValidatorEffect[] {
   const { index, history } = run.tempo;
   const { tempoBlocks } = manifestOf(run).ledger;
-  const mayBeSet = weightsBlock === null || block > weightsBlock + tempoBlocks;
+  const mayBeSet = weightsBlock === null || block > weightsBlock + tempoBlocks / 2;
   if (index <= weightsTempo || !mayBeSet || history.length === 0) return [];
   return [{ kind: 'set-weights', key: `weights-${index}`, tempo: index }];
 }
