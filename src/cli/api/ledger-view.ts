@@ -2,15 +2,15 @@
 import type { LedgerView } from '../../http/api/sources.ts';
 import type { ChainRules } from '../../ledger/genesis.ts';
 import { LedgerHistory } from '../../ledger/history.ts';
-import type { Ledger } from '../../ledger/port.ts';
+import type { Ledger, RecordedLedger } from '../../ledger/port.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { toHex } from '../../util/bytes.ts';
 import type { Clock } from '../../util/clock.ts';
 
 export interface LedgerReaderOptions {
-  readonly ledger: Pick<Ledger, 'head' | 'metagraph' | 'commitment' | 'calls'>;
-  /** Null where the chain's rules are not ours to make again: epochs and matrix are left out. */
-  readonly rules: ChainRules | null;
+  readonly ledger: Pick<Ledger, 'head' | 'metagraph' | 'commitment'>;
+  /** Makes epochs again from the chain's calls. */
+  readonly recorded: { readonly ledger: Pick<RecordedLedger, 'calls'>; readonly rules: ChainRules } | null;
   readonly manifest: RunManifest;
   readonly clock: Clock;
 }
@@ -25,7 +25,8 @@ export class LedgerReader {
 
   constructor(options: LedgerReaderOptions) {
     this.#options = options;
-    this.#history = options.rules === null ? null : new LedgerHistory(options.ledger, options.rules);
+    const { recorded } = options;
+    this.#history = recorded === null ? null : new LedgerHistory(recorded.ledger, recorded.rules);
   }
 
   readonly view = (): Promise<LedgerView> => {

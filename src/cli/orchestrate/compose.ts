@@ -166,7 +166,7 @@ async function open(
       return indexer.head;
     },
     pulses: () => orchestrator.pulses,
-    ledger: new LedgerReader({ ledger, rules: publicGenesis, manifest, clock }).view,
+    ledger: new LedgerReader({ ledger, recorded: { ledger, rules: publicGenesis }, manifest, clock }).view,
     modelCard: modelCardsIn(join(options.dir, 'releases')),
     isEnded: () => orchestrator.decisions.stop.state === 'stopped',
   };
