@@ -50,6 +50,8 @@ export class LedgerWeightSetter implements WeightSetter {
   readonly #options: WeightSetterOptions;
   readonly #log: Log;
   #pending: readonly PendingReveal[] | null = null;
+  /** Of another hotkey or subnet in the same store: kept as they are. */
+  #others: readonly PendingReveal[] = [];
   /** One thing after the other: set and reveal share the file and the hotkey's nonce. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -137,13 +139,15 @@ export class LedgerWeightSetter implements WeightSetter {
     if (this.#pending === null) {
       const isOurs = ({ chainId, netuid, hotkey }: PendingReveal): boolean =>
         chainId === ledger.chainId && netuid === ledger.netuid && hotkey === signer.hotkey;
-      this.#pending = (await store.load()).filter(isOurs);
+      const all = await store.load();
+      this.#others = all.filter((reveal) => !isOurs(reveal));
+      this.#pending = all.filter(isOurs);
     }
     return this.#pending;
   }
 
   async #save(pending: readonly PendingReveal[]): Promise<void> {
-    await this.#options.store.save(pending);
+    await this.#options.store.save([...this.#others, ...pending]);
     this.#pending = pending;
   }
 

@@ -2,6 +2,7 @@
 import type { LedgerView } from '../../http/api/sources.ts';
 import type { ChainRules } from '../../ledger/genesis.ts';
 import { LedgerHistory } from '../../ledger/history.ts';
+import { ObservedEpochs } from '../../ledger/observed-epochs.ts';
 import type { Ledger, RecordedLedger } from '../../ledger/port.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { toHex } from '../../util/bytes.ts';
@@ -10,7 +11,9 @@ import type { Clock } from '../../util/clock.ts';
 export interface LedgerReaderOptions {
   readonly ledger: Pick<Ledger, 'head' | 'metagraph' | 'commitment'>;
   /** Makes epochs again from the chain's calls. */
-  readonly recorded: { readonly ledger: Pick<RecordedLedger, 'calls'>; readonly rules: ChainRules } | null;
+  readonly recorded?: { readonly ledger: Pick<RecordedLedger, 'calls'>; readonly rules: ChainRules };
+  /** Where they cannot be made again: epochs are taken down as they come. */
+  readonly observed?: Pick<Ledger, 'subnet' | 'metagraph' | 'weights'>;
   readonly manifest: RunManifest;
   readonly clock: Clock;
 }
@@ -20,13 +23,15 @@ const freshMs = 1_000;
 export class LedgerReader {
   readonly #options: LedgerReaderOptions;
   readonly #history: LedgerHistory | null;
+  readonly #observed: ObservedEpochs | null;
   #reading: Promise<LedgerView> | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LedgerReaderOptions) {
     this.#options = options;
-    const { recorded } = options;
-    this.#history = recorded === null ? null : new LedgerHistory(recorded.ledger, recorded.rules);
+    const { recorded, observed } = options;
+    this.#history = recorded === undefined ? null : new LedgerHistory(recorded.ledger, recorded.rules);
+    this.#observed = observed === undefined ? null : new ObservedEpochs(observed);
   }
 
   readonly view = (): Promise<LedgerView> => {
@@ -46,6 +51,7 @@ export class LedgerReader {
     const { ledger, manifest } = this.#options;
     const head = await ledger.head();
     await this.#history?.advanceTo(head.number);
+    await this.#observed?.look();
     const commitment = await ledger.commitment(manifest.owner);
     return {
       block: head.number,
@@ -60,7 +66,10 @@ export class LedgerReader {
   }
 
   #epochs(): LedgerView['epochs'] {
-    return (this.#history?.epochs ?? []).map((epoch) => ({ ...epoch, tempo: this.#tempoOf(epoch.block) }));
+    return ((this.#history ?? this.#observed)?.epochs ?? []).map((epoch) => ({
+      ...epoch,
+      tempo: this.#tempoOf(epoch.block),
+    }));
   }
 
   /** The epoch at the end of a tempo falls into the first block of the next. */
@@ -69,7 +78,7 @@ export class LedgerReader {
   }
 
   #matrix(): LedgerView['matrix'] {
-    const newest = this.#history?.newest ?? null;
+    const newest = (this.#history ?? this.#observed)?.newest ?? null;
     if (newest === null) return null;
     return {
       ...{ block: newest.block, tempo: this.#tempoOf(newest.block) },

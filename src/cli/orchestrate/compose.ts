@@ -24,7 +24,10 @@ import type { JournalIndex } from '../../journal/index/port.ts';
 import { openSqliteIndex } from '../../journal/index/sqlite.ts';
 import type { Journal } from '../../journal/port.ts';
 import { countedTokens } from '../../journal/queries.ts';
+import type { BittensorLedger } from '../../ledger/bittensor/ledger.ts';
 import { type EmbeddedChain, openEmbeddedLedger } from '../../ledger/embedded.ts';
+import { measureBlockMs } from '../../ledger/measure-block.ts';
+import type { Ledger } from '../../ledger/port.ts';
 import { serveLedger } from '../../ledger/remote.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
@@ -48,6 +51,7 @@ import { followRun } from '../api/follow-run.ts';
 import { LedgerReader } from '../api/ledger-view.ts';
 import { modelCardsIn } from '../api/model-card.ts';
 import { modelViewOf } from '../api/model-view.ts';
+import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
@@ -80,10 +84,11 @@ const access: BusAccess = {
 export async function openOrchestrator(
   options: OrchestrateOptions,
   environment: Environment,
+  keys: RoleKeys | null = null,
 ): Promise<RunningOrchestrator> {
   const closing = new Closing();
   try {
-    return await open(options, environment, closing);
+    return await open(options, environment, { closing, keys });
   } catch (error) {
     await closing.close();
     throw error;
@@ -106,7 +111,7 @@ class Closing {
 async function open(
   options: OrchestrateOptions,
   environment: Environment,
-  closing: Closing,
+  { closing, keys: given }: { readonly closing: Closing; readonly keys: RoleKeys | null },
 ): Promise<RunningOrchestrator> {
   const { log } = environment;
   const metrics = new PrometheusMetrics({ next: environment.metrics, isProcessTold: true });
@@ -117,16 +122,25 @@ async function open(
   const clock = clockAfter(environment.clock, journal.head.timeMs);
   const startedAtMs = clock.nowMs();
   if (cutBytes > 0) log.warn('a torn last line was cut off the journal', { cutBytes });
-  const keys = openKeys(join(options.dir, 'syncer'));
+  const keys = given ?? openKeys(join(options.dir, 'syncer'));
   const store = await FsStore.open(join(options.dir, 'store'));
-  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs() });
-  const ledger = await openEmbeddedLedger({
-    genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
-    dir: join(options.dir, 'ledger'),
-    clock,
-    equation: nativeEquation,
-  });
-  closing.add(() => ledger.close());
+  const bittensor =
+    options.ledger.kind === 'embedded'
+      ? null
+      : await openBittensor(options.ledger, { log, maxWaitBlocks: roleWaitBlocks });
+  if (bittensor !== null) closing.add(() => bittensor.close());
+  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor });
+  const embedded =
+    bittensor !== null
+      ? null
+      : await openEmbeddedLedger({
+          genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
+          dir: join(options.dir, 'ledger'),
+          clock,
+          equation: nativeEquation,
+        });
+  if (embedded !== null) closing.add(() => embedded.close());
+  const ledger: Ledger = bittensor ?? embedded!;
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
   const bus = new InProcessBus({ log, metrics });
   closing.add(() => bus.close());
@@ -153,11 +167,14 @@ async function open(
     ending.abort();
     await orchestrator.close();
   });
-  const servedLedger = await serveLedger(bus, ledger.backend);
-  closing.add(() => servedLedger.close());
+  if (embedded !== null) {
+    const servedLedger = await serveLedger(bus, embedded.backend);
+    closing.add(() => servedLedger.close());
+  }
   const model = modelViewOf(manifest);
   const parameters = model.paramsTotal;
-  const publicGenesis = (ledger.backend as EmbeddedChain).publicGenesis;
+  const recorded =
+    embedded === null ? null : { ledger: embedded, rules: (embedded.backend as EmbeddedChain).publicGenesis };
   const sources: ApiSources = {
     ...{ index, model, freshMs: heartbeatFreshMs, nowMs: () => Math.round(clock.nowMs()) },
     run: () => orchestrator.run,
@@ -166,7 +183,8 @@ async function open(
       return indexer.head;
     },
     pulses: () => orchestrator.pulses,
-    ledger: new LedgerReader({ ledger, recorded: { ledger, rules: publicGenesis }, manifest, clock }).view,
+    ledger: new LedgerReader({ ledger, manifest, clock, ...(recorded === null ? { observed: ledger } : { recorded }) })
+      .view,
     modelCard: modelCardsIn(join(options.dir, 'releases')),
     isEnded: () => orchestrator.decisions.stop.state === 'stopped',
   };
@@ -196,11 +214,15 @@ async function open(
     ...{ host: options.host, port: options.port, log, metrics, status },
     run: () => canonicalJson(first!.message),
     journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
-    ledger: {
-      genesis: publicGenesis,
-      blocks: (from, limit) => ledger.blocks(from, limit),
-      calls: (cursor, limit) => ledger.calls(cursor, limit),
-    },
+    ...(recorded === null
+      ? {}
+      : {
+          ledger: {
+            genesis: recorded.rules,
+            blocks: (from, limit) => recorded.ledger.blocks(from, limit),
+            calls: (cursor, limit) => recorded.ledger.calls(cursor, limit),
+          },
+        }),
     routes: [
       apiRoutesOf({ sources, version: '0.1.0', feed, log, metrics, requestsPerMinute: options.requestsPerMinute }),
       operationsRoutes({ metrics, gauges: () => gaugesOf(orchestrator), check: async () => follower.fault() }),
@@ -257,18 +279,23 @@ interface RunParts {
   readonly keys: RoleKeys;
   readonly store: FsStore;
   readonly nowMs: number;
+  /** Null: the run has a chain of its own. */
+  readonly bittensor: BittensorLedger | null;
 }
 
 /** The manifest of the folder's run, or of the one that is made now. @throws UsageError where another one was asked for */
-async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Promise<RunManifest> {
+async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: RunParts): Promise<RunManifest> {
   const { preset, seed } = options;
   if (journal.head.size === 0) {
     ensureCorpus(preset);
     const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
+    const settings = applyNewRun(runSettings[preset], options.run);
+    const { tempoBlocks } = bittensor ?? settings.ledger;
+    const blockMs = bittensor === null ? settings.ledger.blockMs : await measureBlockMs(bittensor);
     const messages = await initRun({
-      settings: applyNewRun(runSettings[preset], options.run),
+      settings: { ...settings, ledger: { tempoBlocks, blockMs } },
       ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
-      ledger: { chainId, netuid },
+      ledger: bittensor === null ? { chainId, netuid } : { chainId: bittensor.chainId, netuid: bittensor.netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
       readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
     }).catch((error) => {
@@ -287,6 +314,7 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
   }
   if (!(manifest.model.preset in runSettings))
     throw new UsageError(`${options.dir}: preset ${manifest.model.preset} is not known`);
+  requireSameLedger(manifest, bittensor ?? { chainId, netuid });
   checkSameRecipe(manifest, options);
   return manifest;
 }

@@ -1,4 +1,5 @@
 /** @file The options of `accrete orchestrate`. */
+import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
@@ -13,6 +14,7 @@ export interface OrchestrateOptions {
   readonly miners: number;
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
+  readonly ledger: LedgerChoice;
   readonly json: boolean;
 }
 
@@ -27,6 +29,7 @@ export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions 
     miners: settings.count('miners', { min: 1, max: 4_096 }),
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
+    ledger: parseLedgerChoice(settings),
     json: settings.switch('json'),
   };
 }

@@ -1,6 +1,8 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
 import type { CommandDeclaration } from '../command.ts';
+import { ledgerOptions } from '../ledger-options.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
+import { passwordFileOption, walletDirOption } from '../signer-options.ts';
 
 export const up: CommandDeclaration = {
   name: 'up',
@@ -36,6 +38,15 @@ export const up: CommandDeclaration = {
       description: 'end this many minutes after the first inner step; 0: no such end',
       default: '10',
     },
+    ...ledgerOptions,
+    {
+      name: 'wallet',
+      value: 'NAME',
+      description:
+        'Bittensor wallet whose hotkeys syncer, miner-1, …, validator-1, … work instead of keys of the folder',
+    },
+    walletDirOption,
+    passwordFileOption,
     ...newRunOptions,
   ],
   example: './bin/accrete up --preset tiny --miners 2 --validators 1 --minutes 1 --dir .accrete/first',

@@ -5,6 +5,7 @@ import { testRehearsal } from '../../../tests/contracts/ledger-rehearsal.ts';
 import { ScriptedChain, type ScriptedChainOptions } from '../../../tests/support/scripted-chain.ts';
 import { type Interfere, RpcError, ScriptedNode, silence } from '../../../tests/support/scripted-node.ts';
 import { chainErrorOf, LedgerError } from '../errors.ts';
+import { ObservedEpochs } from '../observed-epochs.ts';
 import { type BittensorLedger, type BittensorOptions, openBittensorLedger } from './ledger.ts';
 
 const netuid = 7;
@@ -135,6 +136,32 @@ describe('what the chain says', () => {
     const refusal = await refusalOf(open([node.url], { netuid: 8 }));
     expect(chainErrorOf(refusal)).toBe('SubnetNotExists');
     expect(refusal.message).toMatch(/--netuid/);
+  });
+
+  it('shows what each epoch paid to whom, once it is seen', async () => {
+    const { chain, ledger } = await start();
+    for (const i of [0, 2]) await register(ledger, i);
+    await stake(ledger);
+    chain.mine(10);
+    await ledger.setWeights(hotkeys[0]!, new Map([[1, 1]]));
+    const observed = new ObservedEpochs(ledger);
+    chain.mine(10);
+    await observed.look();
+    await observed.look();
+    expect(observed.epochs).toHaveLength(1);
+    const [epoch] = observed.epochs;
+    const { neurons, lastEpochBlock } = chain.best.state;
+    expect(epoch!.block).toBe(lastEpochBlock);
+    // 41 % each, of ten blocks' emission.
+    expect(epoch!.paid.get(hotkeys[2]!.hotkey)).toEqual({ minerRao: 4_100_000, validatorRao: 0 });
+    expect(epoch!.paid.get(hotkeys[0]!.hotkey)).toEqual({ minerRao: 0, validatorRao: 4_100_000 });
+    expect(epoch!.minerRao + epoch!.validatorRao).toBe(
+      Number(neurons.reduce((sum, { lastEmissionRao }) => sum + lastEmissionRao, 0n)),
+    );
+    expect(observed.newest!.neurons[0]!.weights).toEqual([[1, 65_535]]);
+    chain.mine(10);
+    await observed.look();
+    expect(observed.epochs).toHaveLength(2);
   });
 
   it('keeps identities', async () => {
@@ -330,6 +357,17 @@ describe('transactions', () => {
       /not known whether add_stake .* was included: look for 0x[0-9a-f]{64} up to block \d+/,
     );
     expect(chain.best.state.neurons[0]!.stakeRao).toBe(0n);
+  });
+
+  it('that are on their way when the ledger is closed are told as unknown', async () => {
+    const { chain, node, ledger } = await start();
+    await register(ledger);
+    node.isInstant = false;
+    const staking = refusalOf(stake(ledger));
+    await until(() => chain.pool.length === 1);
+    await ledger.close();
+    expect((await staking).message).toMatch(/not known whether add_stake/);
+    expect((await refusalOf(ledger.subnet())).code).toBe('UNAVAILABLE');
   });
 
   it("that a pool or a pallet refuses carry the chain's name and what to do", async () => {

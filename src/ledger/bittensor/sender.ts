@@ -159,6 +159,7 @@ export class TransactionSender {
         silentSinceMs = null;
         if (included !== null) return included;
       } catch (error) {
+        if (chain.endpoints.signal.aborted) throw this.#unknown(tx, error);
         if (
           !(error instanceof LedgerError) ||
           error.code !== 'UNAVAILABLE' ||
@@ -169,11 +170,9 @@ export class TransactionSender {
           throw error;
         }
         silentSinceMs ??= performance.now();
-        if (performance.now() - silentSinceMs > giveUpMs || chain.endpoints.signal.aborted)
-          throw this.#unknown(tx, error);
+        if (performance.now() - silentSinceMs > giveUpMs) throw this.#unknown(tx, error);
       }
-      if (chain.endpoints.signal.aborted) throw this.#unknown(tx, null);
-      await chain.nextBlock(pollMs);
+      await chain.nextBlock(pollMs); // Closed meanwhile: the next look says so.
     }
   }
 
