@@ -16,8 +16,11 @@ import { ScriptedChain } from './support/scripted-chain.ts';
 import { ScriptedNode } from './support/scripted-node.ts';
 import { testIo } from './support/test-io.ts';
 
+const limitMs = 240_000;
 const program = join(import.meta.dirname, '..', 'bin', 'accrete');
 const netuid = 7;
+/** As preset tiny has it on the embedded chain, in time too: audits must fit into a tempo. */
+const [tempoBlocks, blockMs] = [120, 220];
 const children = new Set<ChildProcess>();
 let cwd: string;
 let chain: ScriptedChain;
@@ -46,7 +49,7 @@ function start(...argv: readonly string[]) {
 }
 
 async function until(what: string, isTrue: () => boolean | Promise<boolean>, told: () => string): Promise<void> {
-  const end = Date.now() + 120_000;
+  const end = Date.now() + limitMs;
   while (!(await isTrue())) {
     if (Date.now() > end) throw new Error(`waited for ${what}; ${told().slice(-3_000)}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -70,12 +73,12 @@ async function addressOf(key: 'coldkey' | 'hotkey', hotkey = ''): Promise<Hotkey
 
 beforeAll(async () => {
   cwd = mkdtempSync(join(tmpdir(), 'accrete-bittensor-'));
-  chain = new ScriptedChain({ netuid, owner: signerOf(30).hotkey, rules: { burnIncreasePercent: 100 } });
+  chain = new ScriptedChain({ netuid, owner: signerOf(30).hotkey, rules: { burnIncreasePercent: 100, tempoBlocks } });
   node = await ScriptedNode.start(chain);
   for (const hotkey of ['syncer', 'miner-1', 'miner-2', 'validator-1'])
     expect((await run('wallet', 'new', 'w', '--hotkey', hotkey, '--unencrypted')).exitCode).toBe(0);
   chain.fund(await addressOf('coldkey'));
-  timer = setInterval(() => chain.mine(), 500);
+  timer = setInterval(() => chain.mine(), blockMs);
 });
 afterEach(() => {
   for (const child of children) child.kill('SIGKILL');
@@ -87,7 +90,7 @@ afterAll(async () => {
 });
 
 describe('a run on Bittensor', () => {
-  it('registers nobody by itself, then trains, anchors, weighs and is paid', { timeout: 300_000 }, async () => {
+  it('registers nobody by itself, then trains, anchors, weighs and is paid', { timeout: 600_000 }, async () => {
     const on = ['--ledger', 'bittensor', '--endpoint', `ws://127.0.0.1:1,${node.url}`, '--netuid', `${netuid}`];
     const port = await freePort();
     const join_ = ['--join', `http://127.0.0.1:${port}`];
@@ -117,13 +120,15 @@ describe('a run on Bittensor', () => {
     );
     expect(staked.out, staked.err).toMatch(/has a stake of 10 TAO/);
 
+    chain.mine(tempoBlocks); // the permit comes with an epoch
     const network = start(...up, ...on, '--wallet', 'w', '--minutes', '10', '--json');
     const [syncer, miner, validator] = [
       await addressOf('hotkey', 'syncer'),
       await addressOf('hotkey', 'miner-1'),
       await addressOf('hotkey', 'validator-1'),
     ];
-    const told = () => `${network.text()}\n${JSON.stringify(chain.best.state.neurons, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`;
+    const told = () =>
+      `${network.text()}\n${JSON.stringify(chain.best.state.neurons, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`;
     const neuron = (hotkey: Hotkey) => chain.best.state.neurons.find((each) => each.hotkey === hotkey)!;
     await until('weights on the chain', () => neuron(validator).weights.length > 0, told);
     await until('incentive for the miner', () => neuron(miner).incentive > 0.9, told);

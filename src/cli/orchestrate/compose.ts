@@ -56,7 +56,7 @@ import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
-import { nativeEquation } from '../native-ed25519.ts';
+import { nativeEquation, pooledEquation } from '../native-ed25519.ts';
 import { corpusDir, finalStatusFile, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
 import type { OrchestrateOptions } from './options.ts';
@@ -137,7 +137,7 @@ async function open(
           genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
           dir: join(options.dir, 'ledger'),
           clock,
-          equation: nativeEquation,
+          equation: pooledEquation,
         });
   if (embedded !== null) closing.add(() => embedded.close());
   const ledger: Ledger = bittensor ?? embedded!;

@@ -245,11 +245,15 @@ export const hashOf = (value: unknown): string | null =>
 /** Waits, or rejects when the ledger is closed. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
+    const closed = (): void => reject(new LedgerError('UNAVAILABLE', 'the ledger is closed'));
+    if (signal.aborted) {
+      closed();
+      return;
+    }
     const onAbort = (): void => {
       clearTimeout(timer);
-      reject(new LedgerError('UNAVAILABLE', 'the ledger is closed'));
+      closed();
     };
-    if (signal.aborted) return onAbort();
     const timer = setTimeout(() => {
       signal.removeEventListener('abort', onAbort);
       resolve();
