@@ -180,6 +180,13 @@ describe('a run on Bittensor', () => {
     const paid = rewards.latest.find(({ hotkey }) => hotkey === miner)!;
     expect(paid.minerRao).toBeGreaterThan(0);
 
+    for (const more of [on, []]) {
+      const explained = await run('explain', 'miner-1', ...join_, ...more, '--json');
+      const { ledger } = JSON.parse(explained.out);
+      if (more.length === 0) expect(ledger).toBeNull();
+      else expect(ledger.incentive).toBeGreaterThan(0.5);
+    }
+
     network.process.kill('SIGINT');
     await network.ended;
     const journal = readFileSync(join(cwd, 'run', 'journal.jsonl'), 'utf8');

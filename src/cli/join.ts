@@ -52,6 +52,9 @@ export async function joinNetwork(
   }
 }
 
+/** Of a ledger that the orchestrator does not serve. */
+export const absentChainId = '';
+
 /** In the place of a ledger that the orchestrator does not serve: who needs none goes on, who asks it is told. @throws what else went wrong */
 function absentLedger(url: string, error: unknown): Ledger {
   if (!(error instanceof LedgerError) || error.context.busCode !== 'NO_RESPONDER') throw error;
@@ -60,7 +63,7 @@ function absentLedger(url: string, error: unknown): Ledger {
     return Promise.reject(new LedgerError('UNAVAILABLE', sentence, { cause: error }));
   };
   return {
-    ...{ chainId: '', netuid: -1, tempoBlocks: 1, head: refuse, block: refuse, subnet: refuse, balance: refuse },
+    ...{ chainId: absentChainId, netuid: -1, tempoBlocks: 1, head: refuse, block: refuse, subnet: refuse, balance: refuse },
     ...{ register: refuse, addStake: refuse, removeStake: refuse, transfer: refuse, setWeights: refuse },
     ...{ commitWeights: refuse, revealWeights: refuse, serveAxon: refuse, setIdentity: refuse, identity: refuse },
     ...{ commit: refuse, commitment: refuse, metagraph: refuse, weights: refuse, anchors: refuse },
