@@ -85,7 +85,7 @@ afterEach(() => {
 });
 afterAll(async () => {
   clearInterval(timer);
-  await node.close();
+  await node.close().catch(() => undefined);
   rmSync(cwd, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
 });
 
@@ -187,8 +187,21 @@ describe('a run on Bittensor', () => {
       else expect(ledger.incentive).toBeGreaterThan(0.5);
     }
 
+    // The chain goes away: the run is still told of, and ends.
+    clearInterval(timer);
+    await node.close();
+    expect((await fetchStatus(url)).learners.length).toBeGreaterThan(0);
     network.process.kill('SIGINT');
     await network.ended;
+    await until(
+      'the port of the orchestrator to be free',
+      async () =>
+        fetchStatus(url).then(
+          () => false,
+          () => true,
+        ),
+      network.text,
+    );
     const journal = readFileSync(join(cwd, 'run', 'journal.jsonl'), 'utf8');
     expect(journal).toContain(`bittensor:${chain.genesis}`);
     for (const { data } of roots) expect(journal).toContain(data);

@@ -63,7 +63,15 @@ function absentLedger(url: string, error: unknown): Ledger {
     return Promise.reject(new LedgerError('UNAVAILABLE', sentence, { cause: error }));
   };
   return {
-    ...{ chainId: absentChainId, netuid: -1, tempoBlocks: 1, head: refuse, block: refuse, subnet: refuse, balance: refuse },
+    ...{
+      chainId: absentChainId,
+      netuid: -1,
+      tempoBlocks: 1,
+      head: refuse,
+      block: refuse,
+      subnet: refuse,
+      balance: refuse,
+    },
     ...{ register: refuse, addStake: refuse, removeStake: refuse, transfer: refuse, setWeights: refuse },
     ...{ commitWeights: refuse, revealWeights: refuse, serveAxon: refuse, setIdentity: refuse, identity: refuse },
     ...{ commit: refuse, commitment: refuse, metagraph: refuse, weights: refuse, anchors: refuse },

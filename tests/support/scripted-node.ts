@@ -81,6 +81,7 @@ export class ScriptedNode {
   }
 
   async close(): Promise<void> {
+    if (!this.#server.listening) return;
     this.chain.onBlock.delete(this.#onBlock);
     this.cutConnections();
     this.#sockets.close();

@@ -1,5 +1,6 @@
 /** @file What the read API says of the ledger: looked up at most once a second, whoever asks. */
 import type { LedgerView } from '../../http/api/sources.ts';
+import { LedgerError } from '../../ledger/errors.ts';
 import type { ChainRules } from '../../ledger/genesis.ts';
 import { LedgerHistory } from '../../ledger/history.ts';
 import { ObservedEpochs } from '../../ledger/observed-epochs.ts';
@@ -24,8 +25,9 @@ export class LedgerReader {
   readonly #options: LedgerReaderOptions;
   readonly #history: LedgerHistory | null;
   readonly #observed: ObservedEpochs | null;
-  #reading: Promise<LedgerView> | null = null;
+  #reading: Promise<LedgerView | null> | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
+  #last: LedgerView | null = null;
 
   constructor(options: LedgerReaderOptions) {
     this.#options = options;
@@ -34,11 +36,12 @@ export class LedgerReader {
     this.#observed = observed === undefined ? null : new ObservedEpochs(observed);
   }
 
-  readonly view = (): Promise<LedgerView> => {
+  /** As it was when it answered last, while it is away; null before that. */
+  readonly view = (): Promise<LedgerView | null> => {
     const nowMs = this.#options.clock.nowMs();
     if (this.#reading === null || nowMs - this.#readAtMs >= freshMs) {
       this.#readAtMs = nowMs;
-      this.#reading = this.#read();
+      this.#reading = this.#readOrLast();
       // A failure is told to who asked, and not remembered.
       this.#reading.catch(() => {
         this.#reading = null;
@@ -46,6 +49,15 @@ export class LedgerReader {
     }
     return this.#reading;
   };
+
+  async #readOrLast(): Promise<LedgerView | null> {
+    try {
+      this.#last = await this.#read();
+    } catch (error) {
+      if (!(error instanceof LedgerError) || error.code !== 'UNAVAILABLE') throw error;
+    }
+    return this.#last;
+  }
 
   async #read(): Promise<LedgerView> {
     const { ledger, manifest } = this.#options;

@@ -4,6 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
@@ -26,8 +27,9 @@ import type { Journal } from '../../journal/port.ts';
 import { countedTokens } from '../../journal/queries.ts';
 import type { BittensorLedger } from '../../ledger/bittensor/ledger.ts';
 import { type EmbeddedChain, openEmbeddedLedger } from '../../ledger/embedded.ts';
+import { LedgerError } from '../../ledger/errors.ts';
 import { measureBlockMs } from '../../ledger/measure-block.ts';
-import type { Ledger } from '../../ledger/port.ts';
+import type { Block, Ledger, Neuron } from '../../ledger/port.ts';
 import { serveLedger } from '../../ledger/remote.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
@@ -72,6 +74,8 @@ export interface RunningOrchestrator {
 const chainId = 'accrete-embedded';
 const netuid = 1;
 const grantMs = 120_000;
+const lastAnchorLimitMs = 40_000;
+const statusPatienceMs = 1_000;
 
 /** Peers read the journal and ask; only heartbeats are published, and only the orchestrator answers. */
 const access: BusAccess = {
@@ -103,8 +107,11 @@ class Closing {
     this.#steps.unshift(step);
   }
 
+  /** All of it, also when a part fails: what stays open would keep the process alive. @throws the first failure */
   async close(): Promise<void> {
-    for (const step of this.#steps.splice(0)) await step();
+    const failures: unknown[] = [];
+    for (const step of this.#steps.splice(0)) await step().catch((error) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   }
 }
 
@@ -165,7 +172,9 @@ async function open(
   });
   closing.add(async () => {
     ending.abort();
-    await orchestrator.close();
+    // The last head is anchored meanwhile; a chain that is away must not hold the process up.
+    const limit = setTimeout(() => void bittensor?.close(), lastAnchorLimitMs);
+    await orchestrator.close().finally(() => clearTimeout(limit));
   });
   if (embedded !== null) {
     const servedLedger = await serveLedger(bus, embedded.backend);
@@ -196,8 +205,9 @@ async function open(
   });
   const feed = new LiveFeed({ sources, journal, clock, log, metrics });
   closing.add(() => feed.close());
+  const lastSeen = ledgerLastSeen(ledger, log);
   const status = async (): Promise<Status> => {
-    const [head, neurons] = [await ledger.head(), await ledger.metagraph()];
+    const { head, neurons } = await lastSeen();
     return buildStatus({
       ...{ run: orchestrator.run, pulses: orchestrator.pulses, parameters, freshMs: heartbeatFreshMs },
       ledger: {
@@ -246,6 +256,28 @@ async function open(
   closing.add(async () => writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status())));
   log.info('orchestrator ready', { url: http.url, entries: orchestrator.run.size });
   return { orchestrator, url: http.url, close: () => closing.close() };
+}
+
+/** Head and neurons as they are, or as they were seen last when the ledger takes long or is away: the run is told of also then. */
+function ledgerLastSeen(ledger: Ledger, log: Log) {
+  let seen: { readonly head: Pick<Block, 'number'>; readonly neurons: readonly Neuron[] } | null = null;
+  let looking: Promise<void> | null = null;
+  const look = async (): Promise<void> => {
+    try {
+      seen = { head: await ledger.head(), neurons: await ledger.metagraph() };
+    } catch (error) {
+      if (!(error instanceof LedgerError) || error.code !== 'UNAVAILABLE') throw error;
+      log.warn('the status shows the ledger as it was', { error: error.message });
+    }
+  };
+  return async () => {
+    looking ??= look().finally(() => {
+      looking = null;
+    });
+    if (seen === null) await looking;
+    else await Promise.race([looking, sleep(statusPatienceMs)]);
+    return seen ?? { head: { number: 0 }, neurons: [] };
+  };
 }
 
 /** Where the folder cannot hold one, it is kept in memory: a run must not stop for it. */

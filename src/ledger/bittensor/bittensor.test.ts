@@ -334,8 +334,7 @@ describe('transactions', () => {
     node.isInstant = false;
     node.interfere = ({ method, answer }) => (method === 'author_submitExtrinsic' ? '0x00' : answer());
     const staking = refusalOf(stake(ledger));
-    await until(() => node.calls.includes('author_submitExtrinsic'));
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await until(() => node.calls.filter((method) => method === 'author_submitExtrinsic').length === 2);
     chain.mine(70);
     const refusal = await staking;
     expect(refusal).toMatchObject({ code: 'UNAVAILABLE', retryable: true });
@@ -548,6 +547,6 @@ describe('endpoints', () => {
 });
 
 async function until(isTrue: () => boolean): Promise<void> {
-  for (let i = 0; i < 400 && !isTrue(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  for (let i = 0; i < 4_000 && !isTrue(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(isTrue()).toBe(true);
 }
