@@ -14,7 +14,7 @@ const releaseLimitMs = 5_000;
 const lookEveryMs = 50;
 
 export const handle: Handler = async (settings, io) => {
-  const options = parseOrchestrateOptions(settings);
+  const options = parseOrchestrateOptions(settings, io);
   const environment = roleEnvironment(io, { role: 'orchestrator', json: options.json });
   const keys = settings.has('wallet') ? await openRoleKeys(join(options.dir, 'syncer'), settings, io) : null;
   const running = await openOrchestrator(options, environment, keys);

@@ -1,6 +1,7 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
 import type { CommandDeclaration } from '../command.ts';
 import { ledgerOptions } from '../ledger-options.ts';
+import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
 import { signerOptions } from '../signer-options.ts';
 
@@ -44,6 +45,7 @@ export const orchestrate: CommandDeclaration = {
     },
     ...ledgerOptions,
     ...signerOptions,
+    ...publishOptions,
     ...newRunOptions,
   ],
   example: './bin/accrete orchestrate --dir .accrete/run --port 4680',

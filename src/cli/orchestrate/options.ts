@@ -1,5 +1,7 @@
 /** @file The options of `accrete orchestrate`. */
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
+import type { Io } from '../io.ts';
+import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
@@ -15,10 +17,12 @@ export interface OrchestrateOptions {
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
   readonly ledger: LedgerChoice;
+  /** Arguments of `accrete publish` for each release; null: they are not published. */
+  readonly publish: readonly string[] | null;
   readonly json: boolean;
 }
 
-export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions {
+export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' | 'environment'>): OrchestrateOptions {
   return {
     preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),
@@ -30,6 +34,7 @@ export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions 
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
     ledger: parseLedgerChoice(settings),
+    publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };
 }

@@ -1,6 +1,7 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
 import type { CommandDeclaration } from '../command.ts';
 import { ledgerOptions } from '../ledger-options.ts';
+import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
 import { passwordFileOption, walletDirOption } from '../signer-options.ts';
 
@@ -47,6 +48,7 @@ export const up: CommandDeclaration = {
     },
     walletDirOption,
     passwordFileOption,
+    ...publishOptions,
     ...newRunOptions,
   ],
   example: './bin/accrete up --preset tiny --miners 2 --validators 1 --minutes 1 --dir .accrete/first',
