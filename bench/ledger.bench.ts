@@ -3,7 +3,7 @@ import { createPrivateKey, sign } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { nativeEquation } from '../src/cli/native-ed25519.ts';
+import { pooledEquation } from '../src/cli/native-ed25519.ts';
 import { ManualBlockClock } from '../src/ledger/block-clock.ts';
 import { type LedgerSigner, signCall } from '../src/ledger/calls.ts';
 import { EmbeddedChain } from '../src/ledger/embedded.ts';
@@ -38,7 +38,7 @@ async function callsASecond(): Promise<BenchRow> {
   const clock = new ManualBlockClock({ blockMs: 1_000 });
   const signers = Array.from({ length: senders }, (_, n) => quickSigner(n));
   const genesis = { chainId: 'bench', netuid: 1, tempoBlocks: 360, blockMs: 1_000, owner: signers[0]!.hotkey };
-  const chain = await EmbeddedChain.open({ dir, clock, genesis, equation: nativeEquation });
+  const chain = await EmbeddedChain.open({ dir, clock, genesis, equation: pooledEquation });
   for (const signer of signers)
     await chain.submit(signCall(chain, signer, 0, { name: 'burned_register', args: { coldkey: signer.hotkey } }));
   const times: number[] = [];

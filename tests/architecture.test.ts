@@ -84,6 +84,8 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'http/prometheus.ts': ['prom-client'],
   'http/server.ts': ['node:*', 'fastify'],
   'http/site.ts': ['node:*', 'fastify'],
+  'ledger/bittensor/rpc.ts': ['ws'],
+  'ledger/bittensor/runtime.ts': ['@polkadot-api/metadata-builders', '@polkadot-api/substrate-bindings'],
   'ledger/embedded.ts': ['node:*'],
   'ledger/file.ts': ['node:*'],
   'ledger/read-file.ts': ['node:*'],

@@ -13,7 +13,10 @@ import { main } from '../src/cli/main.ts';
 import { ManualBlockClock } from '../src/ledger/block-clock.ts';
 import { EmbeddedChain } from '../src/ledger/embedded.ts';
 import { serveLedger } from '../src/ledger/remote.ts';
+import type { Hotkey } from '../src/protocol/names.ts';
 import { signerOf } from './contracts/ledger.ts';
+import { ScriptedChain, type ScriptedChainOptions } from './support/scripted-chain.ts';
+import { ScriptedNode } from './support/scripted-node.ts';
 
 const vectors = join(import.meta.dirname, 'vectors', 'ledger', 'yuma.json');
 const development = 'bottom drive obey lake curtain smoke basket hold race lonely fit walk';
@@ -164,6 +167,160 @@ describe('accrete ledger on a running network', () => {
     expect(exitCode).toBe(0);
     const [wallet] = (await run('wallet', 'list', '--json')).out.split('\n').map((line) => JSON.parse(line));
     expect(JSON.parse(out)).toMatchObject({ hotkey: wallet.hotkeys[0].address, coldkey: wallet.coldkey.address });
+  });
+});
+
+describe('accrete ledger on Bittensor', () => {
+  const netuid = 7;
+  let chain: ScriptedChain;
+  let node: ScriptedNode;
+  let on: readonly string[];
+  const startNode = async (rules: ScriptedChainOptions['rules'] = {}) => {
+    chain = new ScriptedChain({ netuid, owner: signerOf(30).hotkey, rules });
+    node = await ScriptedNode.start(chain);
+    node.isInstant = true;
+    on = ['--ledger', 'bittensor', '--endpoint', node.url, '--netuid', `${netuid}`];
+  };
+  afterEach(() => node.close());
+  const coldkeyOf = async (wallet: string): Promise<Hotkey> => {
+    const all = (await run('wallet', 'list', '--json')).out.split('\n').map((line) => JSON.parse(line));
+    return all.find(({ name }) => name === wallet).coldkey.address;
+  };
+
+  it('does what it does on the embedded chain, with a wallet', async () => {
+    await startNode();
+    for (const hotkey of ['default', 'm']) await run('wallet', 'new', 'w', '--unencrypted', '--hotkey', hotkey);
+    chain.fund(await coldkeyOf('w'));
+    const unsure = await run('ledger', 'register', '--wallet', 'w', ...on);
+    expect([unsure.exitCode, unsure.err]).toEqual([2, expect.stringMatching(/for 0.0005 TAO, of 1000 TAO .*--yes/)]);
+    expect(chain.offered).toEqual([]);
+    for (const hotkey of ['default', 'm'])
+      expect((await run('ledger', 'register', '--wallet', 'w', '--hotkey', hotkey, '--yes', ...on)).exitCode).toBe(0);
+    expect((await run('ledger', 'register', '--wallet', 'w', '--yes', ...on)).out).toMatch(
+      /was already registered: uid 0/,
+    );
+    const staked = await run('ledger', 'stake', '--wallet', 'w', '--amount', '10.5', '--yes', ...on);
+    expect(staked.out, staked.err).toMatch(/stake of 10.5 TAO/);
+    const early = await run('ledger', 'weights', '--wallet', 'w', '--set', '1=1', '--yes', ...on);
+    expect([early.exitCode, early.err]).toEqual([1, expect.stringMatching(/NeuronNoValidatorPermit.*next epoch/)]);
+    chain.mine(10);
+    expect((await run('ledger', 'weights', '--wallet', 'w', '--set', '1=0.5', '--yes', ...on)).out).toMatch(
+      /: 1=65535$/,
+    );
+    const fast = await run('ledger', 'weights', '--wallet', 'w', '--set', '1=1', '--yes', ...on);
+    expect([fast.exitCode, fast.err]).toEqual([
+      1,
+      expect.stringMatching(/SettingWeightsTooFast: .*in block \d+.*try again in \d+ blocks/),
+    ]);
+    chain.mine(10);
+    const neurons = (await run('ledger', 'metagraph', '--json', ...on)).out.split('\n').map((line) => JSON.parse(line));
+    expect(neurons.map(({ incentive, dividends }) => [incentive, dividends])).toEqual([
+      [0, 1],
+      [1, 0],
+    ]);
+    expect((await run('ledger', 'anchors', ...on)).out).toBe('nothing is anchored yet');
+    const status = JSON.parse((await run('ledger', 'status', '--json', ...on)).out);
+    expect(status).toMatchObject({ netuid, neuronCount: 2, tempoBlocks: 10, chainId: `bittensor:${chain.genesis}` });
+    expect((await run('ledger', 'status', ...on)).out).toMatch(/price {5}0.000\d+ TAO a registration/);
+    const back = await run('ledger', 'stake', '--wallet', 'w', '--amount', '0.5', '--remove', '--yes', ...on);
+    expect(back.exitCode, back.err).toBe(0);
+  });
+
+  it('commits and reveals weights where the subnet hides them', async () => {
+    await startNode({ isCommitReveal: true });
+    for (const hotkey of ['default', 'm']) await run('wallet', 'new', 'w', '--unencrypted', '--hotkey', hotkey);
+    chain.fund(await coldkeyOf('w'));
+    for (const hotkey of ['default', 'm'])
+      await run('ledger', 'register', '--wallet', 'w', '--hotkey', hotkey, '--yes', ...on);
+    await run('ledger', 'stake', '--wallet', 'w', '--amount', '10', '--yes', ...on);
+    chain.mine(10);
+    const set = await run('ledger', 'weights', '--wallet', 'w', '--set', '1=1', '--yes', ...on);
+    expect(set.out, set.err).toMatch(/committed; in 1 epochs type accrete ledger weights --reveal/);
+    expect((await run('ledger', 'weights', '--wallet', 'w', '--reveal', ...on)).out).toMatch(
+      /nothing is to be revealed now/,
+    );
+    chain.mine(10);
+    expect((await run('ledger', 'weights', '--wallet', 'w', '--reveal', ...on)).out).toBe('1 revealed');
+    expect((await run('ledger', 'weights', ...on)).out).toMatch(/: 1=65535$/);
+  });
+
+  it('says what to do about each mistake', async () => {
+    await startNode({ weightsVersionKey: 5 });
+    for (const wallet of ['w', 'poor']) await run('wallet', 'new', wallet, '--unencrypted');
+    chain.fund(await coldkeyOf('w'));
+    const elsewhere = await ScriptedNode.start(
+      new ScriptedChain({ netuid, owner: signerOf(30).hotkey, name: 'other' }),
+    );
+    await run('ledger', 'register', '--wallet', 'w', '--yes', ...on);
+    await run('ledger', 'stake', '--wallet', 'w', '--amount', '10', '--yes', ...on);
+    chain.mine(10);
+    const weigh = (wallet: string, ...more: readonly string[]) => [
+      'weights',
+      '--wallet',
+      wallet,
+      '--set',
+      '0=1',
+      '--yes',
+      ...on,
+      ...more,
+    ];
+    const other = ['--ledger', 'bittensor', '--endpoint', elsewhere.url, '--netuid', '7', '--genesis', chain.genesis];
+    const cases: [readonly string[], number, RegExp][] = [
+      [['status', ...other], 1, /another network than the run's: check --endpoint and --genesis/],
+      [
+        ['status', '--ledger', 'bittensor', '--endpoint', 'ws://127.0.0.1:1', '--netuid', '7'],
+        1,
+        /no endpoint of the chain answers .*check --endpoint/,
+      ],
+      [['status', ...on.slice(0, 4), '--netuid', '9'], 1, /SubnetNotExists: .*check --netuid/],
+      [['status', ...on.slice(0, 4)], 2, /--netuid is missing/],
+      [['status', '--ledger', 'bittensor', '--netuid', '7'], 2, /--endpoint is missing/],
+      [
+        ['status', '--ledger', 'bittensor', '--endpoint', 'http://x', '--netuid', '7'],
+        2,
+        /expected ws:\/\/ or wss:\/\/ URLs/,
+      ],
+      [['status', '--ledger', 'elsewhere'], 2, /one of embedded, bittensor/],
+      [['status', '--endpoint', node.url], 2, /--endpoint is for --ledger bittensor/],
+      [['status', ...on, '--genesis', 'xyz'], 2, /--genesis: expected 64 hex digits/],
+      [['status', ...on, '--account', `${signerOf(3).hotkey.slice(0, -1)}1`], 2, /no SS58 address .*checksum/],
+      [['register', '--wallet', 'poor', '--yes', ...on], 1, /NotEnoughBalanceToStake: .*transfer some to it/],
+      [
+        ['stake', '--wallet', 'poor', '--amount', '1', '--yes', ...on],
+        1,
+        /HotKeyNotRegisteredInSubNet: .*accrete ledger register/,
+      ],
+      [['stake', '--wallet', 'w', '--amount', '99999', '--yes', ...on], 1, /NotEnoughBalanceToStake: .*transfer some/],
+      [['stake', '--wallet', 'w', '--amount', '0.000000001', '--yes', ...on], 1, /StakeAmountTooLow: .*0.002 TAO/],
+      [weigh('poor'), 1, /HotKeyNotRegisteredInSubNet/],
+      [weigh('w', '--version-key', '4'), 1, /IncorrectWeightVersionKey: .*key is 5, got 4.*update the validator/],
+    ];
+    for (const [argv, expected, sentence] of cases) {
+      const { exitCode, err } = await run('ledger', ...argv);
+      expect(err, argv.join(' ')).toMatch(sentence);
+      expect(exitCode, argv.join(' ')).toBe(expected);
+    }
+    expect(new Set(chain.offered).size).toBe(chain.offered.length);
+    await elsewhere.close();
+  });
+
+  it('signs with an encrypted coldkey, and with nothing without its password', { timeout: 240_000 }, async () => {
+    await startNode();
+    writeFileSync(join(cwd, 'right'), 'correct horse', { mode: 0o600 });
+    const made = await run('wallet', 'new', 'safe', '--password-file', 'right');
+    expect(made.exitCode, made.err).toBe(0);
+    expect(
+      readFileSync(join(cwd, 'wallets', 'safe', 'coldkey'))
+        .subarray(0, 5)
+        .toString(),
+    ).toBe('$NACL');
+    chain.fund(await coldkeyOf('safe'));
+    const register = (...more: readonly string[]) =>
+      run('ledger', 'register', '--wallet', 'safe', '--yes', ...on, ...more);
+    expect((await register()).err).toMatch(/no terminal to ask at; use --password-file FILE/);
+    expect(chain.offered).toEqual([]);
+    const registered = await register('--password-file', 'right');
+    expect(registered.out, registered.err).toMatch(/is registered: uid 0/);
   });
 });
 

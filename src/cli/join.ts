@@ -1,11 +1,13 @@
 /** @file Joining a network over its URL: bus, store and ledger of the orchestrator, as miners and validators use them. */
 import type { Bus } from '../bus/port.ts';
 import { connectBus } from '../bus/websocket.ts';
+import { LedgerError } from '../ledger/errors.ts';
 import type { Ledger } from '../ledger/port.ts';
 import { connectLedger } from '../ledger/remote.ts';
 import { HttpStore } from '../store/http-client.ts';
 import type { Store } from '../store/port.ts';
 import { BaseError } from '../util/errors.ts';
+import { type LedgerChoice, openBittensor, roleWaitBlocks } from './chosen-ledger.ts';
 import type { Environment } from './environment.ts';
 
 export class JoinError extends BaseError<'UNREACHABLE'> {}
@@ -19,14 +21,24 @@ export interface Network {
 
 const connectTimeoutMs = 8_000;
 
-/** @throws JoinError UNREACHABLE if nothing answers there; later losses of the connection are mended by the bus. */
-export async function joinNetwork(url: string, { log, metrics }: Environment): Promise<Network> {
+/**
+ * `choice`: where the ledger is; the orchestrator's if left out.
+ * @throws JoinError UNREACHABLE if nothing answers there; later losses of the connection are mended by the bus. LedgerError
+ */
+export async function joinNetwork(
+  url: string,
+  { log, metrics }: Environment,
+  choice: LedgerChoice = { kind: 'embedded' },
+): Promise<Network> {
   const bus = await connectBus(url, { log, metrics, connectTimeoutMs, random: Math.random }).catch((cause) => {
     const sentence = `no network answers at ${url}; is the orchestrator running there (./bin/accrete status --url ${url})? check --join`;
     throw new JoinError('UNREACHABLE', sentence, { cause, retryable: true });
   });
   try {
-    const ledger = await connectLedger(bus);
+    const ledger =
+      choice.kind === 'bittensor'
+        ? await openBittensor(choice, { log, maxWaitBlocks: roleWaitBlocks })
+        : await connectLedger(bus).catch((error) => absentLedger(url, error));
     return {
       ...{ bus, ledger, store: new HttpStore(url) },
       close: async () => {
@@ -38,4 +50,31 @@ export async function joinNetwork(url: string, { log, metrics }: Environment): P
     await bus.close();
     throw error;
   }
+}
+
+/** Of a ledger that the orchestrator does not serve. */
+export const absentChainId = '';
+
+/** In the place of a ledger that the orchestrator does not serve: who needs none goes on, who asks it is told. @throws what else went wrong */
+function absentLedger(url: string, error: unknown): Ledger {
+  if (!(error instanceof LedgerError) || error.context.busCode !== 'NO_RESPONDER') throw error;
+  const refuse = (): Promise<never> => {
+    const sentence = `${url} serves no ledger: its run lives on Bittensor; give --ledger bittensor --endpoint URL --netuid N`;
+    return Promise.reject(new LedgerError('UNAVAILABLE', sentence, { cause: error }));
+  };
+  return {
+    ...{
+      chainId: absentChainId,
+      netuid: -1,
+      tempoBlocks: 1,
+      head: refuse,
+      block: refuse,
+      subnet: refuse,
+      balance: refuse,
+    },
+    ...{ register: refuse, addStake: refuse, removeStake: refuse, transfer: refuse, setWeights: refuse },
+    ...{ commitWeights: refuse, revealWeights: refuse, serveAxon: refuse, setIdentity: refuse, identity: refuse },
+    ...{ commit: refuse, commitment: refuse, metagraph: refuse, weights: refuse, anchors: refuse },
+    close: async () => undefined,
+  };
 }

@@ -5,15 +5,17 @@ import { type Call, type ChainBinding, maxCommitmentBytes, type SignedCall, sign
 import { weightsCommitHash } from './committed-weights.ts';
 import { LedgerError, refused } from './errors.ts';
 import type {
+  Anchor,
   Axon,
   Block,
   BlockRecord,
   CallPage,
   CommittedWeights,
   Identity,
-  Ledger,
   LedgerSigner,
   Neuron,
+  RecordedLedger,
+  RegisterOptions,
   StakeOptions,
   Subnet,
 } from './port.ts';
@@ -42,7 +44,10 @@ export interface LedgerBackend {
   close(): Promise<void>;
 }
 
-export class SigningLedger implements Ledger {
+/** Calls that are read at once when anchors are looked for. */
+const callsAtOnce = 1_000;
+
+export class SigningLedger implements RecordedLedger {
   readonly backend: LedgerBackend;
   readonly #sendAttempts: number;
   /** Calls of one hotkey go one after the other: each needs the nonce after the last. */
@@ -74,10 +79,7 @@ export class SigningLedger implements Ledger {
     return this.backend.block(number);
   }
 
-  async register(
-    signer: LedgerSigner,
-    options: { readonly coldkey: Hotkey; readonly hotkey?: Hotkey },
-  ): Promise<Neuron> {
+  async register(signer: LedgerSigner, options: RegisterOptions): Promise<Neuron> {
     const hotkey = options.hotkey ?? signer.hotkey;
     const present = await this.#neuron(hotkey);
     if (present !== null) return present;
@@ -88,6 +90,15 @@ export class SigningLedger implements Ledger {
         'NonAssociatedColdKey',
         `${signer.hotkey} cannot register for ${options.coldkey}`,
       );
+    if (options.maxBurnRao !== undefined) {
+      const { burnRao } = await this.subnet();
+      if (burnRao > options.maxBurnRao)
+        throw refused(
+          'BALANCE',
+          'RegistrationPriceLimitExceeded',
+          `registration costs ${burnRao} rao, at most ${options.maxBurnRao} were meant; look at the price again`,
+        );
+    }
     const args = isByColdkey ? { hotkey } : { coldkey: options.coldkey };
     await this.#call(signer, { name: 'burned_register', args });
     const neuron = await this.#neuron(hotkey);
@@ -161,6 +172,20 @@ export class SigningLedger implements Ledger {
   async commitment(hotkey: Hotkey): Promise<{ readonly block: number; readonly data: Uint8Array } | null> {
     const found = await this.backend.commitment(hotkey);
     return found === null ? null : { block: found.block, data: fromHex(found.data) ?? new Uint8Array() };
+  }
+
+  async anchors(range: { readonly fromBlock: number; readonly toBlock: number }): Promise<readonly Anchor[]> {
+    const anchors: Anchor[] = [];
+    for (let cursor = 0; ; ) {
+      const { calls, next } = await this.backend.calls(cursor, callsAtOnce);
+      for (const { block, signed } of calls) {
+        if (block > range.toBlock) return anchors;
+        if (block >= range.fromBlock && signed.call.name === 'set_commitment')
+          anchors.push({ block, hotkey: signed.hotkey, data: signed.call.args.data });
+      }
+      if (next === cursor) return anchors;
+      cursor = next;
+    }
   }
 
   metagraph(): Promise<readonly Neuron[]> {

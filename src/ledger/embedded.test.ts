@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { signerOf, testLedger } from '../../tests/contracts/ledger.ts';
+import { testRehearsal } from '../../tests/contracts/ledger-rehearsal.ts';
 import type { Hash } from '../protocol/names.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
 import type { SigningLedger } from './backend.ts';
@@ -53,6 +54,17 @@ for (const where of ['memory', 'files'] as const) {
     return { ledger, advance: async (blocks) => clock.advance(blocks), close: () => ledger.close() };
   });
 }
+
+testRehearsal('embedded', async () => {
+  const clock = new ManualBlockClock({ blockMs: 100 });
+  const { ledger } = await openLedger({ clock });
+  return {
+    ...{ ledger, coldkeys: [40, 41, 43, 44].map(signerOf), hotkeys: [0, 1, 2, 4].map(signerOf) },
+    ...{ stranger: signerOf(60), stakeRao: 5_000_000_000 },
+    advance: async (blocks) => clock.advance(blocks),
+    close: () => ledger.close(),
+  };
+});
 
 /** Some calls in some blocks, the same ones each time. */
 async function live(ledger: SigningLedger, clock: ManualBlockClock): Promise<void> {

@@ -5,8 +5,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import type { Ed25519Equation } from '../protocol/ed25519.ts';
-import { verifySignature } from '../protocol/keys.ts';
+import type { Ed25519EquationAsync } from '../protocol/ed25519.ts';
+import { verifyHotkeySignature, verifySignature } from '../protocol/keys.ts';
 import { countSchema, type Hash, type Hotkey, hashSchema } from '../protocol/names.ts';
 import { fromHex, toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
@@ -34,12 +34,13 @@ export interface EmbeddedLedgerOptions {
   readonly snapshotEveryBlocks?: number;
   /** Blocks that are made after the fact when the clock has run on without the program. */
   readonly maxCatchUpBlocks?: number;
-  /** A quicker check of ed25519's equation, where there is one. */
-  readonly equation?: Ed25519Equation;
+  /** A quicker check of ed25519's equation, on other cores, where there is one. */
+  readonly equation?: Ed25519EquationAsync;
 }
 
 interface WaitingCall {
   readonly signed: SignedCall;
+  readonly isSigned: Promise<boolean>;
   resolve(included: { readonly block: number }): void;
   reject(error: unknown): void;
 }
@@ -80,7 +81,7 @@ export class EmbeddedChain implements LedgerBackend {
   readonly #clock: BlockClock;
   readonly #genesisHash: Uint8Array;
   #hashes: HashChain;
-  readonly #equation: Ed25519Equation | undefined;
+  readonly #equation: Ed25519EquationAsync | undefined;
   readonly #snapshotEveryBlocks: number;
   readonly #maxCatchUpBlocks: number;
   #state: ChainState = initialState();
@@ -150,16 +151,20 @@ export class EmbeddedChain implements LedgerBackend {
       return Promise.reject(new LedgerError('BAD_CALL', `expected a signed call: ${fault}`));
     }
     const signed = parsed.data;
-    const { hotkey, scheme, nonce, call } = signed;
-    const signer = { kind: 'hotkey', scheme, hotkey } as const;
-    if (!verifySignature(signer, callBytes(this, hotkey, nonce, call), fromHex(signed.signature)!, this.#equation)) {
-      const sentence = `${call.name}: the signature is not ${hotkey}'s for this call, nonce and chain`;
-      return Promise.reject(new LedgerError('BAD_SIGNATURE', sentence));
-    }
+    // Checked elsewhere while it waits; in the order of submission, for an account's nonces follow one another.
+    const isSigned = this.#isSigned(signed);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ signed, resolve, reject });
+      this.#waiting.push({ signed, isSigned, resolve, reject });
       if (this.#waiting.length === 1) this.#scheduleBatch();
     });
+  }
+
+  async #isSigned({ hotkey, scheme, nonce, call, signature }: SignedCall): Promise<boolean> {
+    const signer = { kind: 'hotkey', scheme, hotkey } as const;
+    const bytes = callBytes(this, hotkey, nonce, call);
+    return this.#equation === undefined
+      ? verifySignature(signer, bytes, fromHex(signature)!)
+      : verifyHotkeySignature(signer, bytes, fromHex(signature)!, this.#equation);
   }
 
   metagraph(): Promise<readonly Neuron[]> {
@@ -311,10 +316,12 @@ export class EmbeddedChain implements LedgerBackend {
   async #includeWaiting(): Promise<void> {
     const batch = this.#waiting.splice(0, maxBatch);
     if (this.#waiting.length > 0) this.#scheduleBatch();
+    const areSigned = await Promise.all(batch.map(({ isSigned }) => isSigned));
     const head = this.#hashes.number;
     const lines: string[] = [];
-    const answers = batch.map(({ signed, resolve, reject }): (() => void) => {
+    const answers = batch.map(({ signed, resolve, reject }, i): (() => void) => {
       try {
+        if (!areSigned[i]) throw notSigned(signed);
         const included = this.#include(signed, lines);
         return () => resolve(included);
       } catch (error) {
@@ -451,6 +458,9 @@ export class EmbeddedChain implements LedgerBackend {
 
 const badCursor = (cursor: number) =>
   new LedgerError('BAD_CALL', `no call begins at ${cursor}; go on from the cursor of the page before`);
+
+const notSigned = ({ call, hotkey }: SignedCall) =>
+  new LedgerError('BAD_SIGNATURE', `${call.name}: the signature is not ${hotkey}'s for this call, nonce and chain`);
 
 /** Names a call; the digest of its block is made of these. */
 export const hashOfCall = (signed: SignedCall): Hash => hashOfCallText(canonicalJson(signed));

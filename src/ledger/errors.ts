@@ -16,6 +16,8 @@ export const ledgerErrorCodes = [
   'TOO_LARGE',
   'DAMAGED',
   'DISK_FULL',
+  'WRONG_NETWORK',
+  'UNSUPPORTED',
   'UNAVAILABLE',
 ] as const;
 export type LedgerErrorCode = (typeof ledgerErrorCodes)[number];

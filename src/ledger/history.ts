@@ -6,7 +6,7 @@ import type { Hotkey } from '../protocol/names.ts';
 import { endBlock, planCall } from './chain.ts';
 import { LedgerError } from './errors.ts';
 import type { ChainRules } from './genesis.ts';
-import type { CallPage, Ledger, Neuron } from './port.ts';
+import type { CallPage, Neuron, RecordedLedger } from './port.ts';
 import { initialState, neuronsOf } from './state.ts';
 
 export interface PaidEpoch {
@@ -35,7 +35,7 @@ const keptEpochs = 512;
 const blocksAtOnce = 20_000;
 
 export class LedgerHistory {
-  readonly #ledger: Pick<Ledger, 'calls'>;
+  readonly #ledger: Pick<RecordedLedger, 'calls'>;
   readonly #rules: ChainRules;
   readonly #state = initialState();
   readonly #commitments = new Map<Hotkey, Set<string>>();
@@ -46,7 +46,7 @@ export class LedgerHistory {
   #calls: CallPage['calls'][number][] = [];
   #advancing: Promise<void> = Promise.resolve();
 
-  constructor(ledger: Pick<Ledger, 'calls'>, rules: ChainRules) {
+  constructor(ledger: Pick<RecordedLedger, 'calls'>, rules: ChainRules) {
     this.#ledger = ledger;
     this.#rules = rules;
   }

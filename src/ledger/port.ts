@@ -12,7 +12,7 @@ export interface Neuron {
   readonly stakeRao: number;
   readonly validatorPermit: boolean;
   readonly registeredAtBlock: number;
-  /** Paid in all so far. */
+  /** Paid in all so far; on Bittensor, which keeps no sum, in the last tempo. */
   readonly emissionRao: number;
   /** Share of the last tempo's miner emission, in [0, 1]. */
   readonly incentive: number;
@@ -45,7 +45,8 @@ export interface Subnet {
   readonly minStakeRao: number;
   readonly emissionPerBlockRao: number;
   readonly issuedRao: number;
-  readonly burnedRao: number;
+  /** Null where the chain keeps no such sum. */
+  readonly burnedRao: number | null;
   readonly weightsRateLimitBlocks: number;
   readonly weightsVersionKey: number;
   readonly isCommitReveal: boolean;
@@ -67,6 +68,21 @@ export interface BlockRecord {
   readonly salt: Hash;
 }
 
+/** Something that a hotkey committed to. */
+export interface Anchor {
+  readonly block: number;
+  readonly hotkey: Hotkey;
+  /** Hex. */
+  readonly data: string;
+}
+
+export interface RegisterOptions {
+  readonly coldkey: Hotkey;
+  readonly hotkey?: Hotkey;
+  /** A price above this is refused; what was shown and agreed to. */
+  readonly maxBurnRao?: number;
+}
+
 export interface StakeOptions {
   readonly amountRao: number;
   readonly hotkey?: Hotkey;
@@ -83,7 +99,8 @@ export interface CallPage {
 /**
  * Failures: LedgerError with codes NOT_REGISTERED, NOT_ASSOCIATED (another coldkey's), RATE_LIMIT, BAD_WEIGHTS, NO_PERMIT,
  * COMMIT_REVEAL, BAD_SIGNATURE, BAD_CALL, BALANCE (not enough rao), NO_SLOT (all uids taken and immune), TOO_LARGE,
- * DISK_FULL, UNAVAILABLE (retryable). Messages begin with the chain's name (`chainErrorOf`). A call that was answered is durable.
+ * DISK_FULL, WRONG_NETWORK, UNSUPPORTED (this chain has no such thing), UNAVAILABLE (retryable: nothing was done).
+ * Messages begin with the chain's name (`chainErrorOf`). A call that was answered is durable.
  */
 export interface Ledger {
   readonly chainId: string;
@@ -99,7 +116,7 @@ export interface Ledger {
    * Registers a hotkey; the same hotkey twice gives its neuron. The signer pays: the hotkey itself for its coldkey, or, with
    * `hotkey`, the coldkey, as on Bittensor.
    */
-  register(signer: LedgerSigner, options: { readonly coldkey: Hotkey; readonly hotkey?: Hotkey }): Promise<Neuron>;
+  register(signer: LedgerSigner, options: RegisterOptions): Promise<Neuron>;
   /** From the signer's balance onto `hotkey`, or onto the signer. */
   addStake(signer: LedgerSigner, options: StakeOptions): Promise<void>;
   /** Back to the coldkey that signs. */
@@ -125,9 +142,23 @@ export interface Ledger {
   metagraph(): Promise<readonly Neuron[]>;
   /** Weights that a validator set last, u16 by uid. */
   weights(hotkey: Hotkey): Promise<ReadonlyMap<number, number>>;
+  /** What was committed to in the blocks [fromBlock, toBlock], in order. */
+  anchors(range: { readonly fromBlock: number; readonly toBlock: number }): Promise<readonly Anchor[]>;
+  close(): Promise<void>;
+}
+
+/** A ledger whose whole history can be read and made again: the embedded chain, not Bittensor. */
+export interface RecordedLedger extends Ledger {
   /** The made ones among the blocks [from, from + limit), in order. */
   blocks(from: number, limit: number): Promise<readonly BlockRecord[]>;
   /** At most `limit` calls from `cursor` on, which is 0 or a page's `next`: who registered, staked, committed to and weighed what, when. */
   calls(cursor: number, limit: number): Promise<CallPage>;
-  close(): Promise<void>;
+}
+
+/** Weights as the subnet wants them: plain, or by hash first and revealed epochs later. */
+export interface WeightSetter {
+  /** @throws LedgerError as `setWeights` and `commitWeights` */
+  set(weights: ReadonlyMap<number, number>): Promise<'set' | 'committed'>;
+  /** Reveals what is due, if anything; to be called every few blocks. @throws LedgerError UNAVAILABLE */
+  revealDue(): Promise<number>;
 }

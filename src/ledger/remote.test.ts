@@ -1,6 +1,7 @@
 /** @file The contract of the ledger, held over a bus; what a bus does wrong, and a chain that answers nonsense. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { signerOf, testLedger } from '../../tests/contracts/ledger.ts';
+import { testRehearsal } from '../../tests/contracts/ledger-rehearsal.ts';
 import { BusError } from '../bus/errors.ts';
 import { InProcessBus } from '../bus/in-process.ts';
 import { ManualBlockClock } from './block-clock.ts';
@@ -32,6 +33,16 @@ testLedger('over a bus', async () => {
   const { bus, clock } = await startChain();
   return {
     ledger: await connectLedger(bus),
+    advance: async (blocks) => clock.advance(blocks),
+    close: async () => undefined,
+  };
+});
+
+testRehearsal('embedded, over a bus', async () => {
+  const { bus, clock } = await startChain();
+  return {
+    ...{ ledger: await connectLedger(bus), coldkeys: [40, 41, 43, 44].map(signerOf) },
+    ...{ hotkeys: [0, 1, 2, 4].map(signerOf), stranger: signerOf(60), stakeRao: 5_000_000_000 },
     advance: async (blocks) => clock.advance(blocks),
     close: async () => undefined,
   };

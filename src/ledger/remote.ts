@@ -41,7 +41,12 @@ const subnetSchema = z.object({
   ...{ chainId: z.string().max(128), netuid: u16, owner: hotkeySchema, block: countSchema },
   ...{ tempoBlocks: countSchema, lastEpochBlock: countSchema, nextEpochBlock: countSchema, epochIndex: countSchema },
   ...{ neuronCount: countSchema, maxUids: countSchema, maxValidators: countSchema, burnRao: countSchema },
-  ...{ minStakeRao: countSchema, emissionPerBlockRao: countSchema, issuedRao: countSchema, burnedRao: countSchema },
+  ...{
+    minStakeRao: countSchema,
+    emissionPerBlockRao: countSchema,
+    issuedRao: countSchema,
+    burnedRao: countSchema.nullable(),
+  },
   ...{ weightsRateLimitBlocks: countSchema, weightsVersionKey: countSchema, isCommitReveal: z.boolean() },
   ...{
     revealPeriodEpochs: countSchema,

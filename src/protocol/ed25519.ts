@@ -11,6 +11,12 @@ import { sha512 } from '@noble/hashes/sha2.js';
  * cofactorless too).
  */
 export type Ed25519Equation = (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
+/** The same, computed elsewhere meanwhile. */
+export type Ed25519EquationAsync = (
+  signature: Uint8Array,
+  message: Uint8Array,
+  publicKey: Uint8Array,
+) => Promise<boolean>;
 
 const { Point } = ed25519;
 const fieldPrime = 2n ** 255n - 19n;
@@ -38,10 +44,23 @@ export function verifyEd25519(
   publicKey: Uint8Array,
   equation: Ed25519Equation = checkEquation,
 ): boolean {
+  return isStrict(signature, publicKey) && equation(signature, message, publicKey);
+}
+
+/** `verifyEd25519` with an equation that is computed elsewhere. */
+export async function verifyEd25519Async(
+  signature: Uint8Array,
+  message: Uint8Array,
+  publicKey: Uint8Array,
+  equation: Ed25519EquationAsync,
+): Promise<boolean> {
+  return isStrict(signature, publicKey) && equation(signature, message, publicKey);
+}
+
+function isStrict(signature: Uint8Array, publicKey: Uint8Array): boolean {
   if (signature.byteLength !== 64 || publicKey.byteLength !== 32) return false;
   if (bytesToNumberLE(signature.subarray(32)) >= groupOrder) return false;
-  if (!isStrictPoint(publicKey) || !isStrictPoint(signature.subarray(0, 32))) return false;
-  return equation(signature, message, publicKey);
+  return isStrictPoint(publicKey) && isStrictPoint(signature.subarray(0, 32));
 }
 
 function checkEquation(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {

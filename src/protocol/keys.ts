@@ -1,7 +1,14 @@
 /** @file Signers: session keys (ed25519) and hotkeys (sr25519 or ed25519), and the check of what either signed. */
 import { getPublicKey, secretFromSeed, sign as signSr25519, verify as verifySr25519 } from '@scure/sr25519';
 import { fromHex, toHex, utf8 } from '../util/bytes.ts';
-import { type Ed25519Equation, ed25519PublicKey, signEd25519, verifyEd25519 } from './ed25519.ts';
+import {
+  type Ed25519Equation,
+  type Ed25519EquationAsync,
+  ed25519PublicKey,
+  signEd25519,
+  verifyEd25519,
+  verifyEd25519Async,
+} from './ed25519.ts';
 import { sha256 } from './hash.ts';
 import type { Hotkey, SessionKey } from './names.ts';
 import { decodeSs58, encodeSs58 } from './ss58.ts';
@@ -79,4 +86,16 @@ export function verifySignature(
   } catch {
     return false; // bytes that are no signature or no point
   }
+}
+
+/** A hotkey's signature; ed25519's equation is computed elsewhere meanwhile. Never rejects unless `equation` does. */
+export async function verifyHotkeySignature(
+  signer: Extract<SignerIdentity, { kind: 'hotkey' }>,
+  bytes: Uint8Array,
+  signature: Uint8Array,
+  equation: Ed25519EquationAsync,
+): Promise<boolean> {
+  if (signer.scheme === 'sr25519') return verifySignature(signer, bytes, signature);
+  const publicKey = decodeSs58(signer.hotkey);
+  return publicKey !== null && verifyEd25519Async(signature, bytes, publicKey, equation);
 }

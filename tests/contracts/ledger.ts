@@ -2,13 +2,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { callBytes } from '../../src/ledger/calls.ts';
 import { chainErrorOf } from '../../src/ledger/errors.ts';
-import type { Ledger, LedgerSigner } from '../../src/ledger/port.ts';
+import type { LedgerSigner, RecordedLedger } from '../../src/ledger/port.ts';
 import { type HotkeySigner, hotkeyFromSeed, verifySignature } from '../../src/protocol/keys.ts';
 import { fromHex } from '../../src/util/bytes.ts';
 
 /** A ledger with `tempoBlocks` 10 whose blocks come when the test says so. */
 export interface OpenLedger {
-  readonly ledger: Ledger;
+  readonly ledger: RecordedLedger;
   /** Lets this many blocks pass. */
   advance(blocks: number): Promise<void>;
   close(): Promise<void>;
@@ -28,7 +28,7 @@ const stakeRao = 5_000_000_000;
 export function testLedger(name: string, open: () => Promise<OpenLedger>): void {
   describe(`ledger contract: ${name}`, () => {
     let opened: OpenLedger;
-    let ledger: Ledger;
+    let ledger: RecordedLedger;
     beforeEach(async () => {
       opened = await open();
       ledger = opened.ledger;

@@ -1,16 +1,20 @@
 /** @file What the read API says of the ledger: looked up at most once a second, whoever asks. */
 import type { LedgerView } from '../../http/api/sources.ts';
+import { LedgerError } from '../../ledger/errors.ts';
 import type { ChainRules } from '../../ledger/genesis.ts';
 import { LedgerHistory } from '../../ledger/history.ts';
-import type { Ledger } from '../../ledger/port.ts';
+import { ObservedEpochs } from '../../ledger/observed-epochs.ts';
+import type { Ledger, RecordedLedger } from '../../ledger/port.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { toHex } from '../../util/bytes.ts';
 import type { Clock } from '../../util/clock.ts';
 
 export interface LedgerReaderOptions {
-  readonly ledger: Pick<Ledger, 'head' | 'metagraph' | 'commitment' | 'calls'>;
-  /** Null where the chain's rules are not ours to make again: epochs and matrix are left out. */
-  readonly rules: ChainRules | null;
+  readonly ledger: Pick<Ledger, 'head' | 'metagraph' | 'commitment'>;
+  /** Makes epochs again from the chain's calls. */
+  readonly recorded?: { readonly ledger: Pick<RecordedLedger, 'calls'>; readonly rules: ChainRules };
+  /** Where they cannot be made again: epochs are taken down as they come. */
+  readonly observed?: Pick<Ledger, 'subnet' | 'metagraph' | 'weights'>;
   readonly manifest: RunManifest;
   readonly clock: Clock;
 }
@@ -20,19 +24,24 @@ const freshMs = 1_000;
 export class LedgerReader {
   readonly #options: LedgerReaderOptions;
   readonly #history: LedgerHistory | null;
-  #reading: Promise<LedgerView> | null = null;
+  readonly #observed: ObservedEpochs | null;
+  #reading: Promise<LedgerView | null> | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
+  #last: LedgerView | null = null;
 
   constructor(options: LedgerReaderOptions) {
     this.#options = options;
-    this.#history = options.rules === null ? null : new LedgerHistory(options.ledger, options.rules);
+    const { recorded, observed } = options;
+    this.#history = recorded === undefined ? null : new LedgerHistory(recorded.ledger, recorded.rules);
+    this.#observed = observed === undefined ? null : new ObservedEpochs(observed);
   }
 
-  readonly view = (): Promise<LedgerView> => {
+  /** As it was when it answered last, while it is away; null before that. */
+  readonly view = (): Promise<LedgerView | null> => {
     const nowMs = this.#options.clock.nowMs();
     if (this.#reading === null || nowMs - this.#readAtMs >= freshMs) {
       this.#readAtMs = nowMs;
-      this.#reading = this.#read();
+      this.#reading = this.#readOrLast();
       // A failure is told to who asked, and not remembered.
       this.#reading.catch(() => {
         this.#reading = null;
@@ -41,10 +50,20 @@ export class LedgerReader {
     return this.#reading;
   };
 
+  async #readOrLast(): Promise<LedgerView | null> {
+    try {
+      this.#last = await this.#read();
+    } catch (error) {
+      if (!(error instanceof LedgerError) || error.code !== 'UNAVAILABLE') throw error;
+    }
+    return this.#last;
+  }
+
   async #read(): Promise<LedgerView> {
     const { ledger, manifest } = this.#options;
     const head = await ledger.head();
     await this.#history?.advanceTo(head.number);
+    await this.#observed?.look();
     const commitment = await ledger.commitment(manifest.owner);
     return {
       block: head.number,
@@ -59,7 +78,10 @@ export class LedgerReader {
   }
 
   #epochs(): LedgerView['epochs'] {
-    return (this.#history?.epochs ?? []).map((epoch) => ({ ...epoch, tempo: this.#tempoOf(epoch.block) }));
+    return ((this.#history ?? this.#observed)?.epochs ?? []).map((epoch) => ({
+      ...epoch,
+      tempo: this.#tempoOf(epoch.block),
+    }));
   }
 
   /** The epoch at the end of a tempo falls into the first block of the next. */
@@ -68,7 +90,7 @@ export class LedgerReader {
   }
 
   #matrix(): LedgerView['matrix'] {
-    const newest = this.#history?.newest ?? null;
+    const newest = (this.#history ?? this.#observed)?.newest ?? null;
     if (newest === null) return null;
     return {
       ...{ block: newest.block, tempo: this.#tempoOf(newest.block) },

@@ -58,7 +58,10 @@ export async function openRecordedRun(options: RecordedRunOptions): Promise<Open
     const reader =
       ledger === null
         ? null
-        : new LedgerReader({ ledger: recordedLedger(ledger, state), rules: ledger.genesis, manifest, clock });
+        : new LedgerReader({
+            ...{ ledger: recordedLedger(ledger, state), manifest, clock },
+            recorded: { ledger, rules: ledger.genesis },
+          });
     const sources: ApiSources = {
       ...{ index, freshMs: heartbeatFreshMs, model: options.model ?? modelViewOf(manifest) },
       run: () => state,
@@ -112,10 +115,7 @@ function parse(line: string): unknown {
 }
 
 /** What the record's calls make of the chain, up to the last block that journal or calls know. */
-function recordedLedger(
-  record: LedgerRecord,
-  state: RunState,
-): Pick<Ledger, 'head' | 'metagraph' | 'commitment' | 'calls'> {
+function recordedLedger(record: LedgerRecord, state: RunState): Pick<Ledger, 'head' | 'metagraph' | 'commitment'> {
   const history = new LedgerHistory(record, record.genesis);
   const level = async (): Promise<number> => {
     let block = Math.max(state.tempo.block, state.treeHeads.at(-1)?.block ?? 0);
@@ -129,7 +129,6 @@ function recordedLedger(
     return block;
   };
   return {
-    calls: (cursor, limit) => record.calls(cursor, limit),
     head: async () => ({ number: await level(), hash: '0'.repeat(64) as Hash, timeMs: state.lastTimeMs }),
     metagraph: async () => history.neurons,
     commitment: async (hotkey) => {

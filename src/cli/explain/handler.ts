@@ -5,15 +5,16 @@ import type { Neuron } from '../../ledger/port.ts';
 import type { Hotkey } from '../../protocol/names.ts';
 import { connectRun } from '../../roles/client.ts';
 import { UsageError } from '../../util/errors.ts';
+import { parseLedgerChoice } from '../chosen-ledger.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
-import { joinNetwork } from '../join.ts';
+import { absentChainId, joinNetwork } from '../join.ts';
 import { nativeEquation } from '../native-ed25519.ts';
 import { describeHotkey, type Explained } from './describe.ts';
 
 export const handle: Handler = async (settings, io) => {
   const environment = roleEnvironment(io, { role: 'observer', json: settings.switch('json') });
-  const network = await joinNetwork(settings.url('join'), environment);
+  const network = await joinNetwork(settings.url('join'), environment, parseLedgerChoice(settings));
   // Ends the following of the journal with the command.
   const connection = new AbortController();
   const signal = AbortSignal.any([io.stop, connection.signal]);
@@ -26,7 +27,8 @@ export const handle: Handler = async (settings, io) => {
     });
     const hotkey = hotkeyOf(client.state, settings.argument ?? '');
     const explained = explainer.explain(client.state, hotkey)!;
-    const neuron = (await network.ledger.metagraph()).find((each) => each.hotkey === hotkey);
+    const neurons = network.ledger.chainId === absentChainId ? [] : await network.ledger.metagraph();
+    const neuron = neurons.find((each) => each.hotkey === hotkey);
     const ledger = neuron === undefined ? null : pick(neuron);
     await client.close();
     if (settings.switch('json')) io.out(JSON.stringify({ ...explained, ledger }));

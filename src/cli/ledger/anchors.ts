@@ -1,17 +1,13 @@
 /** @file Does `accrete ledger anchors`: commitments from the chain's history, of which the newest of a hotkey stands. */
-import type { Ledger } from '../../ledger/port.ts';
+import { genesisOfChainId } from '../../ledger/bittensor/ledger.ts';
+import type { Anchor, Ledger } from '../../ledger/port.ts';
 import type { Hotkey } from '../../protocol/names.ts';
 import type { Handler } from '../command.ts';
 import { formatTable } from '../table.ts';
 import { addressOf, withLedger } from './network.ts';
 
-const pageSize = 1_000;
-
-interface Anchor {
-  readonly block: number;
-  readonly hotkey: Hotkey;
-  readonly data: string;
-}
+/** Tempos that are searched on a chain that is read block by block. */
+const searchedTempos = 2;
 
 export const handle: Handler = async (settings, io) => {
   const of = settings.has('of') ? addressOf(settings, 'of') : null;
@@ -30,14 +26,11 @@ export const handle: Handler = async (settings, io) => {
   return 0;
 };
 
+/** All of the embedded chain; of Bittensor, which is searched block by block, the newest tempos. */
 async function anchorsOf(ledger: Ledger, of: Hotkey | null): Promise<readonly Anchor[]> {
-  const anchors: Anchor[] = [];
-  for (let cursor = 0; ; ) {
-    const { calls, next } = await ledger.calls(cursor, pageSize);
-    for (const { block, signed } of calls)
-      if (signed.call.name === 'set_commitment' && (of === null || signed.hotkey === of))
-        anchors.push({ block, hotkey: signed.hotkey, data: signed.call.args.data });
-    if (next === cursor) return anchors;
-    cursor = next;
-  }
+  const { number: toBlock } = await ledger.head();
+  const isSearched = genesisOfChainId(ledger.chainId) !== null;
+  const fromBlock = isSearched ? Math.max(1, toBlock - searchedTempos * ledger.tempoBlocks + 1) : 0;
+  const anchors = await ledger.anchors({ fromBlock, toBlock: isSearched ? toBlock : toBlock + 1 });
+  return anchors.filter(({ hotkey }) => of === null || hotkey === of);
 }

@@ -1,5 +1,6 @@
 /** @file Declares `accrete ledger …`: the ledger of a running network, read and called. */
 import type { CommandDeclaration, OptionDeclaration } from '../command.ts';
+import { endpointOptions } from '../ledger-options.ts';
 import { signerOptions } from '../signer-options.ts';
 
 const join: OptionDeclaration = {
@@ -11,9 +12,9 @@ const join: OptionDeclaration = {
 const netuid: OptionDeclaration = {
   name: 'netuid',
   value: 'N',
-  description: 'refuse a ledger of another subnet than this one',
+  description: 'subnet on Bittensor; of a running network, refuse another subnet than this one',
 };
-const network = [join, netuid];
+const network = [join, ...endpointOptions, netuid];
 const signer: readonly OptionDeclaration[] = [
   { name: 'dir', value: 'DIR', description: 'folder of a role whose hotkey.json signs' },
   ...signerOptions,
@@ -61,7 +62,8 @@ export const ledgerWeights: CommandDeclaration = {
     ...network,
     { name: 'of', value: 'HOTKEY', description: 'show only the row of this hotkey' },
     { name: 'set', value: 'PAIRS', description: 'relative weights by uid, as 3=1,4=0.5' },
-    { name: 'version-key', value: 'N', description: 'version key of the weights', default: '0' },
+    { name: 'version-key', value: 'N', description: "version key of plain weights; the subnet's if left out" },
+    { name: 'reveal', description: 'reveal weights that were committed to, if their epoch has come' },
     ...signer,
   ],
   example: './bin/accrete ledger weights',

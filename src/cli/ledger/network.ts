@@ -4,14 +4,24 @@ import type { Ledger } from '../../ledger/port.ts';
 import type { Hotkey } from '../../protocol/names.ts';
 import { decodeSs58 } from '../../protocol/ss58.ts';
 import { UsageError } from '../../util/errors.ts';
+import { openBittensor, parseLedgerChoice } from '../chosen-ledger.ts';
 import { roleEnvironment } from '../environment.ts';
 import type { Io } from '../io.ts';
 import { joinNetwork } from '../join.ts';
 import { raoPerTao } from '../output.ts';
 import type { Settings } from '../settings.ts';
 
-/** @throws JoinError UNREACHABLE; UsageError if the ledger is of another subnet */
+/** @throws JoinError UNREACHABLE; UsageError if the ledger is of another subnet; LedgerError */
 export async function withLedger<T>(settings: Settings, io: Io, work: (ledger: Ledger) => Promise<T>): Promise<T> {
+  const choice = parseLedgerChoice(settings);
+  if (choice.kind === 'bittensor') {
+    const ledger = await openBittensor(choice);
+    try {
+      return await work(ledger);
+    } finally {
+      await ledger.close();
+    }
+  }
   const url = settings.url('join');
   const network = await joinNetwork(url, roleEnvironment(io, { role: 'observer', json: settings.switch('json') }));
   try {

@@ -24,7 +24,9 @@ export const handle: Handler = async (settings, io) => {
         return 1;
       }
     }
-    const neuron = await ledger.register(signer, { coldkey: signer.hotkey, hotkey });
+    // What was shown and agreed to is the most that is paid, but for what the price rises within a few blocks.
+    const maxBurnRao = Math.ceil(burnRao * 1.02);
+    const neuron = await ledger.register(signer, { coldkey: signer.hotkey, hotkey, maxBurnRao });
     if (settings.switch('json')) io.out(JSON.stringify({ ...neuron, isNew: present === undefined }));
     else io.out(`${neuron.hotkey} ${present === undefined ? 'is' : 'was already'} registered: uid ${neuron.uid}`);
     return 0;

@@ -24,7 +24,7 @@ export const handle: Handler = async (settings, io) => {
   io.out(`neurons   ${subnet.neuronCount} of ${subnet.maxUids} uids, ${subnet.maxValidators} permits`);
   io.out(`price     ${formatTao(subnet.burnRao)} a registration; stake at least ${formatTao(subnet.minStakeRao)}`);
   io.out(
-    `emission  ${formatTao(subnet.emissionPerBlockRao)} a block; ${formatTao(subnet.issuedRao)} so far, ${formatTao(subnet.burnedRao)} burned`,
+    `emission  ${formatTao(subnet.emissionPerBlockRao)} a block; ${formatTao(subnet.issuedRao)} so far${subnet.burnedRao === null ? '' : `, ${formatTao(subnet.burnedRao)} burned`}`,
   );
   io.out(`weights   ${weights}; Yuma ${subnet.yumaVersion}${subnet.isLiquidAlpha ? ' with liquid alpha' : ''}`);
   if (account !== null) io.out(`balance   ${formatTao(balance!)} free on ${account}`);

@@ -1,15 +1,21 @@
 /** @file Does `accrete ledger weights`. */
-import type { Ledger } from '../../ledger/port.ts';
+import { join } from 'node:path';
+import type { Ledger, LedgerSigner } from '../../ledger/port.ts';
+import { LedgerWeightSetter } from '../../ledger/weight-setter.ts';
 import type { Hotkey } from '../../protocol/names.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { Handler } from '../command.ts';
 import type { Io } from '../io.ts';
 import { confirm } from '../prompt.ts';
+import { makeSalt, RevealFile, revealFileIn } from '../reveal-file.ts';
 import type { Settings } from '../settings.ts';
 import { ledgerSignerOf } from '../wallet-keys.ts';
 import { addressOf, withLedger } from './network.ts';
 
-export const handle: Handler = (settings, io) => (settings.has('set') ? set(settings, io) : show(settings, io));
+export const handle: Handler = (settings, io) => {
+  if (settings.has('set')) return set(settings, io);
+  return settings.switch('reveal') ? reveal(settings, io) : show(settings, io);
+};
 
 async function show(settings: Settings, io: Io): Promise<number> {
   const of = settings.has('of') ? addressOf(settings, 'of') : null;
@@ -39,19 +45,48 @@ async function rowsOf(ledger: Ledger, of: Hotkey | null) {
 
 async function set(settings: Settings, io: Io): Promise<number> {
   const weights = pairsOf(settings.text('set'));
-  const versionKey = settings.count('version-key', { min: 0, max: Number.MAX_SAFE_INTEGER });
+  const versionKey = settings.has('version-key')
+    ? settings.count('version-key', { min: 0, max: Number.MAX_SAFE_INTEGER })
+    : null;
   const signer = await ledgerSignerOf(settings, io, 'hotkey');
   return withLedger(settings, io, async (ledger) => {
+    const { isCommitReveal, revealPeriodEpochs } = await ledger.subnet();
     if (!(await confirm(settings, io, `set ${weights.size} weights of ${signer.hotkey}?`))) {
       io.err('nothing was done');
       return 1;
     }
-    await ledger.setWeights(signer, weights, { versionKey });
-    const stored = [...(await ledger.weights(signer.hotkey))];
-    if (settings.switch('json')) io.out(JSON.stringify({ hotkey: signer.hotkey, weights: stored }));
-    else io.out(`${signer.hotkey}: ${stored.map(([uid, weight]) => `${uid}=${weight}`).join(' ')}`);
+    const { hotkey } = signer;
+    if (isCommitReveal) {
+      await setterOf(settings, io, ledger, signer).set(weights);
+      if (settings.switch('json')) io.out(JSON.stringify({ hotkey, committed: true, revealPeriodEpochs }));
+      else
+        io.out(
+          `${hotkey}: committed; in ${revealPeriodEpochs} epochs type accrete ledger weights --reveal with the same options`,
+        );
+      return 0;
+    }
+    await ledger.setWeights(signer, weights, versionKey === null ? {} : { versionKey });
+    const stored = [...(await ledger.weights(hotkey))];
+    if (settings.switch('json')) io.out(JSON.stringify({ hotkey, weights: stored }));
+    else io.out(`${hotkey}: ${stored.map(([uid, weight]) => `${uid}=${weight}`).join(' ')}`);
     return 0;
   });
+}
+
+async function reveal(settings: Settings, io: Io): Promise<number> {
+  const signer = await ledgerSignerOf(settings, io, 'hotkey');
+  return withLedger(settings, io, async (ledger) => {
+    const revealed = await setterOf(settings, io, ledger, signer).revealDue();
+    if (settings.switch('json')) io.out(JSON.stringify({ hotkey: signer.hotkey, revealed }));
+    else io.out(revealed === 0 ? 'nothing is to be revealed now' : `${revealed} revealed`);
+    return 0;
+  });
+}
+
+/** Reveals wait in the folder of the role, or in one of the hotkey's below `.accrete/`. */
+function setterOf(settings: Settings, io: Io, ledger: Ledger, signer: LedgerSigner): LedgerWeightSetter {
+  const dir = settings.has('dir') ? settings.path('dir') : join(io.cwd, '.accrete', 'ledger', signer.hotkey);
+  return new LedgerWeightSetter({ ledger, signer, makeSalt, store: new RevealFile(revealFileIn(dir)) });
 }
 
 /** @throws UsageError */

@@ -4,6 +4,7 @@ import { connectRun } from '../../roles/client.ts';
 import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { runMiner } from '../../roles/miner/shell.ts';
 import { roundedMemoryGib } from '../capabilities.ts';
+import { requireSameLedger } from '../chosen-ledger.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
@@ -23,7 +24,7 @@ export const handle: Handler = async (settings, io) => {
   const folder = await holdFolder(options.dir, 'accrete mine');
   try {
     const keys = await openRoleKeys(options.dir, settings, io);
-    const network = await joinNetwork(options.join, environment);
+    const network = await joinNetwork(options.join, environment, options.ledger);
     // The connection outlives the signal: a clean leave still has something to say.
     const connection = new AbortController();
     io.stop.addEventListener('abort', () => setTimeout(() => connection.abort(), closeAfterMs).unref(), { once: true });
@@ -32,6 +33,7 @@ export const handle: Handler = async (settings, io) => {
         ...network,
         ...{ clock, log, session: keys.session, equation: nativeEquation, signal: connection.signal },
       });
+      requireSameLedger(client.manifest, network.ledger);
       const { name, threads, device } = options;
       const summary = await runMiner(
         {

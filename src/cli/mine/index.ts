@@ -1,6 +1,7 @@
 /** @file Declares `accrete mine`: one miner that joins a running network. */
 import type { CommandDeclaration } from '../command.ts';
 import { deviceOption } from '../device.ts';
+import { ledgerOptions } from '../ledger-options.ts';
 import { signerOptions } from '../signer-options.ts';
 
 export const mine: CommandDeclaration = {
@@ -12,6 +13,7 @@ export const mine: CommandDeclaration = {
     { name: 'name', value: 'NAME', description: "the learner's name under its hotkey", default: 'learner-1' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
     deviceOption,
+    ...ledgerOptions,
     ...signerOptions,
   ],
   example: './bin/accrete mine --join http://127.0.0.1:4680 --dir .accrete/my-miner',

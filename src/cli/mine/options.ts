@@ -1,5 +1,6 @@
 /** @file The options of `accrete mine`. */
 import type { Device } from '../../engine/device.ts';
+import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseDevice } from '../device.ts';
 import { parseName } from '../role-name.ts';
 import type { Settings } from '../settings.ts';
@@ -11,6 +12,7 @@ export interface MineOptions {
   readonly name: string;
   readonly threads: number;
   readonly device: Device;
+  readonly ledger: LedgerChoice;
   readonly json: boolean;
 }
 
@@ -21,6 +23,7 @@ export function parseMineOptions(settings: Settings): MineOptions {
     name: parseName(settings),
     threads: parseThreads(settings),
     device: parseDevice(settings),
+    ledger: parseLedgerChoice(settings),
     json: settings.switch('json'),
   };
 }

@@ -4,6 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
@@ -24,7 +25,11 @@ import type { JournalIndex } from '../../journal/index/port.ts';
 import { openSqliteIndex } from '../../journal/index/sqlite.ts';
 import type { Journal } from '../../journal/port.ts';
 import { countedTokens } from '../../journal/queries.ts';
+import type { BittensorLedger } from '../../ledger/bittensor/ledger.ts';
 import { type EmbeddedChain, openEmbeddedLedger } from '../../ledger/embedded.ts';
+import { LedgerError } from '../../ledger/errors.ts';
+import { measureBlockMs } from '../../ledger/measure-block.ts';
+import type { Block, Ledger, Neuron } from '../../ledger/port.ts';
 import { serveLedger } from '../../ledger/remote.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
@@ -49,11 +54,12 @@ import { followRun } from '../api/follow-run.ts';
 import { LedgerReader } from '../api/ledger-view.ts';
 import { modelCardsIn } from '../api/model-card.ts';
 import { modelViewOf } from '../api/model-view.ts';
+import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
-import { nativeEquation } from '../native-ed25519.ts';
+import { nativeEquation, pooledEquation } from '../native-ed25519.ts';
 import { corpusDir, finalStatusFile, program, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
 import type { OrchestrateOptions } from './options.ts';
@@ -70,6 +76,8 @@ export interface RunningOrchestrator {
 const chainId = 'accrete-embedded';
 const netuid = 1;
 const grantMs = 120_000;
+const lastAnchorLimitMs = 40_000;
+const statusPatienceMs = 1_000;
 
 /** Peers read the journal and ask; only heartbeats are published, and only the orchestrator answers. */
 const access: BusAccess = {
@@ -82,10 +90,11 @@ const access: BusAccess = {
 export async function openOrchestrator(
   options: OrchestrateOptions,
   environment: Environment,
+  keys: RoleKeys | null = null,
 ): Promise<RunningOrchestrator> {
   const closing = new Closing();
   try {
-    return await open(options, environment, closing);
+    return await open(options, environment, { closing, keys });
   } catch (error) {
     await closing.close();
     throw error;
@@ -100,15 +109,18 @@ class Closing {
     this.#steps.unshift(step);
   }
 
+  /** All of it, also when a part fails: what stays open would keep the process alive. @throws the first failure */
   async close(): Promise<void> {
-    for (const step of this.#steps.splice(0)) await step();
+    const failures: unknown[] = [];
+    for (const step of this.#steps.splice(0)) await step().catch((error) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   }
 }
 
 async function open(
   options: OrchestrateOptions,
   environment: Environment,
-  closing: Closing,
+  { closing, keys: given }: { readonly closing: Closing; readonly keys: RoleKeys | null },
 ): Promise<RunningOrchestrator> {
   const { log } = environment;
   const metrics = new PrometheusMetrics({ next: environment.metrics, isProcessTold: true });
@@ -119,16 +131,25 @@ async function open(
   const clock = clockAfter(environment.clock, journal.head.timeMs);
   const startedAtMs = clock.nowMs();
   if (cutBytes > 0) log.warn('a torn last line was cut off the journal', { cutBytes });
-  const keys = openKeys(join(options.dir, 'syncer'));
+  const keys = given ?? openKeys(join(options.dir, 'syncer'));
   const store = await FsStore.open(join(options.dir, 'store'));
-  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs() });
-  const ledger = await openEmbeddedLedger({
-    genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
-    dir: join(options.dir, 'ledger'),
-    clock,
-    equation: nativeEquation,
-  });
-  closing.add(() => ledger.close());
+  const bittensor =
+    options.ledger.kind === 'embedded'
+      ? null
+      : await openBittensor(options.ledger, { log, maxWaitBlocks: roleWaitBlocks });
+  if (bittensor !== null) closing.add(() => bittensor.close());
+  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor });
+  const embedded =
+    bittensor !== null
+      ? null
+      : await openEmbeddedLedger({
+          genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
+          dir: join(options.dir, 'ledger'),
+          clock,
+          equation: pooledEquation,
+        });
+  if (embedded !== null) closing.add(() => embedded.close());
+  const ledger: Ledger = bittensor ?? embedded!;
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
   const bus = new InProcessBus({ log, metrics });
   closing.add(() => bus.close());
@@ -155,13 +176,18 @@ async function open(
   });
   closing.add(async () => {
     ending.abort();
-    await orchestrator.close();
+    // The last head is anchored meanwhile; a chain that is away must not hold the process up.
+    const limit = setTimeout(() => void bittensor?.close(), lastAnchorLimitMs);
+    await orchestrator.close().finally(() => clearTimeout(limit));
   });
-  const servedLedger = await serveLedger(bus, ledger.backend);
-  closing.add(() => servedLedger.close());
+  if (embedded !== null) {
+    const servedLedger = await serveLedger(bus, embedded.backend);
+    closing.add(() => servedLedger.close());
+  }
   const model = modelViewOf(manifest);
   const parameters = model.paramsTotal;
-  const publicGenesis = (ledger.backend as EmbeddedChain).publicGenesis;
+  const recorded =
+    embedded === null ? null : { ledger: embedded, rules: (embedded.backend as EmbeddedChain).publicGenesis };
   const sources: ApiSources = {
     ...{ index, model, freshMs: heartbeatFreshMs, nowMs: () => Math.round(clock.nowMs()) },
     run: () => orchestrator.run,
@@ -170,7 +196,8 @@ async function open(
       return indexer.head;
     },
     pulses: () => orchestrator.pulses,
-    ledger: new LedgerReader({ ledger, rules: publicGenesis, manifest, clock }).view,
+    ledger: new LedgerReader({ ledger, manifest, clock, ...(recorded === null ? { observed: ledger } : { recorded }) })
+      .view,
     modelCard: modelCardsIn(join(options.dir, 'releases')),
     isEnded: () => orchestrator.decisions.stop.state === 'stopped',
   };
@@ -182,8 +209,9 @@ async function open(
   });
   const feed = new LiveFeed({ sources, journal, clock, log, metrics });
   closing.add(() => feed.close());
+  const lastSeen = ledgerLastSeen(ledger, log);
   const status = async (): Promise<Status> => {
-    const [head, neurons] = [await ledger.head(), await ledger.metagraph()];
+    const { head, neurons } = await lastSeen();
     return buildStatus({
       ...{ run: orchestrator.run, pulses: orchestrator.pulses, parameters, freshMs: heartbeatFreshMs },
       ledger: {
@@ -200,11 +228,15 @@ async function open(
     ...{ host: options.host, port: options.port, log, metrics, status },
     run: () => canonicalJson(first!.message),
     journal: async (from, limit) => (await journal.read(from, limit)).map((entry) => canonicalJson(entry)),
-    ledger: {
-      genesis: publicGenesis,
-      blocks: (from, limit) => ledger.blocks(from, limit),
-      calls: (cursor, limit) => ledger.calls(cursor, limit),
-    },
+    ...(recorded === null
+      ? {}
+      : {
+          ledger: {
+            genesis: recorded.rules,
+            blocks: (from, limit) => recorded.ledger.blocks(from, limit),
+            calls: (cursor, limit) => recorded.ledger.calls(cursor, limit),
+          },
+        }),
     routes: [
       apiRoutesOf({ sources, version: '0.1.0', feed, log, metrics, requestsPerMinute: options.requestsPerMinute }),
       operationsRoutes({ metrics, gauges: () => gaugesOf(orchestrator), check: async () => follower.fault() }),
@@ -228,6 +260,28 @@ async function open(
   closing.add(async () => writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status())));
   log.info('orchestrator ready', { url: http.url, entries: orchestrator.run.size });
   return { orchestrator, url: http.url, close: () => closing.close() };
+}
+
+/** Head and neurons as they are, or as they were seen last when the ledger takes long or is away: the run is told of also then. */
+function ledgerLastSeen(ledger: Ledger, log: Log) {
+  let seen: { readonly head: Pick<Block, 'number'>; readonly neurons: readonly Neuron[] } | null = null;
+  let looking: Promise<void> | null = null;
+  const look = async (): Promise<void> => {
+    try {
+      seen = { head: await ledger.head(), neurons: await ledger.metagraph() };
+    } catch (error) {
+      if (!(error instanceof LedgerError) || error.code !== 'UNAVAILABLE') throw error;
+      log.warn('the status shows the ledger as it was', { error: error.message });
+    }
+  };
+  return async () => {
+    looking ??= look().finally(() => {
+      looking = null;
+    });
+    if (seen === null) await looking;
+    else await Promise.race([looking, sleep(statusPatienceMs)]);
+    return seen ?? { head: { number: 0 }, neurons: [] };
+  };
 }
 
 /** For what a hub takes at the end of a run. */
@@ -281,18 +335,23 @@ interface RunParts {
   readonly keys: RoleKeys;
   readonly store: FsStore;
   readonly nowMs: number;
+  /** Null: the run has a chain of its own. */
+  readonly bittensor: BittensorLedger | null;
 }
 
 /** The manifest of the folder's run, or of the one that is made now. @throws UsageError where another one was asked for */
-async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Promise<RunManifest> {
+async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: RunParts): Promise<RunManifest> {
   const { preset, seed } = options;
   if (journal.head.size === 0) {
     ensureCorpus(preset);
     const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
+    const settings = applyNewRun(runSettings[preset], options.run);
+    const { tempoBlocks } = bittensor ?? settings.ledger;
+    const blockMs = bittensor === null ? settings.ledger.blockMs : await measureBlockMs(bittensor);
     const messages = await initRun({
-      settings: applyNewRun(runSettings[preset], options.run),
+      settings: { ...settings, ledger: { tempoBlocks, blockMs } },
       ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
-      ledger: { chainId, netuid },
+      ledger: bittensor === null ? { chainId, netuid } : { chainId: bittensor.chainId, netuid: bittensor.netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
       readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
     }).catch((error) => {
@@ -313,6 +372,7 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
   }
   if (!(manifest.model.preset in runSettings))
     throw new UsageError(`${options.dir}: preset ${manifest.model.preset} is not known`);
+  requireSameLedger(manifest, bittensor ?? { chainId, netuid });
   checkSameRecipe(manifest, options);
   return manifest;
 }

@@ -1,7 +1,10 @@
 /** @file Does `accrete orchestrate`: serves a run until a signal, then makes a last release and ends. */
+
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
+import { openRoleKeys } from '../wallet-keys.ts';
 import { openOrchestrator, type RunningOrchestrator } from './compose.ts';
 import { parseOrchestrateOptions } from './options.ts';
 
@@ -13,7 +16,8 @@ const lookEveryMs = 50;
 export const handle: Handler = async (settings, io) => {
   const options = parseOrchestrateOptions(settings, io);
   const environment = roleEnvironment(io, { role: 'orchestrator', json: options.json });
-  const running = await openOrchestrator(options, environment);
+  const keys = settings.has('wallet') ? await openRoleKeys(join(options.dir, 'syncer'), settings, io) : null;
+  const running = await openOrchestrator(options, environment, keys);
   io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
   try {
     await aborted(io.stop);

@@ -1,12 +1,14 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
 import type { CommandDeclaration } from '../command.ts';
+import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
+import { signerOptions } from '../signer-options.ts';
 
 export const orchestrate: CommandDeclaration = {
   name: 'orchestrate',
   description:
-    'Run the orchestrator alone: journal, store, embedded ledger, bus and syncer of one run, served over HTTP. A folder without a run gets a new one.',
+    'Run the orchestrator alone: journal, store, ledger, bus and syncer of one run, served over HTTP. A folder without a run gets a new one.',
   options: [
     {
       name: 'preset',
@@ -41,6 +43,8 @@ export const orchestrate: CommandDeclaration = {
       description: 'requests a minute that the read API answers one address; behind a proxy all clients have one',
       default: '1200',
     },
+    ...ledgerOptions,
+    ...signerOptions,
     ...publishOptions,
     ...newRunOptions,
   ],

@@ -1,4 +1,5 @@
 /** @file The options of `accrete orchestrate`. */
+import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
@@ -15,6 +16,7 @@ export interface OrchestrateOptions {
   readonly miners: number;
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
+  readonly ledger: LedgerChoice;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -31,6 +33,7 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     miners: settings.count('miners', { min: 1, max: 4_096 }),
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
+    ledger: parseLedgerChoice(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };

@@ -7,6 +7,7 @@ import { ensureCorpus } from '../corpus.ts';
 import type { Io } from '../io.ts';
 import { nextCommands } from './next-commands.ts';
 import { parseUpOptions, type UpOptions } from './options.ts';
+import { requireRegistered } from './registered.ts';
 import { newestRelease } from './releases.ts';
 import { openRunFolder, waitForPort } from './run-folder.ts';
 import { formatSummary, summarize } from './summary.ts';
@@ -17,6 +18,7 @@ export const handle: Handler = async (settings, io) => {
   const folder = await openRunFolder(options);
   try {
     await waitForPort(options.port, io.stop);
+    await requireRegistered(options, settings);
     ensureCorpus(options.preset);
     const outcome = await new Supervisor(options, folder, io).run();
     return await tell(outcome, options, io);

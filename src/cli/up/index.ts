@@ -1,7 +1,9 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
 import type { CommandDeclaration } from '../command.ts';
+import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
+import { passwordFileOption, walletDirOption } from '../signer-options.ts';
 
 export const up: CommandDeclaration = {
   name: 'up',
@@ -37,6 +39,15 @@ export const up: CommandDeclaration = {
       description: 'end this many minutes after the first inner step; 0: no such end',
       default: '10',
     },
+    ...ledgerOptions,
+    {
+      name: 'wallet',
+      value: 'NAME',
+      description:
+        'Bittensor wallet whose hotkeys syncer, miner-1, …, validator-1, … work instead of keys of the folder',
+    },
+    walletDirOption,
+    passwordFileOption,
     ...publishOptions,
     ...newRunOptions,
   ],

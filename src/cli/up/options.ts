@@ -1,5 +1,6 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
+import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { publishArguments } from '../publish/declarations.ts';
 import { newRunArguments } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
@@ -16,6 +17,11 @@ export interface UpOptions {
   readonly limitMs: number | null;
   /** Options of a new run and of publishing, as `accrete orchestrate` takes them. */
   readonly runArguments: readonly string[];
+  readonly ledger: LedgerChoice;
+  /** Hotkeys `syncer`, `miner-N`, `validator-N` of this wallet work for Bittensor; null: keys of the run's folder. */
+  readonly wallet: string | null;
+  /** How a child finds it: `--wallet NAME` and where it lies, without the hotkey. */
+  readonly walletArguments: readonly string[];
   readonly json: boolean;
 }
 
@@ -37,6 +43,23 @@ export function parseUpOptions(settings: Settings): UpOptions {
     tokens: tokens === 0 ? null : tokens,
     limitMs: minutes === 0 ? null : Math.round(minutes * 60_000),
     runArguments: [...newRunArguments(settings), ...publishArguments(settings)],
+    ...walletChoice(settings),
     json: settings.switch('json'),
   };
+}
+
+/** @throws UsageError where Bittensor is meant and no wallet is named: keys that the folder made are registered nowhere */
+function walletChoice(settings: Settings): Pick<UpOptions, 'ledger' | 'wallet' | 'walletArguments'> {
+  const ledger = parseLedgerChoice(settings);
+  if (!settings.has('wallet')) {
+    if (ledger.kind === 'embedded') return { ledger, wallet: null, walletArguments: [] };
+    throw new UsageError(
+      '--ledger bittensor: name a wallet with --wallet NAME whose hotkeys syncer, miner-1, …, validator-1, … are registered',
+    );
+  }
+  const wallet = settings.text('wallet');
+  const paths = ['wallet-dir', 'password-file'].flatMap((name) =>
+    settings.has(name) ? [`--${name}`, settings.path(name)] : [],
+  );
+  return { ledger, wallet, walletArguments: ['--wallet', wallet, ...paths] };
 }

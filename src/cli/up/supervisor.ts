@@ -5,6 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BaseError } from '../../util/errors.ts';
+import { ledgerArguments } from '../chosen-ledger.ts';
 import type { Io } from '../io.ts';
 import { type ChildEvent, Children } from './children.ts';
 import { createDisplay, type Display } from './display.ts';
@@ -93,6 +94,7 @@ export class Supervisor {
         `${seed}`,
         '--miners',
         `${miners}`,
+        ...this.#identity('syncer'),
         ...runArguments,
       ],
     });
@@ -105,13 +107,25 @@ export class Supervisor {
     for (let i = 1; i <= validators; i++) {
       const name = `validator-${i}`;
       const args = ['validate', ...join, '--dir', this.#folder.childDir(name), '--name', name, '--threads', '1'];
+      args.push(...this.#identity(name));
       this.#children.start({ name, args, niceness: 0 });
     }
     for (let i = 1; i <= miners; i++) {
       const name = `miner-${i}`;
       const args = ['mine', ...join, '--dir', this.#folder.childDir(name), '--name', name, '--threads', threads];
+      args.push(...this.#identity(name));
       this.#children.start({ name, args, niceness: minerNiceness });
     }
+  }
+
+  /** The ledger, and the wallet's hotkey of the same name. */
+  #identity(hotkey: string): readonly string[] {
+    const { ledger, walletArguments } = this.#options;
+    return [
+      ...ledgerArguments(ledger),
+      ...walletArguments,
+      ...(walletArguments.length === 0 ? [] : ['--hotkey', hotkey]),
+    ];
   }
 
   async #awaitStart(): Promise<void> {

@@ -1,5 +1,6 @@
 /** @file Does `accrete validate`: joins, enters the run, checks claims until a signal. */
 import { join } from 'node:path';
+import { LedgerWeightSetter } from '../../ledger/weight-setter.ts';
 import { connectRun } from '../../roles/client.ts';
 import { HeadsHistory } from '../../roles/heads-history.ts';
 import { machineClassOf } from '../../roles/learner/machine-class.ts';
@@ -8,11 +9,13 @@ import { runValidator } from '../../roles/validator/shell.ts';
 import { VersionHistory } from '../../roles/version-history.ts';
 import { cachedStore } from '../../store/cached.ts';
 import { FsStore } from '../../store/fs.ts';
+import { requireSameLedger } from '../chosen-ledger.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
 import { joinNetwork } from '../join.ts';
 import { nativeEquation } from '../native-ed25519.ts';
+import { makeSalt, RevealFile, revealFileIn } from '../reveal-file.ts';
 import { openRoleKeys } from '../wallet-keys.ts';
 import { parseValidateOptions } from './options.ts';
 
@@ -23,7 +26,7 @@ export const handle: Handler = async (settings, io) => {
   const folder = await holdFolder(options.dir, 'accrete validate');
   try {
     const { hotkey, session } = await openRoleKeys(options.dir, settings, io);
-    const network = await joinNetwork(options.join, environment);
+    const network = await joinNetwork(options.join, environment, options.ledger);
     try {
       const heads = new HeadsHistory();
       const merges = new MergeHistory();
@@ -41,11 +44,29 @@ export const handle: Handler = async (settings, io) => {
       const client = await connectRun({
         ...{ ...network, store, clock, log, session, equation: nativeEquation, signal, onFold },
       });
+      requireSameLedger(client.manifest, network.ledger);
+      const weightSetter = new LedgerWeightSetter({
+        ...{ ledger: network.ledger, signer: hotkey, makeSalt, log },
+        store: new RevealFile(revealFileIn(options.dir)),
+      });
       for (const { artifact } of client.manifest.data.shards) shards.add(artifact.root);
       const rssBytes = (): number => process.memoryUsage.rss();
       await runValidator(
         { name: options.name, threads: options.threads, machineClass: machineClassOf({ threads: options.threads }) },
-        { client, hotkey, session, ledgerSigner: hotkey, heads, merges, versions, clock, log, signal, rssBytes },
+        {
+          client,
+          hotkey,
+          session,
+          ledgerSigner: hotkey,
+          weightSetter,
+          heads,
+          merges,
+          versions,
+          clock,
+          log,
+          signal,
+          rssBytes,
+        },
       );
       await client.close();
       return 0;

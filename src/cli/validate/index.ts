@@ -1,5 +1,6 @@
 /** @file Declares `accrete validate`: one validator that joins a running network. */
 import type { CommandDeclaration } from '../command.ts';
+import { ledgerOptions } from '../ledger-options.ts';
 import { signerOptions } from '../signer-options.ts';
 
 export const validate: CommandDeclaration = {
@@ -10,6 +11,7 @@ export const validate: CommandDeclaration = {
     { name: 'dir', value: 'DIR', description: 'folder of this validator (keys, state)', default: '.accrete/validator' },
     { name: 'name', value: 'NAME', description: "the validator's name under its hotkey", default: 'validator' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    ...ledgerOptions,
     ...signerOptions,
   ],
   example: './bin/accrete validate --join http://127.0.0.1:4680 --dir .accrete/my-validator',

@@ -1,4 +1,5 @@
 /** @file The options of `accrete validate`. */
+import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseName } from '../role-name.ts';
 import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
@@ -8,6 +9,7 @@ export interface ValidateOptions {
   readonly dir: string;
   readonly name: string;
   readonly threads: number;
+  readonly ledger: LedgerChoice;
   readonly json: boolean;
 }
 
@@ -17,6 +19,7 @@ export function parseValidateOptions(settings: Settings): ValidateOptions {
     dir: settings.path('dir'),
     name: parseName(settings),
     threads: parseThreads(settings),
+    ledger: parseLedgerChoice(settings),
     json: settings.switch('json'),
   };
 }

@@ -1,6 +1,7 @@
 /** @file Does `accrete wallet delegate`: the one thing that a hotkey signs for a run off the ledger, so that it need not lie where training is. */
 import { connectRun } from '../../roles/client.ts';
 import { enterRun } from '../../roles/enter.ts';
+import { parseLedgerChoice, requireSameLedger } from '../chosen-ledger.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { holdFolder } from '../hold-folder.ts';
@@ -20,11 +21,12 @@ export const handle: Handler = async (settings, io) => {
   try {
     writeDelegatedHotkey(dir, hotkey);
     const session = openSessionKey(dir);
-    const network = await joinNetwork(settings.url('join'), environment);
+    const network = await joinNetwork(settings.url('join'), environment, parseLedgerChoice(settings));
     const connection = new AbortController();
     const signal = AbortSignal.any([io.stop, connection.signal]);
     try {
       const client = await connectRun({ ...network, clock, log, session, equation: nativeEquation, signal });
+      requireSameLedger(client.manifest, network.ledger);
       await enterRun({ client, role: 'miner', name, hotkey, session, ledgerSigner: hotkey, clock });
       await client.close();
     } finally {

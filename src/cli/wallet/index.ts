@@ -1,5 +1,6 @@
 /** @file Declares `accrete wallet …`: Bittensor's wallets, made, read and used. Nothing secret is ever printed. */
 import type { CommandDeclaration, OptionDeclaration } from '../command.ts';
+import { ledgerOptions } from '../ledger-options.ts';
 import { hotkeyOption, passwordFileOption, walletDirOption } from '../signer-options.ts';
 
 const wallet = { name: 'NAME', description: 'name of the wallet' };
@@ -105,6 +106,7 @@ export const walletDelegate: CommandDeclaration = {
     { name: 'join', value: 'URL', description: 'where the orchestrator answers', required: true },
     { name: 'dir', value: 'DIR', description: 'folder of the miner, with its session key', required: true },
     { name: 'name', value: 'NAME', description: "the learner's name under its hotkey", default: 'learner-1' },
+    ...ledgerOptions,
     hotkeyOption,
     walletDirOption,
     passwordFileOption,

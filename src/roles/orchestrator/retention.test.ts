@@ -72,7 +72,7 @@ describe('Retention', () => {
   it('names superseded fragments and settled claims once, and never what is still in use', () => {
     const { sync, audit } = testManifest();
     const run = new Kept({ sync: { ...sync, stateRootEverySteps: 4 }, audit: { ...audit, perTempo: 2 } });
-    const rng = new Rng(1);
+    const rng = new Rng(2);
     const expired: string[] = [];
     for (let i = 0; i < 8_000; i++) {
       run.do({ op: rng.below(40), a: rng.below(64), b: rng.below(64) });
@@ -92,7 +92,7 @@ describe('Retention', () => {
         expired.push(root);
       }
     }
-    expect(run.state.releases.length).toBeGreaterThan(2);
+    expect(run.state.releases.length).toBeGreaterThan(3);
     expect(expired.length).toBeGreaterThan(5);
   });
 

@@ -8,7 +8,7 @@ import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
 import { evaluateHeldOut, type HeldOutStage, heldOutSequences } from '../../evaluation/held-out.ts';
 import { phaseOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
-import type { LedgerSigner } from '../../ledger/port.ts';
+import type { LedgerSigner, WeightSetter } from '../../ledger/port.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
@@ -52,6 +52,8 @@ export interface ValidatorDeps {
   readonly hotkey: HotkeySigner;
   readonly session: SessionSigner;
   readonly ledgerSigner: LedgerSigner;
+  /** Where weights may have to be committed to and revealed; plain ones are set if left out. */
+  readonly weightSetter?: WeightSetter;
   /** Its `onFold` is the client's: it must have seen every entry. */
   readonly heads: HeadsHistory;
   /** Its `onFold` is the client's too. */
@@ -85,6 +87,7 @@ export async function runValidator(options: ValidatorOptions, deps: ValidatorDep
           (head) => head.number,
           () => block, // the syncer is away: heights do not matter now
         );
+        validator.revealWeights();
         await client
           .heartbeat({
             role: 'validator',
@@ -105,13 +108,20 @@ export async function runValidator(options: ValidatorOptions, deps: ValidatorDep
   }
 }
 
-/** On the embedded ledger a validator without stake gets some: it could not be drawn otherwise. */
+/**
+ * A validator that is its own coldkey (on the embedded ledger) and has no stake gets some: it could not be drawn otherwise. Another's
+ * coldkey is its owner's to spend.
+ */
 async function enter(options: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
   const { client, hotkey, ledgerSigner } = deps;
   await enterRun({ ...deps, role: 'validator', name: options.name });
   const neurons = await client.ledger.metagraph();
   const own = neurons.find((neuron) => neuron.hotkey === hotkey.hotkey);
-  if (own !== undefined && own.stakeRao === 0) await client.ledger.addStake(ledgerSigner, { amountRao: 1_000_000_000 });
+  if (own !== undefined && own.stakeRao === 0) {
+    if (own.coldkey === hotkey.hotkey) await client.ledger.addStake(ledgerSigner, { amountRao: 1_000_000_000 });
+    else
+      deps.log.warn('no stake on this hotkey: it is drawn for nothing and sets no weights; type: accrete ledger stake');
+  }
   await serve(options, deps);
 }
 
@@ -126,6 +136,7 @@ async function serve({ threads, machineClass }: ValidatorOptions, deps: Validato
 
 class Validator {
   readonly #deps: ValidatorDeps;
+  #isRevealing = false;
   readonly #model: RunModel;
   readonly #heads: HeadParams;
   readonly #evaluator: Evaluator;
@@ -332,8 +343,21 @@ class Validator {
     log.info('release evaluated', { release, ...losses, outcome: result.code });
   }
 
+  /** What is due, if anything. Not waited for: on a chain of real blocks a reveal takes its time. */
+  revealWeights(): void {
+    const { weightSetter, log } = this.#deps;
+    if (weightSetter === undefined || this.#isRevealing) return;
+    this.#isRevealing = true;
+    weightSetter
+      .revealDue()
+      .catch((error) => log.warn('weights not revealed yet', { error: String(error) }))
+      .finally(() => {
+        this.#isRevealing = false;
+      });
+  }
+
   async #setWeights(): Promise<void> {
-    const { client, ledgerSigner, log } = this.#deps;
+    const { client, ledgerSigner, weightSetter, log } = this.#deps;
     const scores = weightsOf(client.state);
     const neurons = await client.ledger.metagraph();
     const weights = new Map<number, number>();
@@ -342,7 +366,7 @@ class Validator {
       if (score > 0) weights.set(uid, score);
     }
     if (weights.size === 0) return;
-    await client.ledger.setWeights(ledgerSigner, weights);
-    log.info('weights set', { tempo: client.state.tempo.index, hotkeys: weights.size });
+    const how = await (weightSetter?.set(weights) ?? client.ledger.setWeights(ledgerSigner, weights).then(() => 'set'));
+    log.info('weights set', { tempo: client.state.tempo.index, hotkeys: weights.size, how });
   }
 }
