@@ -72,7 +72,7 @@ export class KyselyIndex implements JournalIndex {
             context: { size, from: batch.from.size },
           },
         );
-      for (const table of ['claims', 'merges', 'miners', 'verdicts', 'points', 'marks'] as const)
+      for (const table of ['claims', 'merges', 'miners', 'verdicts', 'validators', 'points', 'marks'] as const)
         await put(db, table, batch[table]);
       const { to } = batch;
       await put(db, 'meta', [{ name: 'head', value: JSON.stringify({ ...to, projection: projectionVersion }) }]);
@@ -206,25 +206,7 @@ export class KyselyIndex implements JournalIndex {
   }
 
   async validatorCounts(): Promise<readonly ValidatorCounts[]> {
-    const rows = await this.#db
-      .selectFrom('verdicts')
-      .select((eb) => [
-        'validator',
-        'outcome',
-        eb.fn.countAll<number>().as('verdicts'),
-        eb.fn.max('atMs').as('lastAtMs'),
-      ])
-      .groupBy(['validator', 'outcome'])
-      .orderBy('validator')
-      .execute();
-    const found = new Map<Hotkey, { accept: number; ignore: number; reject: number; lastAtMs: number }>();
-    for (const { validator, outcome, verdicts, lastAtMs } of rows) {
-      const counts = found.get(validator) ?? { accept: 0, ignore: 0, reject: 0, lastAtMs: 0 };
-      counts[outcome as 'accept' | 'ignore' | 'reject'] += Number(verdicts);
-      counts.lastAtMs = Math.max(counts.lastAtMs, Number(lastAtMs));
-      found.set(validator, counts);
-    }
-    return [...found].map(([validator, counts]) => ({ validator, ...counts }));
+    return this.#db.selectFrom('validators').selectAll().orderBy('validator').execute();
   }
 
   async verdictLatencies(validator: Hotkey, limit: number): Promise<readonly number[]> {

@@ -104,6 +104,15 @@ export interface VerdictIndexRow {
   readonly latencyMs: number;
 }
 
+/** Published verdicts of all rounds. */
+export interface ValidatorCounts {
+  readonly validator: Hotkey;
+  readonly accept: number;
+  readonly ignore: number;
+  readonly reject: number;
+  readonly lastAtMs: number;
+}
+
 /** One measured number of the run; `series` names metric and line. */
 export interface PointIndexRow {
   readonly series: string;
@@ -132,6 +141,7 @@ export interface IndexBatch {
   readonly merges: readonly MergeIndexRow[];
   readonly miners: readonly MinerIndexRow[];
   readonly verdicts: readonly VerdictIndexRow[];
+  readonly validators: readonly ValidatorCounts[];
   readonly points: readonly PointIndexRow[];
   readonly marks: readonly MarkIndexRow[];
 }
@@ -204,14 +214,6 @@ export interface SeriesBucket {
   readonly samples: number;
 }
 
-export interface ValidatorCounts {
-  readonly validator: Hotkey;
-  readonly accept: number;
-  readonly ignore: number;
-  readonly reject: number;
-  readonly lastAtMs: number;
-}
-
 /**
  * Failures: JournalError with INDEX_CONFLICT (the batch does not follow the index's head; nothing changed), BAD_CURSOR (no
  * cursor of this question), INDEX_DAMAGED (the tables cannot be read: remove them and rebuild), DISK_FULL or IO. A batch is
@@ -240,6 +242,7 @@ export interface JournalIndex {
   merges(question: PageQuestion & { readonly fragment?: number | undefined }): Promise<Page<MergeIndexRow>>;
   miner(hotkey: Hotkey): Promise<MinerFound | null>;
   miners(question: MinersQuestion): Promise<Page<MinerFound>>;
+  /** In order of hotkey. */
   validatorCounts(): Promise<readonly ValidatorCounts[]>;
   /** The newest latencies of a validator's committee verdicts, at most `limit`. */
   verdictLatencies(validator: Hotkey, limit: number): Promise<readonly number[]>;

@@ -11,6 +11,7 @@ import type {
   NeuronIndexRow,
   PointIndexRow,
   SampleIndexRow,
+  ValidatorCounts,
   VerdictIndexRow,
 } from './port.ts';
 
@@ -20,6 +21,7 @@ export interface IndexTables {
   merges: MergeIndexRow;
   miners: MinerIndexRow;
   verdicts: VerdictIndexRow;
+  validators: ValidatorCounts;
   points: PointIndexRow;
   marks: MarkIndexRow;
   samples: SampleIndexRow;
@@ -27,7 +29,16 @@ export interface IndexTables {
 }
 
 /** Tables that `clear` empties. */
-export const projectedTables = ['claims', 'merges', 'miners', 'verdicts', 'points', 'marks', 'meta'] as const;
+export const projectedTables = [
+  'claims',
+  'merges',
+  'miners',
+  'verdicts',
+  'validators',
+  'points',
+  'marks',
+  'meta',
+] as const;
 
 type Columns<T> = { readonly [K in keyof T]-?: 'text' | 'bigint' | 'double precision' };
 
@@ -117,6 +128,7 @@ const columns: { readonly [T in keyof IndexTables]: Columns<IndexTables[T]> } = 
     atMs: 'bigint',
     latencyMs: 'bigint',
   },
+  validators: { validator: 'text', accept: 'bigint', ignore: 'bigint', reject: 'bigint', lastAtMs: 'bigint' },
   points: {
     series: 'text',
     seq: 'bigint',
@@ -136,6 +148,7 @@ export const keysOf = {
   merges: ['outerStep'],
   miners: ['hotkey'],
   verdicts: ['seq'],
+  validators: ['validator'],
   points: ['series', 'seq'],
   marks: ['kind', 'number'],
   samples: ['series', 'atMs'],
@@ -154,13 +167,19 @@ const indexes = [
   ['minersByTokens', 'miners', ['tokens', 'hotkey']],
 ] as const;
 
+/** Tables that a later migration adds. */
+const later: ReadonlySet<string> = new Set(['validators']);
+
+async function createTable(db: Kysely<unknown>, table: keyof IndexTables): Promise<void> {
+  let making = db.schema.createTable(table);
+  for (const [column, type] of Object.entries(columns[table])) making = making.addColumn(column, type);
+  await making.addPrimaryKeyConstraint(`${table}Key`, [...keysOf[table]] as never).execute();
+}
+
 const first: Migration = {
   async up(db: Kysely<unknown>) {
-    for (const [table, types] of Object.entries(columns)) {
-      let making = db.schema.createTable(table);
-      for (const [column, type] of Object.entries(types)) making = making.addColumn(column, type);
-      await making.addPrimaryKeyConstraint(`${table}Key`, [...keysOf[table as keyof IndexTables]] as never).execute();
-    }
+    for (const table of Object.keys(columns) as (keyof IndexTables)[])
+      if (!later.has(table)) await createTable(db, table);
     for (const [name, table, on] of indexes)
       await db.schema
         .createIndex(name)
@@ -170,7 +189,10 @@ const first: Migration = {
   },
 };
 
+/** Counting all verdicts for each answer took longer than anything else of the API (docs/experiments.md). */
+const verdictCounts: Migration = { up: (db: Kysely<unknown>) => createTable(db, 'validators') };
+
 /** In order of name; never changed once released: what changes is a new one. */
 export const indexMigrations: MigrationProvider = {
-  getMigrations: async () => ({ '0001-first': first }),
+  getMigrations: async () => ({ '0001-first': first, '0002-verdict-counts': verdictCounts }),
 };
