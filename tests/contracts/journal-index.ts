@@ -85,6 +85,29 @@ export function testJournalIndex(name: string, open: () => Promise<IndexFixture>
       }
     });
 
+    it('counts the verdicts of each validator, of all rounds', async () => {
+      const state = await fill(64);
+      const counted = (await index.validatorCounts()).map(({ validator, ...counts }) => [validator, counts] as const);
+      const said = [...state.claims.values()].flatMap(({ verdicts, rechecked, dispute }) => [
+        ...verdicts,
+        ...(rechecked === null ? [] : [rechecked]),
+        ...(dispute?.rulings ?? []),
+      ]);
+      const of = (hotkey: Hotkey, outcome: string): number =>
+        said.filter((verdict) => verdict.hotkey === hotkey && verdict.outcome === outcome).length;
+      const hotkeys = [...new Set(said.map(({ hotkey }) => hotkey))].sort();
+      expect(hotkeys.length).toBe(3);
+      expect(counted).toEqual(
+        hotkeys.map((hotkey) => [
+          hotkey,
+          {
+            ...{ accept: of(hotkey, 'accept'), ignore: of(hotkey, 'ignore'), reject: of(hotkey, 'reject') },
+            lastAtMs: Math.max(...said.filter((verdict) => verdict.hotkey === hotkey).map(({ atMs }) => atMs)),
+          },
+        ]),
+      );
+    });
+
     it('refuses a batch that does not follow, and changes nothing', async () => {
       await fill(100_000);
       const before = await dump(index, journal.state);
@@ -173,7 +196,13 @@ export function testJournalIndex(name: string, open: () => Promise<IndexFixture>
       expect(late.length).toBe(all.filter(({ countedTokens }) => countedTokens >= half).length);
       expect(late.length).toBeLessThan(all.length);
       const lines = new Set((await index.series({ prefix: 'held-out-loss/', points: 5 })).map(({ series }) => series));
-      expect([...lines]).toEqual(['held-out-loss/held-out', 'held-out-loss/held-out-other']);
+      expect([...lines]).toEqual([
+        'held-out-loss/held-out',
+        'held-out-loss/held-out-other',
+        'held-out-loss/held-out-other/code',
+        'held-out-loss/held-out/facts',
+        'held-out-loss/held-out/prose',
+      ]);
     });
 
     it('keeps samples when the projection is cleared, and shows them as series', async () => {

@@ -29,7 +29,7 @@ const clock: Clock = {
 const played = 600;
 
 beforeAll(async () => {
-  entries = makeLargeJournal({ events: 1_100, miners: 12, validators: 3 }).entries;
+  entries = makeLargeJournal({ events: 1_300, miners: 12, validators: 3 }).entries;
   run = await ReplayedRun.open({ entries, clock, liveEveryMs: 5 });
 }, 300_000);
 afterAll(() => run.close());
