@@ -3,7 +3,7 @@ import type { JournalEntry } from '../../protocol/messages.ts';
 import type { Hash, Hotkey } from '../../protocol/names.ts';
 import { countedTokens } from '../queries.ts';
 import type { RunState } from '../state.ts';
-import type { MarkIndexRow, MarkKind, MergeIndexRow, PointIndexRow, VerdictIndexRow } from './port.ts';
+import type { MarkIndexRow, MarkKind, MergeIndexRow, PointIndexRow } from './port.ts';
 
 export class PendingRows {
   /** Made when they are taken: what counts is how they stand then. */
@@ -11,7 +11,6 @@ export class PendingRows {
   miners = new Set<Hotkey>();
   validators = new Set<Hotkey>();
   merges: MergeIndexRow[] = [];
-  verdicts: VerdictIndexRow[] = [];
   points: PointIndexRow[] = [];
   marks: MarkIndexRow[] = [];
 
@@ -20,7 +19,6 @@ export class PendingRows {
     this.miners = new Set();
     this.validators = new Set();
     this.merges = [];
-    this.verdicts = [];
     this.points = [];
     this.marks = [];
   }

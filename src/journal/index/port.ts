@@ -93,24 +93,18 @@ export interface MinerIndexRow {
   readonly auditsFailed: number;
 }
 
-export interface VerdictIndexRow {
-  readonly seq: number;
-  readonly claim: Hash;
+/** What a validator published. */
+export interface ValidatorIndexRow {
   readonly validator: Hotkey;
-  readonly round: string;
-  readonly outcome: string;
-  readonly code: string;
-  readonly atMs: number;
-  readonly latencyMs: number;
-}
-
-/** Published verdicts of all rounds. */
-export interface ValidatorCounts {
-  readonly validator: Hotkey;
+  /** Verdicts of all rounds. */
   readonly accept: number;
   readonly ignore: number;
   readonly reject: number;
-  readonly lastAtMs: number;
+  readonly lastAtMs: number | null;
+  /** From reveal to verdict, of its newest verdicts as one of a committee. */
+  readonly medianLatencyMs: number | null;
+  /** Trace segments that it redid. */
+  readonly audits: number;
 }
 
 /** One measured number of the run; `series` names metric and line. */
@@ -140,8 +134,7 @@ export interface IndexBatch {
   readonly claims: readonly ClaimIndexRow[];
   readonly merges: readonly MergeIndexRow[];
   readonly miners: readonly MinerIndexRow[];
-  readonly verdicts: readonly VerdictIndexRow[];
-  readonly validators: readonly ValidatorCounts[];
+  readonly validators: readonly ValidatorIndexRow[];
   readonly points: readonly PointIndexRow[];
   readonly marks: readonly MarkIndexRow[];
 }
@@ -243,9 +236,7 @@ export interface JournalIndex {
   miner(hotkey: Hotkey): Promise<MinerFound | null>;
   miners(question: MinersQuestion): Promise<Page<MinerFound>>;
   /** In order of hotkey. */
-  validatorCounts(): Promise<readonly ValidatorCounts[]>;
-  /** The newest latencies of a validator's committee verdicts, at most `limit`. */
-  verdictLatencies(validator: Hotkey, limit: number): Promise<readonly number[]>;
+  validators(): Promise<readonly ValidatorIndexRow[]>;
   /** Ascending in series and time. */
   series(question: SeriesQuestion): Promise<readonly SeriesBucket[]>;
   /** Values of the newest points of one series, newest first. */

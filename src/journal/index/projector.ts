@@ -10,6 +10,7 @@ import { MergeProjection } from './merge-projection.ts';
 import { MinerProjection } from './miner-projection.ts';
 import { PendingRows } from './pending-rows.ts';
 import type { IndexBatch, IndexHead } from './port.ts';
+import { ValidatorProjection } from './validator-projection.ts';
 
 /** Changes with what the rows mean: an index of another version is made again. */
 export const projectionVersion = 2;
@@ -22,6 +23,7 @@ export class Projector {
   readonly #rows = new PendingRows();
   readonly #claims = new ClaimProjection(this.#rows);
   readonly #miners = new MinerProjection(this.#rows);
+  readonly #validators = new ValidatorProjection(this.#rows);
   readonly #merges = new MergeProjection(this.#rows, { claims: this.#claims, miners: this.#miners });
   #from: { size: number; headHash: Hash };
 
@@ -48,13 +50,13 @@ export class Projector {
   take(state: RunState): IndexBatch | null {
     if (state.size <= this.#from.size) return null;
     const to = { size: state.size, headHash: state.headHash, lastTimeMs: state.lastTimeMs };
-    const { merges, verdicts, points, marks } = this.#rows;
+    const { merges, points, marks } = this.#rows;
     const batch: IndexBatch = {
       ...{ from: this.#from, to },
       claims: this.#claims.claimRows(state),
       miners: this.#miners.minerRows(state),
-      validators: this.#claims.validatorRows(),
-      ...{ merges, verdicts, points, marks },
+      validators: this.#validators.validatorRows(),
+      ...{ merges, points, marks },
     };
     this.#from = { size: to.size, headHash: to.headHash };
     this.#rows.drop();
@@ -78,13 +80,17 @@ export class Projector {
     verdict: (state, body, entry) => {
       // A jury may have barred a validator, whose share goes to the others.
       if (body.round === 'ruling') this.#miners.noteWeights(state);
-      this.#claims.noteVerdict(state, body, entry);
+      this.#claims.touch(state, body.claim);
+      this.#validators.noteVerdict(state, body, entry);
     },
     merge: (state, body, entry) => this.#merges.noteMerge(state, body, entry),
     'fragment-published': (state, body, entry) => this.#merges.notePublished(state, body, entry),
     'audit-challenge': (state, { audit }) => this.#noteAudit(state, audit),
     'audit-answer': (state, { audit }) => this.#noteAudit(state, audit),
-    'audit-verdict': (state, { audit }) => this.#noteAudit(state, audit),
+    'audit-verdict': (state, { audit }) => {
+      this.#validators.noteAuditVerdict(state, audit);
+      this.#noteAudit(state, audit);
+    },
     'audit-close': (state, { audit }) => this.#noteAudit(state, audit),
     evaluation: (state, body, entry) => this.#noteEvaluation(state, body, entry),
     run: (state, _, entry) => this.#rows.addMark(state, entry, 'phase', 0),

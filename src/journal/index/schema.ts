@@ -11,8 +11,7 @@ import type {
   NeuronIndexRow,
   PointIndexRow,
   SampleIndexRow,
-  ValidatorCounts,
-  VerdictIndexRow,
+  ValidatorIndexRow,
 } from './port.ts';
 
 export interface IndexTables {
@@ -20,8 +19,7 @@ export interface IndexTables {
   claims: ClaimIndexRow;
   merges: MergeIndexRow;
   miners: MinerIndexRow;
-  verdicts: VerdictIndexRow;
-  validators: ValidatorCounts;
+  validators: ValidatorIndexRow;
   points: PointIndexRow;
   marks: MarkIndexRow;
   samples: SampleIndexRow;
@@ -29,16 +27,7 @@ export interface IndexTables {
 }
 
 /** Tables that `clear` empties. */
-export const projectedTables = [
-  'claims',
-  'merges',
-  'miners',
-  'verdicts',
-  'validators',
-  'points',
-  'marks',
-  'meta',
-] as const;
+export const projectedTables = ['claims', 'merges', 'miners', 'validators', 'points', 'marks', 'meta'] as const;
 
 type Columns<T> = { readonly [K in keyof T]-?: 'text' | 'bigint' | 'double precision' };
 
@@ -118,17 +107,15 @@ const columns: { readonly [T in keyof IndexTables]: Columns<IndexTables[T]> } = 
     auditsPassed: 'bigint',
     auditsFailed: 'bigint',
   },
-  verdicts: {
-    seq: 'bigint',
-    claim: 'text',
+  validators: {
     validator: 'text',
-    round: 'text',
-    outcome: 'text',
-    code: 'text',
-    atMs: 'bigint',
-    latencyMs: 'bigint',
+    accept: 'bigint',
+    ignore: 'bigint',
+    reject: 'bigint',
+    lastAtMs: 'bigint',
+    medianLatencyMs: 'bigint',
+    audits: 'bigint',
   },
-  validators: { validator: 'text', accept: 'bigint', ignore: 'bigint', reject: 'bigint', lastAtMs: 'bigint' },
   points: {
     series: 'text',
     seq: 'bigint',
@@ -147,7 +134,6 @@ export const keysOf = {
   claims: ['id'],
   merges: ['outerStep'],
   miners: ['hotkey'],
-  verdicts: ['seq'],
   validators: ['validator'],
   points: ['series', 'seq'],
   marks: ['kind', 'number'],
@@ -162,7 +148,6 @@ const indexes = [
   ['claimsByMerge', 'claims', ['mergedOuterStep', 'mergeOrder']],
   ['claimsByStatus', 'claims', ['status']],
   ['mergesByFragment', 'merges', ['fragment', 'outerStep']],
-  ['verdictsByValidator', 'verdicts', ['validator', 'seq']],
   ['pointsByTime', 'points', ['series', 'atMs']],
   ['minersByTokens', 'miners', ['tokens', 'hotkey']],
 ] as const;
@@ -189,10 +174,18 @@ const first: Migration = {
   },
 };
 
-/** Counting all verdicts for each answer took longer than anything else of the API (docs/experiments.md). */
-const verdictCounts: Migration = { up: (db: Kysely<unknown>) => createTable(db, 'validators') };
+/**
+ * Reading verdicts anew for each answer took longer than anything else of the API (docs/experiments.md): the projection counts
+ * them. Where the first migration is run by this version, there is no table of verdicts.
+ */
+const validators: Migration = {
+  async up(db: Kysely<unknown>) {
+    await createTable(db, 'validators');
+    await db.schema.dropTable('verdicts').ifExists().execute();
+  },
+};
 
 /** In order of name; never changed once released: what changes is a new one. */
 export const indexMigrations: MigrationProvider = {
-  getMigrations: async () => ({ '0001-first': first, '0002-verdict-counts': verdictCounts }),
+  getMigrations: async () => ({ '0001-first': first, '0002-validators': validators }),
 };
