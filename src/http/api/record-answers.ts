@@ -73,6 +73,7 @@ function commandsFor({ body: { release }, files }: ReleaseRecord): ApiRelease['c
     ...fetched.map((command) => ({ what: 'download', command })),
     { what: 'generate', command: `./bin/accrete generate --checkpoint ${folder} --prompt "The people of"` },
     { what: 'gguf', command: `./bin/accrete export --checkpoint ${folder} --to gguf --type F16 --out model.gguf` },
+    { what: 'mlx', command: `./bin/accrete export --checkpoint ${folder} --to mlx --out model-mlx` },
     { what: 'verify', command: './bin/accrete verify {url}' },
   ];
 }
