@@ -1,5 +1,5 @@
-/** @file Exports of a seeded model in each format, in bytes of its float32 checkpoint a second, beside a plain copy of the folder. */
-import { cpSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+/** @file Exports of a seeded model in each format, for a gigabyte of its float32 checkpoint, beside a plain copy of the folder. */
+import { closeSync, cpSync, fsyncSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSource } from '../src/cli/export/source.ts';
@@ -9,10 +9,15 @@ import { toHf } from '../src/cli/export/to-hf.ts';
 import { toMlx } from '../src/cli/export/to-mlx.ts';
 import { smallTokenizer } from '../src/export/gguf/test-support.ts';
 import { writeHuggingFaceFolder } from '../src/export/hugging-face.ts';
+import { wideConfig } from '../src/export/test-support.ts';
+import type { QuasarLongConfig } from '../src/model/quasar-long/config.ts';
 import { initParams } from '../src/model/quasar-long/init.ts';
 import { presetConfig } from '../src/model/quasar-long/presets.ts';
 import { utf8 } from '../src/util/bytes.ts';
-import { type Bench, type BenchRow, gigabytesPerSecond, spread, time } from './measure.ts';
+import { type Bench, type BenchRow, percentile } from './measure.ts';
+
+const roundCount = 3;
+const copyName = 'copy of the folder';
 
 const formats: readonly (readonly [string, ExportTarget, Partial<ExportCommandOptions>])[] = [
   ['hf F32', toHf, { to: 'hf', type: 'F32' }],
@@ -25,22 +30,30 @@ const formats: readonly (readonly [string, ExportTarget, Partial<ExportCommandOp
   ['mlx 4 bits', toMlx, { to: 'mlx', type: 'BF16', bits: 4 }],
 ];
 
+/** Twice as deep as nano-gguf, so that what a process does once weighs little. */
+const layers = 12;
+
 export const exportBench: Bench = {
   name: 'export',
-  about: 'preset nano-gguf in each format, one thread, synced to the disk; per GB of the float32 checkpoint',
+  about: `nano-gguf with ${layers} layers in each format, one thread, synced to the disk; for a GB of the float32 checkpoint`,
   async run() {
     const folder = mkdtempSync(join(tmpdir(), 'accrete-bench-export-'));
     try {
-      return await measure(folder);
+      const small = await writeModel(join(folder, 'small'), wideConfig);
+      await measureRound(small, folder); // warms up
+      const model = await writeModel(join(folder, 'model'), presetConfig('nano-gguf', { num_hidden_layers: layers }));
+      const bytes = statSync(join(model, 'model.safetensors')).size;
+      // In turns, so that a machine that others use disturbs all alike.
+      const rounds: ReadonlyMap<string, Cost>[] = [];
+      for (let round = 0; round < roundCount; round++) rounds.push(await measureRound(model, folder));
+      return [...rounds[0]!.keys()].map((what) => rowOf(what, rounds, bytes));
     } finally {
       rmSync(folder, { recursive: true });
     }
   },
 };
 
-async function measure(folder: string): Promise<BenchRow[]> {
-  const checkpoint = join(folder, 'model');
-  const config = presetConfig('nano-gguf');
+async function writeModel(checkpoint: string, config: QuasarLongConfig): Promise<string> {
   await writeHuggingFaceFolder(checkpoint, {
     ...{ config, params: initParams(config, 0) },
     files: new Map([
@@ -49,33 +62,74 @@ async function measure(folder: string): Promise<BenchRow[]> {
     ]),
     card: { name: 'bench', licence: 'apache-2.0', summary: '', numbers: [], sources: [], notes: [] },
   });
-  const bytes = statSync(join(checkpoint, 'model.safetensors')).size;
-  const rows: BenchRow[] = [];
-  const out = join(folder, 'out', 'model.gguf');
-  const add = async (what: string, work: () => Promise<unknown>): Promise<void> => {
-    const timing = await time(
-      async () => {
-        rmSync(join(folder, 'out'), { recursive: true, force: true });
-        cpSync(join(checkpoint, 'config.json'), join(folder, 'out', 'config.json'));
-        await work();
-      },
-      { runs: 5, warmups: 1 },
-    );
-    const perGb = `${(timing.medianMs / (bytes / 1e9) / 1000).toFixed(1)} s a GB`;
-    rows.push({ what, value: perGb, detail: `${gigabytesPerSecond(bytes, timing.medianMs)}; ${spread(timing)}` });
+  return checkpoint;
+}
+
+async function measureRound(checkpoint: string, folder: string): Promise<ReadonlyMap<string, Cost>> {
+  const parent = join(folder, 'out');
+  const out = join(parent, 'model.gguf');
+  const works: readonly (readonly [string, () => Promise<void>])[] = [
+    [copyName, async () => copySynced(checkpoint, join(parent, 'copy'))],
+    ...formats.map(
+      ([what, target, changes]) =>
+        [what, async () => await exportOnce(target, { ...changes, checkpoint, out })] as const,
+    ),
+  ];
+  const costs = new Map<string, Cost>();
+  for (const [what, work] of works) {
+    rmSync(parent, { recursive: true, force: true });
+    mkdirSync(parent);
+    costs.set(what, await costOf(work));
+  }
+  return costs;
+}
+
+interface Cost {
+  readonly wallMs: number;
+  readonly processorMs: number;
+}
+
+async function costOf(work: () => Promise<unknown>): Promise<Cost> {
+  const [startedAt, before] = [performance.now(), process.cpuUsage()];
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return { wallMs: performance.now() - startedAt, processorMs: (user + system) / 1000 };
+}
+
+function rowOf(what: string, rounds: readonly ReadonlyMap<string, Cost>[], bytes: number): BenchRow {
+  const median = (pick: (costs: ReadonlyMap<string, Cost>) => number): number => percentile(rounds.map(pick), 0.5);
+  const perGb = (ms: number): string => (ms / (bytes / 1e9) / 1000).toFixed(1);
+  const walls = rounds.map((costs) => costs.get(what)!.wallMs);
+  const ratio = median((costs) => costs.get(what)!.wallMs / costs.get(copyName)!.wallMs);
+  return {
+    ...{ what, value: `${perGb(percentile(walls, 0.5))} s a GB` },
+    detail:
+      `${ratio.toFixed(1)} times the copy; processor ${perGb(median((costs) => costs.get(what)!.processorMs))} s a GB; ` +
+      `${perGb(Math.min(...walls))}-${perGb(Math.max(...walls))} in ${rounds.length} rounds`,
   };
-  await add('copy of the folder', async () => cpSync(checkpoint, join(folder, 'out', 'copy'), { recursive: true }));
-  for (const [what, target, changes] of formats)
-    await add(what, async () => {
-      const source = await openSource(checkpoint, 'bench');
-      try {
-        const options = { ...defaults, ...changes, checkpoint, out } as ExportCommandOptions;
-        await target(options, source, { signal: new AbortController().signal, onProgress: () => {}, say: () => {} });
-      } finally {
-        await source.close();
-      }
-    });
-  return rows;
+}
+
+/** A copy that is on the disk, as the exports are. */
+function copySynced(from: string, to: string): void {
+  cpSync(from, to, { recursive: true });
+  for (const name of readdirSync(to)) {
+    const file = openSync(join(to, name), 'r+');
+    fsyncSync(file);
+    closeSync(file);
+  }
+}
+
+async function exportOnce(
+  target: ExportTarget,
+  changes: Partial<ExportCommandOptions> & Pick<ExportCommandOptions, 'checkpoint' | 'out'>,
+): Promise<void> {
+  const source = await openSource(changes.checkpoint, 'bench');
+  try {
+    const options = { ...defaults, ...changes } as ExportCommandOptions;
+    await target(options, source, { signal: new AbortController().signal, onProgress: () => {}, say: () => {} });
+  } finally {
+    await source.close();
+  }
 }
 
 const defaults: Omit<ExportCommandOptions, 'checkpoint' | 'out' | 'to'> = {

@@ -16,6 +16,7 @@ import { ledger } from './ledger.bench.ts';
 import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
+import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
 import { train } from './train.bench.ts';
 
@@ -28,6 +29,7 @@ const benches: readonly Bench[] = [
   merge,
   codecsBench,
   exportBench,
+  serveBench,
   journal,
   index,
   dashboard,

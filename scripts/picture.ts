@@ -84,7 +84,7 @@ async function main([url, file, seconds]: readonly string[]): Promise<number> {
     return 1;
   }
   const frame = {
-    ...{ network: last, processes: [], trainingLosses, limitMs: null, limitTokens: null },
+    ...{ network: last, url, processes: [], trainingLosses, limitMs: null, limitTokens: null },
     elapsedMs: performance.now() - startedAt,
     lastEvent: `${last.mergeCount} merges, ${last.releaseCount} releases`,
   };

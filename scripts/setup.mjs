@@ -162,12 +162,15 @@ function aptInstall(packages) {
   return result.error?.message ?? (result.stderr.trim().split('\n').at(-1) || `exit code ${result.status}`);
 }
 
-/** npm packages with llama.cpp's binaries, some 85 MB, beside which a test is run, where ACCRETE_LLAMA=1 asks for it. It never fails. */
+/** npm packages with llama.cpp's binaries, some 80 MB, beside which exports are tested. It never fails: those tests are then skipped by name. */
 function installLlamaCpp() {
-  if (!process.env.ACCRETE_LLAMA) return;
+  if (process.env.ACCRETE_NO_LLAMA) return;
+  if (existsSync(inClone(`.accrete/bench/node-llama-cpp-${llamaVersion()}`))) return;
   const args = ['--import', 'tsx', inClone('scripts/install-llama.ts')];
   spawnSync(process.execPath, args, { cwd: inClone('.'), stdio: ['ignore', 2, 2], timeout: aptLimitMs });
 }
+
+const llamaVersion = () => readJson('scripts/llama/package.json').dependencies['node-llama-cpp'];
 
 /** Changes whenever something changes that the corpus is made by. */
 function corpusKey() {

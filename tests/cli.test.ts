@@ -94,7 +94,7 @@ describe('mistakes', () => {
     { argv: ['verify', '.', '--from', 'last'], says: ['--from: expected a whole number', "got 'last'"] },
     { argv: ['verify', '.', '--replay', '-1'], says: ['--replay: expected a whole number'] },
     { argv: ['status', '--options', 'nowhere.json'], says: ['no file at'] },
-    { argv: ['generate', '--checkpoint'], says: ["option '--checkpoint <DIR>' argument missing"] },
+    { argv: ['generate', '--checkpoint'], says: ["option '--checkpoint <DIR|URL>' argument missing"] },
   ];
 
   it('each get a sentence and exit code 2', async () => {

@@ -1,155 +1,203 @@
 /**
- * @file Beside llama.cpp, on a small model that is trained here: what it computes of our files, how it cuts text into
- * tokens, and what quantised files cost. Skipped where llama.cpp is not installed (`ACCRETE_LLAMA=1 node scripts/setup.mjs --test`).
+ * @file Beside llama.cpp, on a model of preset nano-gguf that is trained here, through the commands that people type: what it
+ * computes of our files, how it cuts text and turns of a chat into tokens, what it says, and what quantised files cost.
+ * Skipped by name where llama.cpp is not installed (`node scripts/setup.mjs --test` does that).
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gguf } from '@huggingface/gguf';
 import { Tokenizer as Rust } from 'tokenizers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findLlamaCpp } from '../bench/llama/install.ts';
 import { Side } from '../bench/side.ts';
-import { CORPUS_DIR, loadCorpus } from '../src/data/prepared.ts';
-import { packSequence } from '../src/data/shards.ts';
-import { logProbabilities } from '../src/export/backbone.ts';
-import type { GgufFileTypeName } from '../src/export/gguf/mixture.ts';
-import { writeGguf } from '../src/export/gguf/write.ts';
-import { parseConfig } from '../src/model/quasar-long/config.ts';
-import { generate, openDecoder } from '../src/model/quasar-long/generate.ts';
-import type { Params } from '../src/model/quasar-long/init.ts';
-import { InnerLoop } from '../src/training/inner-loop.ts';
-import { allocateModel, initialise, wholeParams } from '../src/training/model-state.ts';
-import { AdamW, traitsFromContract } from '../src/training/optimizer.ts';
+import { corpusPresetOf } from '../src/cli/corpus.ts';
+import type { Io } from '../src/cli/io.ts';
+import { main } from '../src/cli/main.ts';
+import { CORPUS_DIR, type Corpus, loadCorpus } from '../src/data/prepared.ts';
+import { type GgufFileTypeName, ggufFileTypeNames } from '../src/export/gguf/mixture.ts';
+import { openGgufModel } from '../src/export/gguf/model.ts';
+import { loadCheckpoint } from '../src/model/checkpoint.ts';
 
 const llama = findLlamaCpp({ install: false });
+const steps = 100;
 const seqLen = 64;
-const batch = 8;
-const steps = 60;
-
-/** As nano-gguf, with fewer layers and the smallest corpus's vocabulary. */
-const config = parseConfig({
-  ...{ vocab_size: 512, hidden_size: 256, intermediate_size: 256, num_hidden_layers: 2, num_attention_heads: 4 },
-  ...{ num_key_value_heads: 2, head_dim: 64, partial_rotary_factor: 0.5, first_k_dense_replace: 1, num_experts: 4 },
-  ...{ num_experts_per_tok: 2, n_group: 2, topk_group: 1, moe_intermediate_size: 256, rope_theta: 10000 },
-  ...{ use_nope: true, nope_after_position: 128, max_position_embeddings: 128, routed_scaling_factor: 2.5 },
-  ...{ eos_token_id: 0, pad_token_id: 0, initializer_range: 0.06 },
-});
 
 interface Scored {
-  readonly greedy: number;
   readonly next: number;
   readonly all?: readonly number[];
 }
 
 describe.skipIf('missing' in llama)('missing' in llama ? llama.missing : `beside ${llama.version}`, () => {
   let folder: string;
-  let params: Params;
-  const corpus = loadCorpus(CORPUS_DIR, 'tiny');
-  const texts = (name: string) => readFileSync(join(CORPUS_DIR, 'tiny', name), 'utf8');
-  const tokenizer = { json: texts('tokenizer.json'), config: texts('tokenizer_config.json') };
-  const idsOf = (stage: string): number[] =>
-    corpus.catalog.shards
-      .filter((shard) => shard.stage === stage)
-      .flatMap((shard) => [...corpus.loaded.get(shard.artifact.root)!.subarray(0, 100_000)]);
-  const heldOut = idsOf('held-out');
-  const rowsOf = (ids: readonly number[], count: number): number[][] =>
-    Array.from({ length: count }, (_, i) => ids.slice(i * seqLen, (i + 1) * seqLen));
+  let checkpoint: string;
+  let corpus: Corpus;
+  let heldOut: readonly (readonly number[])[];
+
+  async function accrete(...argv: readonly string[]): Promise<string> {
+    const [out, err]: [string[], string[]] = [[], []];
+    const say = (line: string) => void err.push(line);
+    const never = new AbortController().signal;
+    const io: Io = {
+      ...{ out: (line) => void out.push(line), write: (text) => void out.push(text), err: say, terminal: null },
+      ...{ environment: {}, cwd: folder, stop: never, force: never },
+    };
+    const exitCode = await main([...argv], io);
+    expect(exitCode, err.join('\n')).toBe(0);
+    return out.join('\n');
+  }
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'accrete-llama-'));
-    const model = allocateModel(config, 'llama', { extraParamBuffers: 2 });
-    initialise(model, 'llama');
-    const optimizer = new AdamW(model.params, model.gradients, {
-      ...{ beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clipNorm: 1 },
-      traitsOf: traitsFromContract(model.contract),
-    });
-    const loop = await InnerLoop.open(model, optimizer, { batch, seqLen, threads: 1, selectionBiasRate: 0.01 });
-    const rows = rowsOf(idsOf('train'), steps * batch);
-    for (let step = 0; step < steps; step++)
-      await loop.step(
-        rows.slice(step * batch, (step + 1) * batch).map((ids) => packSequence(ids, 0)),
-        0.003,
-      );
-    params = new Map([...wholeParams(model)].map(([name, values]) => [name, values.slice()]));
-    await loop.close();
-    await optimizer.close();
+    corpus = loadCorpus(CORPUS_DIR, corpusPresetOf('nano-gguf'));
+    const training = ['--preset', 'nano-gguf', '--steps', String(steps), '--dir', folder, '--json'];
+    const summary = (await accrete('train', ...training)).split('\n').at(-1)!;
+    checkpoint = JSON.parse(summary).checkpoint;
+    // From several places, as held-out text has several sources.
+    heldOut = corpus.catalog.shards
+      .filter(({ stage }) => stage === 'held-out')
+      .flatMap((shard) => {
+        const ids = corpus.loaded.get(shard.artifact.root)!;
+        return Array.from({ length: 6 }, (_, i) => [...ids.subarray(i * 500, i * 500 + seqLen)]);
+      });
+    for (const type of ggufFileTypeNames)
+      await accrete('export', '--checkpoint', checkpoint, '--to', 'gguf', '--type', type, '--out', fileOf(type));
   }, 600_000);
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  const opened: Side<unknown, unknown>[] = [];
+  const fileOf = (type: GgufFileTypeName): string => join(folder, `${type}.gguf`);
+  const sides = new Map<GgufFileTypeName, Side<unknown, unknown>>();
   afterAll(() => {
-    for (const side of opened) side.close();
+    for (const side of sides.values()) side.close();
   });
-  async function open<Answer>(type: GgufFileTypeName): Promise<Side<unknown, Answer>> {
-    const file = join(folder, `${type}-${opened.length}.gguf`);
-    const read = async (name: string) => params.get(name)!;
-    await writeGguf(file, { config, read, tokenizer, type, name: 'test' });
+  async function ask<Answer>(type: GgufFileTypeName, question: object): Promise<Answer> {
     const script = join(import.meta.dirname, '..', 'bench', 'llama', 'decode.mjs');
     const module = 'missing' in llama ? '' : llama.module;
-    const side = new Side<unknown, Answer>(process.execPath, [script, module, file, '1', '128']);
-    opened.push(side);
-    await side.ready;
-    return side;
+    const side =
+      sides.get(type) ?? new Side<unknown, unknown>(process.execPath, [script, module, fileOf(type), '1', '256']);
+    if (!sides.has(type)) {
+      sides.set(type, side);
+      await side.ready;
+    }
+    return (await side.ask(question)) as Answer;
   }
 
-  it('gives the same log-probabilities within 1e-4, and the same greedy text', async () => {
-    const side = await open<readonly Scored[]>('F32');
-    const decoder = await openDecoder(config, params);
-    const prompt = heldOut.slice(0, seqLen);
-    const scored = await side.ask({ prompt, logits: 'full' });
-    const logits = await decoder.feed(prompt);
+  it('gives the log-probabilities of `accrete logits` within 1e-4, at each position and of the whole vocabulary', async () => {
     let worst = 0;
-    for (const [t, { all }] of scored.entries()) {
-      const own = logProbabilities(logits.subarray(t * config.vocab_size, (t + 1) * config.vocab_size));
-      expect(all!.length).toBe(own.length);
-      own.forEach((value, id) => void (worst = Math.max(worst, Math.abs(value - all![id]!))));
+    for (const prompt of heldOut.slice(0, 6)) {
+      const lines = await accrete('logits', '--checkpoint', checkpoint, '--tokens', prompt.join(), '--json');
+      const own = lines.split('\n').map((line) => JSON.parse(line).logprobs as number[]);
+      const scored = await ask<readonly Scored[]>('F32', { prompt: [...prompt, 0], logits: 'full' });
+      expect([own.length, scored.length]).toEqual([seqLen, seqLen]);
+      for (const [t, { all }] of scored.entries()) {
+        expect(all!.length).toBe(own[t]!.length);
+        own[t]!.forEach((value, id) => void (worst = Math.max(worst, Math.abs(value - all![id]!))));
+      }
     }
     expect(worst).toBeLessThanOrEqual(1e-4);
-    // Far from uniform: the comparison is of a model that has learned something.
-    expect(-mean(scored.map(({ next }) => next))).toBeLessThan(Math.log(config.vocab_size) - 0.5);
+    expect(worst).toBeGreaterThan(0);
+  }, 300_000);
 
-    const answer = (await side.ask({ prompt: prompt.slice(0, 16), count: 40 })) as unknown as { ids: number[] };
-    decoder.reset();
-    const options = { maxTokens: 40, temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1, seed: 0 };
-    const own: number[] = [];
-    for await (const id of generate(decoder, prompt.slice(0, 16), options)) own.push(id);
-    expect(answer.ids.slice(0, own.length)).toEqual(own);
-    expect(own.length).toBeGreaterThan(10);
-    await decoder.release();
+  it('continues text greedily as `accrete generate` does', async () => {
+    for (const ids of heldOut.slice(0, 24).filter((_, i) => i % 4 === 0)) {
+      const prompt = corpus.tokenizer.decode(ids.slice(0, 12));
+      const options = ['--prompt', prompt, '--temperature', '0', '--max-tokens', '40', '--json'];
+      const own = JSON.parse(await accrete('generate', '--checkpoint', checkpoint, ...options));
+      const answer = await ask<{ ids: number[] }>('F32', { prompt: corpus.tokenizer.encode(prompt), count: 40 });
+      const end = answer.ids.indexOf(corpus.tokenizer.endOfText);
+      expect(corpus.tokenizer.decode(end < 0 ? answer.ids : answer.ids.slice(0, end)), prompt).toBe(own.text);
+      expect(own.tokens, prompt).toBeGreaterThan(2);
+    }
   }, 300_000);
 
   it('loses at most 2 % on held-out text as Q8_0, and 8 % as Q4_0 and Q4_K_M', async () => {
-    const rows = rowsOf(heldOut, 16);
     const lossOf = async (type: GgufFileTypeName): Promise<number> => {
-      const side = await open<readonly Scored[]>(type);
       const losses: number[] = [];
-      for (const prompt of rows) losses.push(...(await side.ask({ prompt, logits: true })).map(({ next }) => -next));
-      return mean(losses);
+      for (const prompt of heldOut)
+        losses.push(...(await ask<readonly Scored[]>(type, { prompt, logits: true })).map(({ next }) => -next));
+      return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
     };
     const exact = await lossOf('F32');
-    const bounds = { Q8_0: 0.02, Q4_0: 0.08, Q4_K_M: 0.08 } as const;
-    for (const [type, bound] of Object.entries(bounds)) {
-      const loss = await lossOf(type as GgufFileTypeName);
+    // Far from uniform: what is compared has learned something.
+    expect(exact).toBeLessThan(Math.log(corpus.tokenizer.vocabSize) - 0.8);
+    for (const [type, bound] of [
+      ['Q8_0', 0.02],
+      ['Q4_0', 0.08],
+      ['Q4_K_M', 0.08],
+    ] as const) {
+      const loss = await lossOf(type);
       expect(loss / exact - 1, `${type}: ${loss} beside ${exact}`).toBeLessThanOrEqual(bound);
-      expect(Math.abs(loss / exact - 1), type).toBeGreaterThan(1e-7);
+      expect(Math.abs(loss / exact - 1), `${type} is not the F32 file again`).toBeGreaterThan(1e-7);
     }
   }, 300_000);
 
   it('cuts 1,000 held-out lines into the same tokens, as does the Rust library', async () => {
-    const lines = corpus.tokenizer.decode(heldOut).split('\n').flatMap(pieces).slice(0, 1000);
+    const { tokenizer, catalog, loaded } = corpus;
+    const lines = catalog.shards
+      .filter(({ stage }) => stage.startsWith('held-out'))
+      .flatMap(({ artifact }) =>
+        tokenizer.decode(loaded.get(artifact.root)!.subarray(0, 20_000)).split('\n').flatMap(pieces).slice(0, 200),
+      );
     expect(lines.length).toBe(1000);
-    const side = await open<readonly (readonly number[])[]>('F32');
-    const theirs = await side.ask({ lines });
-    const rust = Rust.fromString(tokenizer.json);
+    const theirs = await ask<readonly (readonly number[])[]>('F32', { lines });
+    const rust = Rust.fromString(readFileSync(join(checkpoint, 'tokenizer.json'), 'utf8'));
     for (const [i, line] of lines.entries()) {
-      const own = corpus.tokenizer.encode(line);
+      const own = tokenizer.encode(line);
       expect(theirs[i], `llama.cpp: ${line}`).toEqual(own);
       expect([...(await rust.encode(line)).getIds()], `tokenizers: ${line}`).toEqual(own);
     }
   }, 300_000);
+
+  it("writes a chat's turns as the chat template does", async () => {
+    const chat = ['Who wrote it?', 'The people.', 'Of which country?'];
+    const theirs = await ask<readonly number[]>('Q4_K_M', { chat });
+    const turns = chat.map((text, i) => `<role>${i % 2 === 0 ? 'HUMAN' : 'ASSISTANT'}</role>${text}`);
+    expect(corpus.tokenizer.decode(theirs)).toBe(`${turns.join('')}<role>ASSISTANT</role>`);
+    expect(theirs).toEqual(corpus.tokenizer.encode(`${turns.join('')}<role>ASSISTANT</role>`));
+  }, 60_000);
+
+  it('reads every type, and so does an independent reader of metadata', async () => {
+    for (const type of ggufFileTypeNames) {
+      const scored = await ask<readonly Scored[]>(type, { prompt: heldOut[0], logits: true });
+      expect(
+        scored.every(({ next }) => next < 0 && next > -30),
+        type,
+      ).toBe(true);
+      const { metadata, tensorInfos } = await gguf(fileOf(type), { allowLocalFile: true });
+      expect(metadata).toMatchObject({ 'general.architecture': 'bailingmoe2', 'bailingmoe2.block_count': 6 });
+      expect(tensorInfos.length, type).toBeGreaterThan(60);
+    }
+  }, 300_000);
+
+  // All types on small models: src/export/round-trip.test.ts.
+  it.each([
+    ['F32', 0],
+    ['Q8_0', 0.01],
+    ['Q4_K_M', 0.1],
+  ] as const)(
+    '%s comes back with an error of at most %f of the values of any tensor',
+    async (type, bound) => {
+      const { params } = await loadCheckpoint(checkpoint);
+      const model = await openGgufModel(fileOf(type));
+      let worst = 0;
+      for (const [name, values] of params)
+        worst = Math.max(worst, relativeError(values as Float32Array, (await model.read(name)) as Float32Array));
+      await model.close();
+      expect(worst).toBeLessThanOrEqual(bound);
+    },
+    120_000,
+  );
 });
 
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+/** Root of the mean square of the differences, beside that of the values. */
+function relativeError(values: Float32Array, back: Float32Array): number {
+  let [error, power] = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    error += (values[i]! - back[i]!) ** 2;
+    power += values[i]! ** 2;
+  }
+  return power === 0 ? error : Math.sqrt(error / power);
+}
 
 /** Long paragraphs as lines of about eighty characters, spaces and all. */
 const pieces = (line: string): readonly string[] => line.match(/.{1,80}/gu) ?? [];

@@ -1,9 +1,12 @@
-/** @file llama.cpp's side of the decoding benchmark: MODULE FILE THREADS CONTEXT; a process that decodes, scores or cuts text into tokens on request. */
+/**
+ * @file llama.cpp's side of benchmarks and tests: MODULE FILE THREADS CONTEXT; a process that on request decodes, scores, cuts
+ * text or a chat's turns into tokens, or answers in a chat.
+ */
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
 const [module, modelPath, threads, contextSize] = process.argv.slice(2);
-const { getLlama, LlamaLogLevel } = await import(pathToFileURL(module).href);
+const { getLlama, LlamaChatSession, LlamaLogLevel, resolveChatWrapper } = await import(pathToFileURL(module).href);
 const llama = await getLlama({
   ...{ gpu: false, build: 'never', skipDownload: true },
   ...{ maxThreads: Number(threads), logLevel: LlamaLogLevel.error },
@@ -22,16 +25,32 @@ const context = await model.createContext({
 const sequence = context.getSequence();
 console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface({ input: process.stdin })) {
-  const { prompt, count, logits = false, lines } = JSON.parse(line);
   await sequence.clearHistory();
-  const answer = lines
-    ? lines.map((text) => model.tokenize(text))
-    : logits
-      ? await readLogits(prompt, logits === 'full')
-      : await decode(prompt, count);
-  console.log(JSON.stringify(answer));
+  console.log(JSON.stringify(await answer(JSON.parse(line))));
 }
 process.exit(0);
+
+async function answer({ prompt, count, logits = false, lines, chat, say }) {
+  if (lines) return lines.map((text) => model.tokenize(text));
+  if (chat) return renderChat(chat);
+  if (say) return await reply(say, count);
+  return logits ? await readLogits(prompt, logits === 'full') : await decode(prompt, count);
+}
+
+/** Tokens of turns by user and model in turn, and of the model's next one, as the file's chat template has them. */
+function renderChat(texts) {
+  const turns = texts.map((text, i) => (i % 2 === 0 ? { type: 'user', text } : { type: 'model', response: [text] }));
+  const chatHistory = [...turns, { type: 'model', response: [''] }];
+  return resolveChatWrapper(model).generateContextState({ chatHistory }).contextText.tokenize(model.tokenizer);
+}
+
+async function reply(text, maxTokens) {
+  const session = new LlamaChatSession({ contextSequence: sequence, autoDisposeSequence: false });
+  const { chatWrapper } = session;
+  const words = await session.prompt(text, { maxTokens, temperature: 0 });
+  session.dispose();
+  return { wrapper: chatWrapper.wrapperName, text: words };
+}
 
 /** Greedy. */
 async function decode(prompt, count) {

@@ -17,12 +17,19 @@ export async function readTokenizerFiles(folder: string): Promise<{ readonly jso
 }
 
 /** The tokenizer of `folder`. `vocabSize`: the model's. @throws CheckpointTokenizerError */
-export async function openTokenizer(folder: string, vocabSize: number): Promise<Tokenizer> {
-  const { json, config } = await readTokenizerFiles(folder);
+export const openTokenizer = async (folder: string, vocabSize: number): Promise<Tokenizer> =>
+  tokenizerOf(await readTokenizerFiles(folder), vocabSize, folder);
+
+/** `place`: where the texts are from. @throws CheckpointTokenizerError WRONG_TOKENIZER */
+export function tokenizerOf(
+  { json, config }: { readonly json: string; readonly config: string },
+  vocabSize: number,
+  place: string,
+): Tokenizer {
   const tokenizer = new Tokenizer(json, config);
   if (tokenizer.vocabSize <= vocabSize) return tokenizer;
   throw new CheckpointTokenizerError(
     'WRONG_TOKENIZER',
-    `${folder}: tokenizer.json has ${tokenizer.vocabSize} tokens, but vocab_size is ${vocabSize}; they do not belong together`,
+    `${place}: tokenizer.json has ${tokenizer.vocabSize} tokens, but vocab_size is ${vocabSize}; they do not belong together`,
   );
 }

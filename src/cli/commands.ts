@@ -1,7 +1,9 @@
 /** @file The commands, in the order of the help. */
 import { appeal } from './appeal/index.ts';
+import { chat } from './chat/index.ts';
 import type { CommandDeclaration } from './command.ts';
 import { doctor } from './doctor/index.ts';
+import { evalModel } from './eval/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
 import { explain } from './explain/index.ts';
 import { exportModel } from './export/index.ts';
@@ -20,7 +22,10 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { publish } from './publish/index.ts';
+import { pull } from './pull/index.ts';
 import { replay } from './replay/index.ts';
+import { serve } from './serve/index.ts';
 import { simulate } from './simulate/index.ts';
 import { snapshot } from './snapshot/index.ts';
 import { status } from './status/index.ts';
@@ -46,10 +51,15 @@ export const commands: readonly CommandDeclaration[] = [
   appeal,
   replay,
   train,
+  pull,
+  chat,
   generate,
+  serve,
+  evalModel,
   evalNeedle,
   simulate,
   exportModel,
+  publish,
   logits,
   status,
   explain,

@@ -37,6 +37,8 @@ function buildProgram(io: Io, choose: (run: () => Promise<number>) => void): Com
     .version(version, '--version', 'print the version')
     .helpOption('--help', 'show this help')
     .helpCommand(false)
+    // Options belong to the word that they follow: `eval` and `eval needle` share names of options.
+    .enablePositionalOptions()
     .addHelpText(
       'after',
       '\nStart here: ./bin/accrete up   (or: npm start)\nEvery command has --help with an example.',
@@ -45,7 +47,10 @@ function buildProgram(io: Io, choose: (run: () => Promise<number>) => void): Com
   for (const declaration of commands) {
     const words = declaration.name.split(' ');
     const parent = words.length === 1 ? program : groupOf(program, groups, words[0]!);
-    parent.addCommand(buildCommand(declaration, words.at(-1)!, io, choose));
+    const command = buildCommand(declaration, words.at(-1)!, io, choose);
+    parent.addCommand(command);
+    // A command may be a group, too.
+    if (words.length === 1) groups.set(words[0]!, command.enablePositionalOptions());
   }
   forEachCommand(program, (command) => {
     command.exitOverride().configureOutput({ writeOut: (text) => io.out(text.trimEnd()), outputError: () => {} });

@@ -16,6 +16,18 @@ export function formatBytes(bytes: number): string {
 /** 1234567 → `1,234,567`. */
 export const formatCount = (value: number): string => Math.round(value).toLocaleString('en-US');
 
+export const raoPerTao = 1_000_000_000n;
+
+/** 1250000000 → `1.25 TAO`; cut to so many decimals. */
+export function formatTao(rao: number | bigint, decimals = 9): string {
+  const amount = BigInt(rao);
+  const part = String(amount % raoPerTao)
+    .padStart(9, '0')
+    .slice(0, decimals)
+    .replace(/0+$/, '');
+  return `${amount / raoPerTao}${part === '' ? '' : `.${part}`} TAO`;
+}
+
 /** 1234567 → `1.23M`; for narrow columns. */
 export function formatShort(value: number): string {
   for (const [limit, letter] of [

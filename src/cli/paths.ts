@@ -1,4 +1,5 @@
 /** @file Where things lie in a clone. */
+import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -20,3 +21,11 @@ export function typedPath(path: string, cwd: string): string {
   const shown = short.startsWith('..') ? path : short || '.';
   return /^[\w./-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", "'\\''")}'`;
 }
+
+/** Where `scripts/install-llama.ts` puts node-llama-cpp, in the version that is pinned beside it. */
+export function llamaDir(): string {
+  const { dependencies } = JSON.parse(readFileSync(inClone('scripts/llama/package.json'), 'utf8'));
+  return inClone(`.accrete/bench/node-llama-cpp-${dependencies['node-llama-cpp']}`);
+}
+/** What was pulled without saying where to. */
+export const pulledDir = inClone('.accrete/pulled');

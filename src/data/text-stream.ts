@@ -10,10 +10,18 @@ export interface TextStreamOptions {
   readonly stops: readonly string[];
 }
 
+/** A character has at most four bytes; what is open longer is not UTF-8. */
+const mostOpen = 16;
+
 export class TextStream {
   readonly #options: TextStreamOptions;
-  readonly #ids: number[] = [];
+  /** Ids whose text may still change: the last character is not whole. */
+  #open: number[] = [];
+  /** Text of the ids before them. */
+  #settled = '';
   #text = '';
+  /** No stop string begins before here. */
+  #searched = 0;
   #given = 0;
   #isStopped = false;
 
@@ -34,8 +42,14 @@ export class TextStream {
   /** Takes one id in and gives the text that can no longer change. */
   push(id: number): string {
     if (this.#isStopped) return '';
-    this.#ids.push(id);
-    this.#text = this.#options.decode(this.#ids);
+    this.#open.push(id);
+    const tail = this.#options.decode(this.#open);
+    this.#text = this.#settled + tail;
+    // Text of byte-level tokens is the text of their bytes: it can be cut wherever a character ends.
+    if (!tail.endsWith('\uFFFD') || this.#open.length >= mostOpen) {
+      this.#settled = this.#text;
+      this.#open = [];
+    }
     const at = this.#firstStop();
     if (at >= 0) {
       this.#text = this.#text.slice(0, at);
@@ -58,7 +72,10 @@ export class TextStream {
   }
 
   #firstStop(): number {
-    const places = this.#options.stops.map((stop) => this.#text.indexOf(stop)).filter((at) => at >= 0);
+    const { stops } = this.#options;
+    const places = stops.map((stop) => this.#text.indexOf(stop, this.#searched)).filter((at) => at >= 0);
+    const longest = stops.reduce((most, stop) => Math.max(most, stop.length), 0);
+    this.#searched = Math.max(0, this.#settled.length - longest);
     return places.length === 0 ? -1 : Math.min(...places);
   }
 

@@ -4,8 +4,11 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
+import { utf8 } from '../util/bytes.ts';
 import { DataError } from './errors.ts';
-import { wordPattern } from './pre-tokenizer.ts';
+import { byteAlphabet, wordPattern } from './pre-tokenizer.ts';
+
+const byteOf: ReadonlyMap<string, number> = new Map(byteAlphabet.map((letter, byte) => [letter, byte]));
 
 /** Longest vocabulary that is read from a file. */
 const MAX_VOCABULARY = 1 << 20;
@@ -32,6 +35,7 @@ export class Tokenizer {
   readonly endOfText: number;
   readonly startOfText: number | null;
   readonly #library: HuggingFaceTokenizer;
+  readonly #byteLengths: Uint16Array;
   readonly #cache = new Map<string, readonly number[]>();
   readonly #pattern = wordPattern();
 
@@ -42,6 +46,10 @@ export class Tokenizer {
     this.#library = new HuggingFaceTokenizer(file, settings);
     const ids = [...Object.values(file.model.vocab), ...file.added_tokens.map((token) => token.id)];
     this.vocabSize = ids.reduce((most, id) => Math.max(most, id), 0) + 1;
+    this.#byteLengths = new Uint16Array(this.vocabSize);
+    // A token is written in the byte alphabet: a character a byte.
+    for (const [token, id] of Object.entries(file.model.vocab)) this.#byteLengths[id] = token.length;
+    for (const { id } of file.added_tokens) this.#byteLengths[id] = 0;
     const endOfText = this.#library.token_to_id(settings.eos_token);
     if (endOfText === undefined) {
       throw new DataError('BAD_TOKENIZER', `tokenizer.json has no token ${settings.eos_token} (eos_token)`);
@@ -71,6 +79,19 @@ export class Tokenizer {
       for (const id of pieces) ids.push(id);
     }
     return ids;
+  }
+
+  /** Bytes of one token: perhaps a part of a character. A special token's are those of its name; null: no such token. */
+  bytesOf(id: number): Uint8Array | null {
+    const text = this.#library.id_to_token(id);
+    if (text === undefined) return null;
+    const bytes = [...text].map((letter) => byteOf.get(letter));
+    return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes as number[]) : utf8(text);
+  }
+
+  /** Bytes of text that a token stands for; none for special tokens. */
+  byteLength(id: number): number {
+    return this.#byteLengths[id] ?? 0;
   }
 
   /** Text of ids; special tokens leave no trace unless asked for; bytes that are not UTF-8 become U+FFFD. */

@@ -1,7 +1,12 @@
 /** @file Failures of evaluations. */
 import { BaseError } from '../util/errors.ts';
 
-export type EvaluationErrorCode = 'NEEDLE_IMPOSSIBLE';
+export type EvaluationErrorCode =
+  /** The tokenizer or the lengths leave nothing to ask. */
+  | 'NEEDLE_IMPOSSIBLE'
+  /** A row of a task file is not what its format says; the message names file and line. */
+  | 'BAD_TASK'
+  /** The text is too short to make the asked-for questions from. */
+  | 'TOO_LITTLE_TEXT';
 
-/** `NEEDLE_IMPOSSIBLE`: the tokenizer or the lengths leave nothing to ask. */
 export class EvaluationError extends BaseError<EvaluationErrorCode> {}

@@ -15,6 +15,11 @@ export function studentTQuantile(p: number, degrees: number): number {
   return (low + high) / 2;
 }
 
+/** P(|T| ≥ |t|): how often chance alone gives so large a statistic. */
+export function studentTTwoSided(t: number, degrees: number): number {
+  return Number.isFinite(t) ? 2 * (1 - studentTCdf(Math.abs(t), degrees)) : 0;
+}
+
 /** P(T ≤ x) for x ≥ 0: 1 − I_{ν/(ν+x²)}(ν/2, 1/2) / 2. */
 function studentTCdf(x: number, degrees: number): number {
   return 1 - incompleteBeta(degrees / (degrees + x * x), degrees / 2, 0.5) / 2;

@@ -38,9 +38,12 @@ export function quasarLongFolder(view: ModelView, options: HfFolderOptions): rea
     tags: ['quasar_long'],
     what: 'A checkpoint of the `quasar_long` architecture in Hugging Face layout, as it was trained.',
     run: [{ title: 'Accrete', command: "accrete generate --checkpoint . --prompt 'The people of'" }],
-    notes: [
-      'The linear-attention branches are part of the architecture; programs that know only its softmax backbone give other results.',
-    ],
+    notes:
+      config.hybrid_attention_layers.length === 0
+        ? ['It has no hybrid layers: `accrete export` writes it for llama.cpp, Ollama, mlx-lm and vLLM too.']
+        : [
+            'The linear-attention branches are part of the architecture; programs that know only its softmax backbone give other results.',
+          ],
   });
   return [
     jsonFile('config.json', { ...toConfigJson(config), torch_dtype: torchDtypes[options.dtype] }),

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadCheckpoint } from '../model/checkpoint.ts';
 import { type QuasarLongConfig, toConfigJson } from '../model/quasar-long/config.ts';
 import { buildContract } from '../model/quasar-long/contract.ts';
+import type { TensorValues } from '../model/quasar-long/init.ts';
 import { f32ToBf16 } from '../tensor/half.ts';
 import { asFloat32, readSafetensors, type TensorBytes } from '../tensor/safetensors.ts';
 import type { GgufArchitecture } from './gguf/architecture.ts';
@@ -15,11 +16,14 @@ import { ggufFileTypeNames, typeOfTensor } from './gguf/mixture.ts';
 import { openGgufModel } from './gguf/model.ts';
 import { quasarLong } from './gguf/quasar-long.ts';
 import { openGguf } from './gguf/read.ts';
+import { readGgufTokenizer } from './gguf/read-tokenizer.ts';
 import { ggufTypes } from './gguf/tensor-types.ts';
-import { ggufCases } from './gguf/test-support.ts';
+import { ggufCases, smallTokenizer } from './gguf/test-support.ts';
+import { tokenizerMetadata } from './gguf/tokenizer.ts';
 import { writeGguf } from './gguf/write.ts';
 import { lingFolder, quasarLongFolder } from './hf-folder.ts';
 import { type MlxOptions, mlxFolder, mlxTensors } from './mlx/folder.ts';
+import type { ModelView } from './model-view.ts';
 import { dequantiseAffine, quantiseAffine } from './quantise/affine.ts';
 import { writeStaged } from './staged.ts';
 import type { TensorPlan } from './tensor-plan.ts';
@@ -49,6 +53,12 @@ function edited(bytes: Buffer, edit: () => void): Buffer {
 function isSame(a: Float32Array | Uint32Array, b: Float32Array | Uint32Array): boolean {
   const bytes = (values: typeof a) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   return a.length === b.length && Buffer.compare(bytes(a), bytes(b)) === 0;
+}
+
+/** Faster than comparing number for number. */
+function expectSame(name: string, a: TensorValues | undefined, b: TensorValues | undefined): void {
+  expect([a instanceof Float32Array, b instanceof Float32Array], name).toEqual([true, true]);
+  expect(isSame(a as Float32Array, b as Float32Array), name).toBe(true);
 }
 
 describe('GGUF', () => {
@@ -100,8 +110,19 @@ describe('GGUF', () => {
         'routed_scaling_factor',
       ] as const)
         expect(model.config[field], field).toEqual(same[field]);
-    for (const { name } of buildContract(config)) expect(await model.read(name), name).toEqual(params.get(name));
+    for (const { name } of buildContract(config)) expectSame(name, await model.read(name), params.get(name));
     await model.close();
+  });
+
+  it.each([
+    ['bailingmoe2', bailingMoe2, wideConfig],
+    ['quasar_long', quasarLong, hybridConfig],
+  ] as const)('%s: the tokenizer comes back exactly', async (_name, architecture, config) => {
+    const path = join(folder, 'model.gguf');
+    await writeGguf(path, { ...viewOf(config), type: 'F32', architecture });
+    const [own, back] = [smallTokenizer, await readGgufTokenizer(path)];
+    const { vocab_size } = config;
+    expect(tokenizerMetadata(back, vocab_size)).toEqual(tokenizerMetadata(own, vocab_size));
   });
 
   const damages: readonly (readonly [string, (bytes: Buffer) => Buffer, RegExp])[] = [
@@ -134,7 +155,11 @@ describe('GGUF', () => {
   });
 });
 
-describe('Hugging Face', () => {
+const mlxQuantised: MlxOptions = {
+  ...{ dtype: 'BF16', quantisation: { bits: 4, group: 64 }, maxShardBytes: 1e9, contextLength: 64, modelFile: '' },
+};
+
+describe('files of safetensors', () => {
   const write = async (files: Parameters<typeof writeStaged>[0]['files']) => {
     const target = join(folder, 'model');
     await writeStaged({ target, kind: 'folder', files, source: 'test' });
@@ -145,7 +170,7 @@ describe('Hugging Face', () => {
     const target = await write(quasarLongFolder(viewOf(hybridConfig), { dtype: 'F32', maxShardBytes }));
     const { config, params } = await loadCheckpoint(target);
     expect(config).toEqual(hybridConfig);
-    for (const [name, values] of paramsOf(hybridConfig)) expect(params.get(name), name).toEqual(values);
+    for (const [name, values] of paramsOf(hybridConfig)) expectSame(name, params.get(name), values);
     const names = readdirSync(target);
     for (const name of ['README.md', 'chat_template.jinja', 'generation_config.json', 'special_tokens_map.json'])
       expect(names).toContain(name);
@@ -165,10 +190,33 @@ describe('Hugging Face', () => {
     // Ours reads that layout of tensors too, under its own config.
     writeFileSync(join(target, 'config.json'), JSON.stringify(toConfigJson(config)));
     const { params } = await loadCheckpoint(target);
-    for (const [name, values] of paramsOf(config)) expect(params.get(name), name).toEqual(values);
+    for (const [name, values] of paramsOf(config)) expectSame(name, params.get(name), values);
     const { tensors } = readSafetensors(new Uint8Array(readFileSync(join(target, 'model.safetensors'))));
     expect(tensors.get('model.layers.1.mlp.experts.7.up_proj.weight')!.shape).toEqual([32, 32]);
     expect(tensors.has('model.rotary_emb.inv_freq')).toBe(false);
+  });
+
+  it.each([
+    [
+      'hf, one tensor an expert',
+      (view: ModelView) => lingFolder(view, { dtype: 'F32', maxShardBytes: 1e9, contextLength: 64 }),
+      1,
+    ],
+    ['hf', (view: ModelView) => quasarLongFolder(view, { dtype: 'BF16', maxShardBytes: 1e9 }), 1],
+    // Codes, which have four bytes, then scales and biases, which have two.
+    ['mlx', (view: ModelView) => mlxFolder(view, mlxQuantised), 2],
+  ] as const)('%s reads each tensor of the source as often as its layout needs', async (_what, files, most) => {
+    const view = viewOf(wideConfig);
+    const asked: string[] = [];
+    const read = async (name: string) => {
+      if (asked.at(-1) !== name) asked.push(name);
+      return await view.read(name);
+    };
+    await write(files({ ...view, read }));
+    const counts = new Map<string, number>();
+    for (const name of asked) counts.set(name, (counts.get(name) ?? 0) + 1);
+    expect(counts.size).toBeGreaterThan(20);
+    expect([...counts].filter(([, count]) => count > most)).toEqual([]);
   });
 
   it('BailingMoeV2 is refused for a hybrid model', () => {
@@ -176,6 +224,29 @@ describe('Hugging Face', () => {
     expect(() => lingFolder(viewOf(hybridConfig), options)).toThrow(/^hybrid_attention_layers: /);
   });
 });
+
+/** mlx-lm's tensors under the names and in the order of checkpoints; written from its layout, not from our plans. */
+function mlxModel(config: QuasarLongConfig, tensors: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
+  const { num_experts: E, hidden_size: h, moe_intermediate_size: I } = config;
+  const model = new Map<string, Float32Array>();
+  for (const [name, values] of tensors) {
+    const [, path, part] = /^(.*\.mlp)\.switch_mlp\.(gate|up|down)_proj\.weight$/.exec(name) ?? [];
+    if (path === undefined) {
+      if (!/\.(scales|biases)$/.test(name)) model.set(name.replace('.gate.gate_proj.', '.gate.'), values);
+      continue;
+    }
+    const stacked = `${path}.experts_${part === 'down' ? 'w3' : 'w12'}`;
+    const [inputs, columns, outputs] = part === 'down' ? [I, h, h] : [h, 2 * I, I];
+    const whole = model.get(stacked) ?? new Float32Array(E * inputs * columns);
+    model.set(stacked, whole);
+    const first = part === 'up' ? I : 0;
+    for (let e = 0; e < E; e++)
+      for (let i = 0; i < inputs; i++)
+        for (let o = 0; o < outputs; o++)
+          whole[(e * inputs + i) * columns + first + o] = values[(e * outputs + o) * inputs + i]!;
+  }
+  return model;
+}
 
 describe('MLX', () => {
   const options: MlxOptions = {
@@ -210,6 +281,45 @@ describe('MLX', () => {
     expect(first).toMatch(/^model\.layers\.1\.mlp\.switch_mlp\.\w+_proj\.weight$/);
   });
 
+  it.each([
+    ['bailing_moe', wideConfig],
+    ['quasar_long', hybridConfig],
+  ])('%s: the model comes back exactly from what the layout says of each tensor', async (_type, own) => {
+    const { tensors } = await write(own, {});
+    const params = paramsOf(own);
+    const back = mlxModel(own, new Map([...tensors].map(([name, stored]) => [name, asFloat32(stored)])));
+    for (const [name, values] of back) expect(isSame(values, params.get(name) as Float32Array), name).toBe(true);
+    const left = [...params.keys()].filter((name) => !back.has(name));
+    expect(left, 'what follows from the config').toEqual(['model.rotary_emb.inv_freq']);
+  });
+
+  it.each([
+    [4, 0.11],
+    [8, 0.007],
+  ] as const)('%d bits: the model comes back with an error of at most %f of its values', async (bits, bound) => {
+    const { tensors } = await write(wideConfig, { quantisation: { bits, group: 64 } });
+    const values = new Map<string, Float32Array>();
+    for (const [name, stored] of tensors) {
+      const path = name.replace(/\.weight$/, '');
+      const [scales, biases] = ['scales', 'biases'].map((part) => tensors.get(`${path}.${part}`));
+      if (scales === undefined || biases === undefined) values.set(name, asFloat32(stored));
+      else if (path !== name)
+        values.set(
+          name,
+          dequantiseAffine(
+            { words: words(stored), scales: asFloat32(scales), biases: asFloat32(biases) },
+            { bits, group: 64 },
+          ),
+        );
+    }
+    for (const [name, back] of mlxModel(wideConfig, values)) {
+      const wanted = paramsOf(wideConfig).get(name) as Float32Array;
+      const squares = (pick: (i: number) => number) => wanted.reduce((sum, _, i) => sum + pick(i) ** 2, 0);
+      const error = Math.sqrt(squares((i) => back[i]! - wanted[i]!) / (squares((i) => wanted[i]!) || 1));
+      expect(error, name).toBeLessThan(bound);
+    }
+  });
+
   it.each([4, 8] as const)('affine codes of %d bits are those of the quantiser', async (bits) => {
     const { tensors, config } = await write(wideConfig, { quantisation: { bits, group: 64 }, dtype: 'BF16' });
     expect(config.quantization).toEqual({ group_size: 64, bits, mode: 'affine' });
@@ -226,7 +336,9 @@ describe('MLX', () => {
       expect(isSame(words(tensors.get(plan.name)!), wanted.words), plan.name).toBe(true);
       expect(scales.dtype).toBe('BF16');
       const stored = new Uint16Array(scales.bytes.slice().buffer);
-      expect(stored, plan.name).toEqual(f32ToBf16(wanted.scales));
+      expect(Buffer.compare(Buffer.from(stored.buffer), Buffer.from(f32ToBf16(wanted.scales).buffer)), plan.name).toBe(
+        0,
+      );
       const back = dequantiseAffine(wanted, { bits, group: 64 });
       expect(back.length).toBe(plan.shape.reduce((a, b) => a * b));
     }

@@ -64,7 +64,8 @@ export function fillShards<T>(tensors: readonly T[], bytesOf: (tensor: T) => num
 }
 
 function shardFile(name: string, tensors: readonly StoredTensor[], format: 'pt' | 'mlx'): ExportFile {
-  const { header, order } = encodeSafetensorsHeader(tensors, { format });
+  // By name the matrices of an expert would stand together, and each would have the whole stack of all experts read anew.
+  const { header, order } = encodeSafetensorsHeader(tensors, { format }, 'as-given');
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const parts = order.map(({ name, sizeBytes }) => ({ name, sizeBytes, bytes: () => byName.get(name)!.bytes() }));
   return { name, parts: [...wholeFile('header', header).parts, ...parts] };

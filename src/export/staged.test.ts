@@ -1,9 +1,9 @@
 /** @file Exports are whole or absent; interrupted ones go on; failed ones leave nothing. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { asExportError } from './durable.ts';
 import { type ExportFile, type StagedExport, wholeFile, writeStaged } from './staged.ts';
 
 let folder: string;
@@ -99,8 +99,46 @@ it('leaves nothing when it fails, when there is no room, and when the target is 
   writeFileSync(join(folder, 'out'), 'mine');
   await expect(writeStaged(options({ files: files([]) }))).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
   expect(readFileSync(join(folder, 'out'), 'utf8')).toBe('mine');
-  const full = asExportError(Object.assign(new Error('no space'), { code: 'ENOSPC' }), 'out');
-  expect(full).toMatchObject({ code: 'DISK_FULL', retryable: true });
+});
+
+/** Null, or why a small file system of its own cannot be had. */
+function mountSmall(path: string, sizeBytes: number): string | null {
+  mkdirSync(path);
+  const { error, status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'tmpfs', path], {
+    encoding: 'utf8',
+  });
+  return error?.message ?? (status === 0 ? null : stderr.trim());
+}
+
+it('leaves nothing when the disk fills up while it writes', async (context) => {
+  const disk = join(folder, 'disk');
+  const why = mountSmall(disk, 4 << 20);
+  if (why !== null) context.skip(`no file system of its own: ${why}`);
+  try {
+    const part = (name: string) => ({
+      ...{ name, sizeBytes: 1 << 20 },
+      async *bytes() {
+        // Somebody else takes the room that was there at the start.
+        if (name === '1') writeFileSync(join(disk, 'other'), new Uint8Array(2 << 20));
+        yield new Uint8Array(1 << 20);
+      },
+    });
+    const file = { name: 'a', parts: ['0', '1', '2'].map(part) };
+    await expect(writeStaged(options({ files: [file], target: join(disk, 'out') }))).rejects.toMatchObject({
+      ...{ code: 'DISK_FULL', retryable: true, message: expect.stringContaining('the disk is full') },
+    });
+    expect(readdirSync(disk)).toEqual(['other']);
+  } finally {
+    spawnSync('umount', [disk]);
+  }
+});
+
+it('leaves nothing when a write says that there is no room', async () => {
+  const full = files([], (name) => {
+    if (name === 'b/2') throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+  });
+  await expect(writeStaged(options({ files: full }))).rejects.toMatchObject({ code: 'DISK_FULL', retryable: true });
+  expect(readdirSync(folder)).toEqual([]);
 });
 
 it('puts files beside the target, which appears last, and overwrites none of them', async () => {

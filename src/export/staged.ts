@@ -169,6 +169,7 @@ async function openStage(partial: string, options: StagedExport) {
   const writeFile = async ({ name, parts }: ExportFile): Promise<void> => {
     const first = done[name] ?? 0;
     const kept = parts.slice(0, first).reduce((sum, part) => sum + part.sizeBytes, 0);
+    await mkdir(dirname(join(folder, name)), { recursive: true });
     const handle = await open(join(folder, name), first === 0 ? 'w' : 'r+');
     try {
       await handle.truncate(kept);

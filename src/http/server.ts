@@ -2,10 +2,11 @@
  * @file The orchestrator's HTTP API: health, manifest, journal and status for everybody, and whatever is mounted beside
  * them (the store). Reads what it is handed and decides nothing. Fastify is loaded when a server starts, not before.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Log, type Metrics, silentLog, silentMetrics } from '../util/clock.ts';
-import { BaseError, UsageError } from '../util/errors.ts';
+import { BaseError } from '../util/errors.ts';
+import { type HttpServer, listen } from './listen.ts';
 import type { Status } from './status.ts';
 
 /** Answers a request by itself, to the last byte; does not reject. */
@@ -42,16 +43,6 @@ export interface StartHttpServerOptions extends HttpSources {
   readonly metrics?: Metrics;
 }
 
-export interface HttpServer {
-  /** `http://host:port` as a client on this machine may use it. */
-  readonly url: string;
-  readonly port: number;
-  /** For WebSocket upgrades. */
-  readonly server: Server;
-  /** Ends open requests, also long ones. */
-  close(): Promise<void>;
-}
-
 export const maxJournalLimit = 1_000;
 const defaultJournalLimit = 256;
 
@@ -74,23 +65,7 @@ export async function startHttpServer(options: StartHttpServerOptions): Promise<
   for (const add of options.routes ?? []) await add(app);
   // A mounted handler asks for the body itself, once it wants it.
   app.server.on('checkContinue', (request, response) => app.server.emit('request', request, response));
-  try {
-    await app.listen({ host, port });
-  } catch (cause) {
-    await app.close();
-    throw listenError(host, port, cause);
-  }
-  const address = app.server.address();
-  const actualPort = typeof address === 'object' && address !== null ? address.port : port;
-  return {
-    url: urlOf(host, actualPort),
-    port: actualPort,
-    server: app.server,
-    close: async () => {
-      app.server.closeAllConnections();
-      await app.close();
-    },
-  };
+  return await listen(app, { host, port });
 }
 
 function addReads(app: FastifyInstance, sources: HttpSources): void {
@@ -181,31 +156,4 @@ function answerErrors(app: FastifyInstance, log: Log, metrics: Metrics): void {
     const known = error instanceof BaseError && error.retryable;
     return refuse(reply, known ? 503 : 500, known ? error.code : 'INTERNAL', 'the orchestrator failed; try again');
   });
-}
-
-function listenError(host: string, port: number, cause: unknown): Error {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  const at = `${host}:${port}`;
-  if (code === 'EADDRINUSE') {
-    return new UsageError(
-      `port ${port} is taken on ${host} by another program, perhaps another network; choose another with --port (0 takes any free one)`,
-      { cause },
-    );
-  }
-  if (code === 'EACCES') {
-    return new UsageError(`port ${port} may not be used by this user; choose one above 1023 with --port`, { cause });
-  }
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-    return new UsageError(`${at}: this machine has no such address; choose one with --host, e.g. 127.0.0.1`, { cause });
-  }
-  if (code === 'ERR_SOCKET_BAD_PORT') {
-    return new UsageError(`expected a port from 0 to 65535, got ${port}; choose one with --port`, { cause });
-  }
-  return new UsageError(`${at}: cannot listen there (${message}); choose another with --host and --port`, { cause });
-}
-
-/** Addresses that mean "every interface" are reached by the loopback one. */
-function urlOf(host: string, port: number): string {
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }

@@ -10,8 +10,8 @@ import { isDrawable, learnersOf, payCovered } from './pay.ts';
 import { manifestOf, runOf } from './queries.ts';
 import type { AuditSegment, Learner, RunState } from './state.ts';
 
-/** Those who redo a segment, at most. */
-const committeeSize = 3;
+/** Those who may redo a segment; where the first pass it, the others need not. */
+const committeeSize = 5;
 
 /** Cuts what a commit added to the learner's trace into segments; the newest W stay. */
 export function extendSegments(state: RunState, learner: Learner, claim: Hash): void {

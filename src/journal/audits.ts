@@ -16,10 +16,17 @@ import type { Audit, AuditVerdict, HotkeyState, RunState, Suspicion } from './st
 
 /** A replay is paid as so many verdicts. */
 const verdictsWorth = 5;
-/** An answered audit without enough verdicts after this time is nobody's fault, and drawn anew. */
-export const auditCheckMs = 120_000;
-/** Whoever is drawn first and says nothing for so long has lost its turn to the next. */
-const turnMs = 20_000;
+/** An answered audit without enough verdicts after this time is nobody's fault, and drawn anew. Half a tempo, if that is more. */
+export const auditCheckMs = (state: RunState): number => Math.max(120_000, tempoMs(state) / 2);
+/**
+ * Whoever is drawn first and says nothing for so long has lost its turn to the next. A quarter of a tempo, if that is more: on a busy
+ * machine a replay took longer than 20 s, and everybody drawn redid everything.
+ */
+const turnMs = (state: RunState): number => Math.max(20_000, tempoMs(state) / 4);
+const tempoMs = (state: RunState): number => {
+  const { tempoBlocks, blockMs } = manifestOf(state).ledger;
+  return tempoBlocks * blockMs;
+};
 /** Room between the syncer's clock and the journal's; a syncer cannot put an audit off by a distant deadline. */
 const deadlineRoomMs = 10_000;
 
@@ -161,20 +168,20 @@ export const auditVerdictRule: Rule<'audit-verdict'> = {
   },
 };
 
-/** A failure counts once a second validator repeats it; of two that differ a third decides, or nobody: it passes. */
+/**
+ * One pass is enough, or two where two were asked. Once somebody fails it, most of the committee decide either way: of five
+ * validators two that collude could else pass their miner's noise or ruin an honest miner. A tie passes.
+ */
 function settle(state: RunState, audit: Audit, timeMs: number): void {
   const of = (outcome: AuditVerdict['outcome']) => audit.verdicts.filter((verdict) => verdict.outcome === outcome);
   const [passes, fails] = [of('pass'), of('fail')];
-  const size = audit.body.committee.length;
-  if (fails.length >= Math.min(2, size)) {
+  const voters = votersOf(state, audit).length;
+  const most = Math.floor(voters / 2) + 1;
+  const passesNeeded = fails.length > 0 ? most : audit.isDouble ? 2 : 1;
+  if (fails.length >= most) {
     closeAudit(state, audit, { ...fails[0]!, status: 'failed', timeMs });
-    for (const { hotkey } of passes)
-      bar(state, hotkey, `passed audit ${audit.id}, which two others found failed`, timeMs);
-  } else if (
-    fails.length === 0
-      ? passes.length >= (audit.isDouble ? 2 : 1)
-      : audit.verdicts.length === size || passes.length >= 2
-  )
+    for (const { hotkey } of passes) bar(state, hotkey, `passed audit ${audit.id}, which most found failed`, timeMs);
+  } else if (passes.length >= passesNeeded || audit.verdicts.length === voters)
     closeAudit(state, audit, { code: 'OK', sentence: '', status: 'passed', timeMs });
   else return;
   const outcome = audit.status === 'passed' ? 'pass' : 'fail';
@@ -188,6 +195,10 @@ function settle(state: RunState, audit: Audit, timeMs: number): void {
     }
   }
 }
+
+/** The committee without those who were barred before they said anything: nobody waits for them. */
+const votersOf = (state: RunState, { body, verdicts }: Audit): readonly Hotkey[] =>
+  body.committee.filter((each) => !state.hotkeys.get(each)?.barred || verdicts.some(({ hotkey }) => hotkey === each));
 
 function closeAudit(
   state: RunState,
@@ -228,7 +239,7 @@ export const auditCloseRule: Rule<'audit-close'> = {
     const isAnswered = audit.status === 'answered';
     if (isAnswered !== (body.code === 'UNCHECKED'))
       return reject('MALFORMED', `audit ${body.audit} is ${audit.status}, it cannot be closed as ${body.code}`);
-    const dueMs = isAnswered ? audit.answer!.atMs + auditCheckMs : audit.body.deadlineMs;
+    const dueMs = isAnswered ? audit.answer!.atMs + auditCheckMs(state) : audit.body.deadlineMs;
     return timeMs >= dueMs ? null : ignore('TOO_SOON', `audit ${body.audit} has another ${seconds(dueMs - timeMs)}`);
   },
   apply(state, { audit: id, code }, { timeMs }) {
@@ -259,14 +270,16 @@ export function isCleared(state: RunState, standing: HotkeyState): boolean {
   return standing.openAudits === 0 && standing.tempoAuditsPassed > 0 && standing.suspicions.length === 0;
 }
 
-/** Audits whose segment a validator is to redo now: it was drawn, the states are there, its turn has come. */
+/** Audits whose segment a validator is to redo now: it was drawn, the states are there, its turn has come or all are asked. */
 export function auditsOwed(state: RunState, validator: Hotkey): Audit[] {
   return [...state.openAudits]
     .map((id) => state.audits.get(id)!)
-    .filter(({ body, answer, verdicts, isDouble, status }) => {
-      const turn = body.committee.indexOf(validator);
+    .filter((audit) => {
+      const { answer, verdicts, isDouble, status } = audit;
+      const turn = votersOf(state, audit).indexOf(validator);
       if (status !== 'answered' || turn < 0 || verdicts.some(({ hotkey }) => hotkey === validator)) return false;
-      const isDue = turn <= verdicts.length || (turn === 1 && isDouble);
-      return isDue || turn <= Math.floor((state.lastTimeMs - answer!.atMs) / turnMs);
+      const isFailed = verdicts.some(({ outcome }) => outcome === 'fail');
+      const isDue = isFailed || turn <= verdicts.length || (turn === 1 && isDouble);
+      return isDue || turn <= Math.floor((state.lastTimeMs - answer!.atMs) / turnMs(state));
     });
 }

@@ -9,7 +9,10 @@ import { appealMs, verdictsOwed } from './queries.ts';
 import type { Claim } from './state.ts';
 
 type Said = Partial<EventBody<'verdict'>>;
-const rejectAs = (code: 'HARMFUL' | 'HEADER' | 'TRACE' | 'MISSING'): Said => ({ outcome: 'reject', code });
+const rejectAs = (code: 'HARMFUL' | 'NORM_HIGH' | 'HEADER' | 'TRACE' | 'MISSING'): Said => ({
+  outcome: 'reject',
+  code,
+});
 
 /** Every miner joined and leased, outer step 0 open; recheckShare 1: every accepted claim is rechecked. */
 function openRun(recheckShare = '0', validators = 3): DrivenRun {
@@ -90,6 +93,24 @@ describe('a committee that does not agree', () => {
     for (const validator of run.validators) run.say(claim, validator, 'ruling');
     expect(claim.status).toBe('accepted');
     expect(run.validators.map((validator) => standing(run, validator).barred)).toEqual([null, null, null]);
+  });
+
+  it('of two validators about harm alone is for the miner, about anything else against him', () => {
+    for (const [code, expected] of [
+      ['HARMFUL', { status: 'accepted', code: 'OK' }],
+      ['NORM_HIGH', { status: 'refused', code: 'DISAGREED' }],
+    ] as const) {
+      const run = openRun('0', 2);
+      const claim = commit(run);
+      const candidates = claim.beacon!.candidates.map((each) => ({ ...each, stakeRao: 5 }));
+      claim.beacon = { ...claim.beacon!, candidates };
+      judge(run, claim, {}, rejectAs(code));
+      const [one, other] = committeeOf(run, claim) as [Member, Member];
+      run.say(claim, one, 'ruling');
+      run.say(claim, other, 'ruling', rejectAs(code));
+      expect(claim).toMatchObject(expected);
+      expect(run.validators.map((validator) => standing(run, validator).barred)).toEqual([null, null]);
+    }
   });
 
   it('bars nobody who could not get the bytes', () => {

@@ -264,10 +264,8 @@ function closeDispute(state: RunState, claim: Claim, timeMs: number): void {
   dispute.closedAtMs = timeMs;
   state.openDisputes.delete(claim.id);
   const jury = juryOf(state, claim);
-  const settled = majorityOf(
-    jury,
-    tally(state, claim, ({ outcome }) => [outcome]),
-  );
+  const said = tally(state, claim, ({ outcome }) => [outcome]);
+  const settled = majorityOf(jury, said) ?? (isDoubtOfHarm(claim, jury, said) ? 'accept' : null);
   const wasUndecided = isUndecided(claim);
   if (settled !== null) {
     for (const each of dispute.rulings) countVerdict(state, each, settled);
@@ -281,6 +279,20 @@ function closeDispute(state: RunState, claim: Claim, timeMs: number): void {
   }
   if (dispute.reason === 'appeal' && settled !== 'accept') hotkeyState(state, claim.hotkey).tempoAppealsLost++;
   barAccused(state, claim, jury, timeMs);
+}
+
+/**
+ * Half of the stake accepts, and the others only say that it does harm: honest validators differ in that, since each tests on
+ * sequences of its own. With two validators every such difference is a tie; a miner must not pay for it.
+ */
+function isDoubtOfHarm(
+  claim: Claim,
+  jury: ReadonlyMap<Hotkey, number>,
+  said: ReadonlyMap<ClaimVerdict['outcome'], number>,
+): boolean {
+  const total = [...jury.values()].reduce((sum, stake) => sum + stake, 0);
+  const isHarmAlone = claim.dispute!.rulings.every(({ outcome, code }) => outcome === 'accept' || code === 'HARMFUL');
+  return isHarmAlone && total > 0 && 2 * (said.get('accept') ?? 0) >= total;
 }
 
 /** Of the rulings with the settled outcome, the first of those whose code has most stake. */

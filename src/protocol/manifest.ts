@@ -100,8 +100,17 @@ export const recipeSchema = z
   });
 export type Recipe = z.infer<typeof recipeSchema>;
 
+/**
+ * Version of the rules by which a journal is folded and judged. It changes with every rule: a record is recomputed by its own
+ * rules or not at all (`src/journal/rules-version.test.ts`).
+ */
+export const rulesVersion = 2;
+
 export const manifestSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(rulesVersion, {
+    error: ({ input }) =>
+      `the run has rules of version ${String(input)}, this program knows version ${rulesVersion}: use the program that the run was made with`,
+  }),
   name: z.string().min(1).max(64),
   /** Ledger binding: what signatures and anchors refer to. */
   ledger: z.strictObject({

@@ -175,6 +175,12 @@ export function bindingOfRun(entry: JournalEntry): RunBinding | null {
   return { chainId, netuid, run: runIdOf(body.data.manifest) };
 }
 
+function firstEntryFault({ kind, body }: Envelope): string {
+  if (kind !== 'run') return `the first entry must be a run event, got ${kind}`;
+  const { error } = eventSchemas.run.safeParse(body);
+  return error === undefined ? 'the first entry has no manifest' : describeFault(error);
+}
+
 /** An entry whose form, place in the chain and signature are good. */
 export interface OpenedEntry {
   readonly entry: JournalEntry;
@@ -199,7 +205,7 @@ export function openEntry(
       `entry ${entry.seq} follows ${entry.prevHash.slice(0, 12)}, expected ${previousHash.slice(0, 12)}`,
     );
   const binding = context ?? bindingOfRun(entry);
-  if (binding === null) return fault('MALFORMED', `the first entry must be a run event, got ${entry.message.kind}`);
+  if (binding === null) return fault('MALFORMED', firstEntryFault(entry.message));
   const opened = openMessage(entry.message, binding);
   return opened.ok ? { ok: true, entry, message: opened.message } : opened;
 }

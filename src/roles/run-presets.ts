@@ -26,8 +26,8 @@ const nano: RunSettings = {
     warmupTokens: 30_000,
     totalTokens: 2_400_000,
   },
-  // 150 s, in which a learner on two shared cores does some 400 steps: three audits of 20 cost 15 % of them.
-  ledger: { tempoBlocks: 600, blockMs: 250 },
+  // 240 s, in which a learner on two shared cores does some 600 steps: three audits of 20 cost 10 % of them.
+  ledger: { tempoBlocks: 960, blockMs: 250 },
   recipe: {
     optimizer: 'adamw',
     beta1: d('0.9'),
@@ -112,8 +112,10 @@ const nanoGguf: RunSettings = {
   ...nano,
   schedule: { ...nano.schedule, peakLearningRate: d('0.003') },
   sync: { ...nano.sync, leaseMs: 60_000, deadlineMs: 40_000 },
-  // A state has 310 MB.
-  audit: { ...nano.audit, window: 4 },
+  // A state has 310 MB: to show one takes longer.
+  audit: { ...nano.audit, window: 4, answerMs: 60_000 },
+  // On two cores that others use too a merge takes some 15 s, and a release eight of them.
+  release: { ...nano.release, everyMerges: 2 },
 };
 
 export const runPresetNames = ['tiny', 'nano', 'nano-gguf', 'small'] as const;

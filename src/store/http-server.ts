@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { type Hash, hashSchema } from '../protocol/names.ts';
+import { parseRange } from '../util/byte-range.ts';
 import { type Log, type Metrics, silentLog, silentMetrics } from '../util/clock.ts';
 import { notFound, StoreError, type StoreErrorCode } from './errors.ts';
 import type { FsStore } from './fs.ts';
@@ -102,22 +103,6 @@ async function sendArtifact(
   } catch {
     response.destroy(); // The length is promised already: cutting off is the only way to say it.
   }
-}
-
-type ByteRange = { readonly from: number; readonly to: number };
-
-/** One range of RFC 9110; null for none, and for forms that a server may ignore. */
-export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | 'unsatisfiable' | null {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '');
-  if (match === null || (match[1] === '' && match[2] === '')) return null;
-  if (match[1] === '') {
-    const length = Math.min(Number(match[2]), sizeBytes);
-    return length === 0 ? 'unsatisfiable' : { from: sizeBytes - length, to: sizeBytes };
-  }
-  const from = Number(match[1]);
-  const to = match[2] === '' ? sizeBytes : Math.min(Number(match[2]) + 1, sizeBytes);
-  if (match[2] !== '' && Number(match[2]) < from) return null;
-  return from >= sizeBytes ? 'unsatisfiable' : { from, to };
 }
 
 interface Upload extends ServeStoreOptions {

@@ -9,10 +9,11 @@ import { randomBytes, testStore } from '../../tests/contracts/store.ts';
 import { artifactOf } from '../protocol/artifact.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { LearnerId } from '../protocol/names.ts';
+import { parseRange } from '../util/byte-range.ts';
 import { FsStore } from './fs.ts';
 import { issueGrant, openGrant } from './grants.ts';
 import { HttpStore, type HttpStoreOptions } from './http-client.ts';
-import { parseRange, type ServeStoreOptions, serveStore } from './http-server.ts';
+import { type ServeStoreOptions, serveStore } from './http-server.ts';
 
 const secret = new Uint8Array(32).fill(9);
 const learner = '5Hotkey/one' as LearnerId;

@@ -134,14 +134,17 @@ export function readSafetensors(
 
 /**
  * The header of a file holding `tensors` (length word included, padded to 8 bytes) and the order in which their bytes
- * must follow: larger elements first, then by name, so that every tensor is aligned.
+ * must follow: larger elements first, so that every tensor is aligned, then by name; or as given, where tensors that are
+ * made from one source should follow each other.
  */
 export function encodeSafetensorsHeader(
   tensors: readonly { readonly name: string; readonly dtype: SafetensorsDtype; readonly shape: readonly number[] }[],
   metadata: Readonly<Record<string, string>> = {},
+  within: 'by-name' | 'as-given' = 'by-name',
 ): { readonly header: Uint8Array; readonly order: readonly TensorInfo[] } {
+  const byName = (a: string, b: string): number => (within === 'as-given' || a === b ? 0 : a < b ? -1 : 1);
   const sorted = [...tensors].sort(
-    (a, b) => dtypeSizeBytes[b.dtype] - dtypeSizeBytes[a.dtype] || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+    (a, b) => dtypeSizeBytes[b.dtype] - dtypeSizeBytes[a.dtype] || byName(a.name, b.name),
   );
   const entries: string[] = [];
   if (Object.keys(metadata).length > 0) {

@@ -14,7 +14,7 @@ import {
   type Signer,
   sessionKeyFromSeed,
 } from '../../src/protocol/keys.ts';
-import { type ArtifactRef, manifestSchema, type RunManifest } from '../../src/protocol/manifest.ts';
+import { type ArtifactRef, manifestSchema, type RunManifest, rulesVersion } from '../../src/protocol/manifest.ts';
 import type { Admission, Envelope, EventBody, EventKind } from '../../src/protocol/messages.ts';
 import { messageId, type OpenedEntry, type OpenedMessage, signMessage } from '../../src/protocol/signing.ts';
 
@@ -36,7 +36,7 @@ export function testManifest(changes: Partial<RunManifest> = {}): RunManifest {
   };
   const phase = { targetTokens: 400, sequenceLength: 4, mixture: { text: 1 }, schedule };
   return manifestSchema.parse({
-    version: 1,
+    version: rulesVersion,
     name: 'test',
     ledger: { chainId: 'test-chain', netuid: 24, tempoBlocks: 10, blockMs: 250 },
     owner: owner.hotkey,

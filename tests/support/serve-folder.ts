@@ -1,7 +1,8 @@
 /** @file Serves a recorded run's folder with the orchestrator's own HTTP server, as far as a record is read from it. */
 import { join } from 'node:path';
+import type { HttpServer } from '../../src/http/listen.ts';
 import { serveReleases } from '../../src/http/release-files.ts';
-import { type HttpServer, startHttpServer } from '../../src/http/server.ts';
+import { startHttpServer } from '../../src/http/server.ts';
 import { ManualBlockClock } from '../../src/ledger/block-clock.ts';
 import { EmbeddedChain } from '../../src/ledger/embedded.ts';
 import type { EventBody, JournalEntry } from '../../src/protocol/messages.ts';

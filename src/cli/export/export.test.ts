@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { trainBpe } from '../../data/bpe-trainer.ts';
+import { tokenizerConfigJson, tokenizerJson } from '../../data/tokenizer-files.ts';
 import { ggufCases, ggufExport, ggufParams, smallTokenizer } from '../../export/gguf/test-support.ts';
 import { writeGguf } from '../../export/gguf/write.ts';
 import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
@@ -29,12 +31,16 @@ async function command(...argv: readonly string[]) {
   return { exitCode: await main([...argv], io), text: lines.join('\n') };
 }
 
-async function writeFolder(config: QuasarLongConfig, params = ggufParams(config)): Promise<void> {
+async function writeFolder(
+  config: QuasarLongConfig,
+  params = ggufParams(config),
+  tokenizer = smallTokenizer,
+): Promise<void> {
   await writeHuggingFaceFolder(join(cwd, 'model'), {
     ...{ config, params },
     files: new Map([
-      ['tokenizer.json', utf8(smallTokenizer.json)],
-      ['tokenizer_config.json', utf8(smallTokenizer.config)],
+      ['tokenizer.json', utf8(tokenizer.json)],
+      ['tokenizer_config.json', utf8(tokenizer.config)],
     ]),
     card: { name: 'test', licence: 'apache-2.0', summary: '', numbers: [], sources: [], notes: [] },
   });
@@ -56,6 +62,23 @@ it('reads a folder tensor by tensor and writes what the writer writes of the sam
   expect(readdirSync(cwd).sort()).toEqual(['a.Modelfile', 'a.gguf', 'b.gguf', 'model']);
 });
 
+it('writes of a GGUF file that travels alone what it writes of the checkpoint', async () => {
+  const trained = trainBpe([], [], { tokenCount: 256 });
+  const [json, settings] = [tokenizerJson(trained), tokenizerConfigJson()];
+  const wide = parseConfig({ ...config, vocab_size: 300 });
+  await writeFolder(wide, ggufParams(wide), { json: JSON.stringify(json), config: JSON.stringify(settings) });
+  expect((await run(...toGguf, '--out', 'a.gguf', '--name', 'test')).exitCode).toBe(0);
+  rmSync(join(cwd, 'model'), { recursive: true });
+  const again = await run('--checkpoint', 'a.gguf', '--to', 'gguf', '--out', 'b.gguf', '--name', 'test');
+  expect(again.exitCode, again.text).toBe(0);
+  const tensorsOf = async (file: string) => (await gguf(join(cwd, file), { allowLocalFile: true })).tensorInfos;
+  expect(await tensorsOf('b.gguf')).toEqual(await tensorsOf('a.gguf'));
+  expect((await run('--checkpoint', 'a.gguf', '--to', 'hf', '--out', 'c')).exitCode).toBe(0);
+  const textOf = (name: string) => JSON.parse(readFileSync(join(cwd, 'c', name), 'utf8'));
+  expect(textOf('tokenizer.json')).toEqual(json);
+  expect(textOf('tokenizer_config.json')).toEqual(settings);
+});
+
 it('refuses by name, and leaves no file', async () => {
   await writeFolder(config);
   const cases: readonly (readonly [readonly string[], number, string])[] = [
@@ -71,7 +94,7 @@ it('refuses by name, and leaves no file', async () => {
     [['--checkpoint', 'model', '--to', 'hf', '--out', 'm', '--type', 'F16'], 2, '--type: expected F32 or BF16 for hf'],
     [['--checkpoint', 'model', '--to', 'onnx', '--out', 'm'], 2, 'onnx'],
     [[...toGguf, '--out', join('no', 'such', 'a.gguf')], 1, 'make that folder first'],
-    [['--checkpoint', 'nothing', '--to', 'hf', '--out', 'm'], 1, 'is this a checkpoint folder?'],
+    [['--checkpoint', 'nothing', '--to', 'hf', '--out', 'm'], 2, 'there is nothing at'],
     [['--checkpoint', 'model', '--to', 'hf', '--out', 'model'], 1, 'is there already'],
   ];
   for (const [argv, exitCode, message] of cases) {

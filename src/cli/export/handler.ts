@@ -2,11 +2,13 @@
 
 import { existsSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
+import { ExportError } from '../../export/errors.ts';
 import { partialFolderOf } from '../../export/staged.ts';
 import { JournalError } from '../../journal/errors.ts';
 import { type FolderLock, lockFolder } from '../../journal/folder-lock.ts';
 import { UsageError } from '../../util/errors.ts';
+import { locateCheckpoint } from '../checkpoint-place.ts';
 import type { Handler } from '../command.ts';
 import { typedPath } from '../paths.ts';
 import { parseExportOptions } from './options.ts';
@@ -21,8 +23,13 @@ const targets: { readonly [N in ExportTargetName]: () => Promise<ExportTarget> }
 };
 
 export const handle: Handler = async (settings, io) => {
-  const options = parseExportOptions(settings);
-  const target = await targets[options.to]();
+  const parsed = parseExportOptions(settings);
+  const target = await targets[parsed.to]();
+  // Also said when it would be written; here before what may take long.
+  if (existsSync(parsed.out))
+    throw new ExportError('TARGET_EXISTS', `${parsed.out} is there already; choose another name or remove it`);
+  const checkpoint = await locateCheckpoint(settings, io);
+  const options = { ...parsed, checkpoint, name: parsed.name ?? basename(checkpoint) };
   const source = await openSource(options.checkpoint, options.name);
   const bar = process.stderr.isTTY && !settings.switch('json') ? progressBar(process.stderr) : null;
   try {
@@ -33,10 +40,13 @@ export const handle: Handler = async (settings, io) => {
         onProgress: (progress: Parameters<NonNullable<typeof bar>['update']>[0]) => bar?.update(progress),
         say: (sentence: string) => io.err(sentence),
       };
-      const { fields, sentence } = await target(options, source, run);
+      const { fields, sentence, next } = await target(options, source, run);
       bar?.close();
       if (settings.switch('json')) io.out(JSON.stringify({ file: options.out, ...fields }));
-      else io.out(`${typedPath(options.out, io.cwd)}: ${sentence}`);
+      else {
+        io.out(`${typedPath(options.out, io.cwd)}: ${sentence}`);
+        for (const line of ['', 'Type next:', ...next(io.cwd).map((command) => `  ${command}`)]) io.out(line);
+      }
       return 0;
     } finally {
       await lock?.release();

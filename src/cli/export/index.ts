@@ -1,5 +1,6 @@
 /** @file Declares `accrete export`: a checkpoint as files that other programs run. */
 import type { CommandDeclaration } from '../command.ts';
+import { requiredCheckpointOptions } from '../model-options.ts';
 import { exportTargetNames, layoutNames } from './targets.ts';
 
 export const exportModel: CommandDeclaration = {
@@ -7,7 +8,7 @@ export const exportModel: CommandDeclaration = {
   description:
     'Write a checkpoint in the format of other programs. hf: a Hugging Face folder; gguf: one file for llama.cpp and Ollama, with a Modelfile; mlx: a folder for mlx-lm. What a format cannot say exactly is refused; of a hybrid model llama.cpp gets the backbone, with its measured loss. See docs/export.md.',
   options: [
-    { name: 'checkpoint', value: 'DIR', description: 'folder of the checkpoint, or a GGUF file', required: true },
+    ...requiredCheckpointOptions,
     { name: 'to', value: 'FORMAT', description: 'the format', required: true, choices: exportTargetNames },
     { name: 'out', value: 'PATH', description: 'file or folder to write; it must not exist', required: true },
     {

@@ -1,6 +1,7 @@
 /** @file The checkpoint that `accrete export` reads: its tensors, its texts, and a fingerprint of its files. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readGgufTokenizer } from '../../export/gguf/read-tokenizer.ts';
 import type { ModelView } from '../../export/model-view.ts';
 import type { OpenCheckpoint } from '../../model/checkpoint.ts';
 import { buildContract } from '../../model/quasar-long/contract.ts';
@@ -34,13 +35,14 @@ export async function openSource(folder: string, name: string): Promise<OpenSour
 }
 
 async function viewOf(checkpoint: OpenCheckpoint, folder: string, name: string): Promise<ModelView> {
-  const texts = (await stat(folder)).isDirectory() ? folder : join(folder, '..');
+  const isFolder = (await stat(folder)).isDirectory();
   return {
     name,
     config: checkpoint.config,
     read: (tensor) => checkpoint.read(tensor),
-    tokenizer: await readTokenizerFiles(texts),
-    readme: await readReadme(join(texts, 'README.md')),
+    tokenizer: isFolder ? await readTokenizerFiles(folder) : await readGgufTokenizer(folder),
+    // A GGUF file has none.
+    readme: isFolder ? await readReadme(join(folder, 'README.md')) : null,
     source: await fingerprint(folder),
   };
 }

@@ -48,6 +48,8 @@ export interface ExportReport {
   readonly fields: Readonly<Record<string, string | number>>;
   /** For a reader. */
   readonly sentence: string;
+  /** What to type with it, in a folder. */
+  next(cwd: string): readonly string[];
 }
 
 /** Writes the export, or throws and leaves nothing. */

@@ -11,6 +11,8 @@ import { type GgufExport, writeGguf } from '../../export/gguf/write.ts';
 import { licenceOf, type ModelView } from '../../export/model-view.ts';
 import { UsageError } from '../../util/errors.ts';
 import { formatBytes } from '../output.ts';
+import { typedPath } from '../paths.ts';
+import { ggufCommands } from './gguf-commands.ts';
 import { measureGap } from './measure-gap.ts';
 import { typeOf } from './options.ts';
 import type { ExportCommandOptions, ExportTarget } from './targets.ts';
@@ -41,6 +43,10 @@ export const toGguf: ExportTarget = async (options, source, run) => {
       `${tensorCount} tensors, ${formatBytes(sizeBytes)}, ${type}, architecture ${architecture}` +
       (gap === null ? '' : `; the backbone alone, ${formatGap(gap)}`) +
       (isWhole ? '; for accrete only, other programs do not know this architecture' : ''),
+    next: (cwd) =>
+      isWhole
+        ? [`./bin/accrete logits --checkpoint ${typedPath(options.out, cwd)} --tokens 1,2,3`]
+        : ggufCommands(options.out, cwd),
   };
 };
 
@@ -79,7 +85,7 @@ function backboneCard(view: ModelView, file: string, gap: BackboneGap): string {
     {
       tags: ['gguf', 'bailingmoe2'],
       what: 'The softmax backbone alone of a `quasar_long` model, without its linear-attention branches: not the model itself.',
-      run: [{ title: 'llama.cpp', command: `llama-cli -m ${file} -p 'The people of'` }],
+      run: [{ title: 'llama.cpp', command: `llama-completion -m ${file} -no-cnv -n 64 -p 'The people of'` }],
       notes: ['llama.cpp knows no architecture with these branches. The numbers say what leaving them out costs.'],
       numbers: [
         ['KL divergence from the whole model', `${gap.kl.toFixed(5)} nats a token`],

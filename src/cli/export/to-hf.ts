@@ -2,6 +2,7 @@
 import { lingFolder, quasarLongFolder } from '../../export/hf-folder.ts';
 import { sizeOf, writeStaged } from '../../export/staged.ts';
 import { formatBytes } from '../output.ts';
+import { typedPath } from '../paths.ts';
 import { typeOf } from './options.ts';
 import type { ExportTarget } from './targets.ts';
 
@@ -19,5 +20,11 @@ export const toHf: ExportTarget = async (options, { view }, run) => {
   return {
     fields: { layout, type, fileCount: files.length, sizeBytes },
     sentence: `${files.length} files, ${formatBytes(sizeBytes)}, ${type}, layout ${layout}`,
+    next: (cwd) => {
+      const path = typedPath(options.out, cwd);
+      return layout === 'quasar_long'
+        ? [`./bin/accrete generate --checkpoint ${path} --prompt "The people of"`]
+        : [`vllm serve ${path} --trust-remote-code`];
+    },
   };
 };

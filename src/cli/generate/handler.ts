@@ -1,52 +1,33 @@
 /** @file Does `accrete generate`: the prompt and its continuation on standard output, as it comes. */
-
-import { TextStream } from '../../data/text-stream.ts';
-import { loadCheckpoint } from '../../model/checkpoint.ts';
-import { generate, openDecoder } from '../../model/quasar-long/generate.ts';
+import { roomFor } from '../../inference/language-model.ts';
 import { UsageError } from '../../util/errors.ts';
-import { openTokenizer } from '../checkpoint-tokenizer.ts';
 import type { Handler } from '../command.ts';
+import { openSpeaker } from '../open-model.ts';
+import { interruptedExitCode, speech, speedOf } from '../speech.ts';
 import { parseGenerateOptions } from './options.ts';
 
 export const handle: Handler = async (settings, io) => {
   const options = parseGenerateOptions(settings);
   const isJson = settings.switch('json');
-  const { config, params } = await loadCheckpoint(options.checkpoint);
-  const tokenizer = await openTokenizer(options.checkpoint, config.vocab_size);
-  const decoder = await openDecoder(config, params, { threads: options.threads, device: options.device });
+  const speaker = await openSpeaker(settings, io);
   try {
     const text = options.prompt === '-' ? await readInput() : options.prompt;
-    const prompt = tokenizer.encode(text);
-    const stream = new TextStream({ decode: (ids) => tokenizer.decode(ids), stops: options.stops });
+    const prompt = speaker.encode(text);
+    if (prompt.length === 0) throw new UsageError('--prompt is empty; give at least one character');
+    roomFor(speaker.contextTokens, prompt.length, options.maxTokens);
     const write = (part: string) => (isJson ? undefined : io.write(part));
     write(text);
-    await decoder.prepare(prompt.length);
-    const startedAt = performance.now();
-    let promptMs = 0;
-    let tokens = 0;
-    const onPrompt = () => void (promptMs = performance.now() - startedAt);
-    for await (const id of generate(decoder, prompt, { ...options, signal: io.stop, onPrompt })) {
-      tokens++;
-      write(stream.push(id));
-      if (stream.isStopped) break;
-    }
-    write(`${stream.end()}\n`);
-    const decodeMs = performance.now() - startedAt - promptMs;
-    const speed = {
-      promptTokensPerSecond: (prompt.length / promptMs) * 1000,
-      // The first token falls out of reading the prompt.
-      tokensPerSecond: (Math.max(0, tokens - 1) / decodeMs) * 1000,
-    };
-    if (isJson)
-      io.out(JSON.stringify({ prompt: text, text: stream.text, promptTokens: prompt.length, tokens, ...speed }));
-    else
-      io.err(
-        `prompt: ${prompt.length} tokens, ${speed.promptTokensPerSecond.toFixed(1)} a second; ` +
-          `continuation: ${tokens} tokens, ${speed.tokensPerSecond.toFixed(1)} a second`,
-      );
-    return 0;
+    await speaker.prepare(prompt.length);
+    const said = await speech(speaker, prompt, { ...options, signal: io.stop, write });
+    write('\n');
+    if (isJson) {
+      const { promptTokensPerSecond, tokensPerSecond, promptTokens, tokens, finish } = said;
+      const speed = { promptTokens, tokens, promptTokensPerSecond, tokensPerSecond };
+      io.out(JSON.stringify({ prompt: text, text: said.text, finish, ...speed }));
+    } else io.err(speedOf(said));
+    return said.finish === 'interrupted' ? interruptedExitCode : 0;
   } finally {
-    await decoder.release();
+    await speaker.release();
   }
 };
 

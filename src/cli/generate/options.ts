@@ -1,53 +1,14 @@
 /** @file The options of `accrete generate`. */
-import { z } from 'zod';
-import type { Device } from '../../engine/device.ts';
-import { UsageError } from '../../util/errors.ts';
-import { parseDevice } from '../device.ts';
+import { type ParsedSampling, parseSampling } from '../sampling.ts';
 import type { Settings } from '../settings.ts';
-import { parseThreads } from '../threads.ts';
 
-export interface GenerateCommandOptions {
-  readonly checkpoint: string;
+export interface GenerateCommandOptions extends ParsedSampling {
   readonly prompt: string;
   readonly maxTokens: number;
-  readonly temperature: number;
-  /** 0: all. */
-  readonly topK: number;
-  readonly topP: number;
-  readonly repetitionPenalty: number;
-  /** The text ends before the first of these. */
-  readonly stops: readonly string[];
-  readonly seed: number;
-  readonly threads: number;
-  readonly device: Device;
 }
 
-export function parseGenerateOptions(settings: Settings): GenerateCommandOptions {
-  return {
-    checkpoint: settings.path('checkpoint'),
-    prompt: settings.text('prompt'),
-    maxTokens: settings.count('max-tokens', { min: 1, max: 1 << 20 }),
-    temperature: settings.number('temperature', { min: 0, max: 100 }),
-    topK: settings.count('top-k', { min: 0, max: 1 << 20 }),
-    topP: settings.number('top-p', { min: 0, max: 1 }),
-    repetitionPenalty: settings.number('repetition-penalty', { min: 0.01, max: 100 }),
-    stops: settings.has('stop') ? parseStops(settings.text('stop')) : [],
-    seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
-    threads: parseThreads(settings),
-    device: parseDevice(settings),
-  };
-}
-
-const stopList = z.array(z.string().min(1).max(1000)).min(1).max(64);
-
-/** One text, or a JSON list of texts. */
-function parseStops(text: string): readonly string[] {
-  if (!text.startsWith('[')) return [text];
-  try {
-    return stopList.parse(JSON.parse(text));
-  } catch {
-    throw new UsageError(
-      `--stop: expected a text, or a JSON list of 1 to 64 texts like '["\\n", "END"]', got '${text}'`,
-    );
-  }
-}
+export const parseGenerateOptions = (settings: Settings): GenerateCommandOptions => ({
+  prompt: settings.text('prompt'),
+  maxTokens: settings.count('max-tokens', { min: 1, max: 1 << 20 }),
+  ...parseSampling(settings),
+});

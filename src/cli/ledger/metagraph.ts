@@ -1,7 +1,8 @@
 /** @file Does `accrete ledger metagraph`. */
 import type { Handler } from '../command.ts';
+import { formatTao } from '../output.ts';
 import { formatTable } from '../table.ts';
-import { formatTao, withLedger } from './network.ts';
+import { withLedger } from './network.ts';
 
 export const handle: Handler = async (settings, io) => {
   const neurons = await withLedger(settings, io, (ledger) => ledger.metagraph());

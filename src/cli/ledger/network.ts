@@ -1,4 +1,5 @@
 /** @file The ledger of a running network for one command, closed after it; addresses and amounts as operators write them. */
+
 import type { Ledger } from '../../ledger/port.ts';
 import type { Hotkey } from '../../protocol/names.ts';
 import { decodeSs58 } from '../../protocol/ss58.ts';
@@ -6,6 +7,7 @@ import { UsageError } from '../../util/errors.ts';
 import { roleEnvironment } from '../environment.ts';
 import type { Io } from '../io.ts';
 import { joinNetwork } from '../join.ts';
+import { raoPerTao } from '../output.ts';
 import type { Settings } from '../settings.ts';
 
 /** @throws JoinError UNREACHABLE; UsageError if the ledger is of another subnet */
@@ -34,8 +36,6 @@ export function addressOf(settings: Settings, option: string): Hotkey {
   throw new UsageError(`--${option}: '${text.slice(0, 60)}' is no SS58 address of Bittensor: ${why}; copy it again`);
 }
 
-const raoPerTao = 1_000_000_000n;
-
 /** @throws UsageError */
 export function raoOf(settings: Settings, option: string): number {
   const text = settings.text(option).replaceAll('_', '');
@@ -43,12 +43,4 @@ export function raoOf(settings: Settings, option: string): number {
   const rao = whole === undefined ? 0n : BigInt(whole) * raoPerTao + BigInt(part.padEnd(9, '0'));
   if (rao > 0n && rao <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(rao);
   throw new UsageError(`--${option}: expected TAO above 0 with up to 9 decimals, like 1.5, got '${text.slice(0, 40)}'`);
-}
-
-export function formatTao(rao: number | bigint): string {
-  const amount = BigInt(rao);
-  const part = String(amount % raoPerTao)
-    .padStart(9, '0')
-    .replace(/0+$/, '');
-  return `${amount / raoPerTao}${part === '' ? '' : `.${part}`} TAO`;
 }

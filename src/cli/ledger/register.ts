@@ -1,8 +1,9 @@
 /** @file Does `accrete ledger register`: the price first, then the question, then one call. */
 import type { Handler } from '../command.ts';
+import { formatTao } from '../output.ts';
 import { confirm } from '../prompt.ts';
 import { ledgerSignerOf, walletFolderOf } from '../wallet-keys.ts';
-import { formatTao, withLedger } from './network.ts';
+import { withLedger } from './network.ts';
 
 export const handle: Handler = async (settings, io) => {
   const isWallet = settings.has('wallet');

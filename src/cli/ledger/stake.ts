@@ -1,8 +1,9 @@
 /** @file Does `accrete ledger stake`. */
 import type { Handler } from '../command.ts';
+import { formatTao } from '../output.ts';
 import { confirm } from '../prompt.ts';
 import { ledgerSignerOf, walletFolderOf } from '../wallet-keys.ts';
-import { formatTao, raoOf, withLedger } from './network.ts';
+import { raoOf, withLedger } from './network.ts';
 
 export const handle: Handler = async (settings, io) => {
   const amountRao = raoOf(settings, 'amount');

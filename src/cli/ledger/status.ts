@@ -1,6 +1,7 @@
 /** @file Does `accrete ledger status`. */
 import type { Handler } from '../command.ts';
-import { addressOf, formatTao, withLedger } from './network.ts';
+import { formatTao } from '../output.ts';
+import { addressOf, withLedger } from './network.ts';
 
 export const handle: Handler = async (settings, io) => {
   const account = settings.has('account') ? addressOf(settings, 'account') : null;

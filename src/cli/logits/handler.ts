@@ -3,6 +3,7 @@ import { logProbabilities } from '../../export/backbone.ts';
 import { openDecoder } from '../../model/quasar-long/generate.ts';
 import { UsageError } from '../../util/errors.ts';
 import { loadModel } from '../checkpoint-model.ts';
+import { locateCheckpoint } from '../checkpoint-place.ts';
 import type { Handler } from '../command.ts';
 import { parseDevice } from '../device.ts';
 import type { Settings } from '../settings.ts';
@@ -14,7 +15,7 @@ const block = 256;
 export const handle: Handler = async (settings, io) => {
   const tokens = parseTokens(settings);
   const [threads, device] = [parseThreads(settings), parseDevice(settings)];
-  const { config, params } = await loadModel(settings.path('checkpoint'));
+  const { config, params } = await loadModel(await locateCheckpoint(settings, io));
   const { vocab_size: vocab } = config;
   const foreign = tokens.find((id) => id >= vocab);
   if (foreign !== undefined) throw new UsageError(`--tokens: ${foreign} is no token of this model, which has ${vocab}`);

@@ -29,10 +29,11 @@ import { serveLedger } from '../../ledger/remote.ts';
 import { sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
+import { describeFault } from '../../protocol/signing.ts';
 import { topics } from '../../roles/client.ts';
 import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
-import { Orchestrator, startJournal } from '../../roles/orchestrator/shell.ts';
+import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunPresetName, runSettings } from '../../roles/run-presets.ts';
@@ -53,9 +54,10 @@ import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeEquation } from '../native-ed25519.ts';
-import { corpusDir, finalStatusFile, siteDir } from '../paths.ts';
+import { corpusDir, finalStatusFile, program, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
 import type { OrchestrateOptions } from './options.ts';
+import { ReleasePublisher } from './publisher.ts';
 import { releaseFolders } from './releases.ts';
 
 export interface RunningOrchestrator {
@@ -130,6 +132,8 @@ async function open(
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
   const bus = new InProcessBus({ log, metrics });
   closing.add(() => bus.close());
+  const publisher = openPublisher(options, log);
+  if (publisher !== null) closing.add(() => publisher.close());
   const ending = new AbortController();
   // A restart must honour the grants of the process before it, so the secret follows from the session key.
   const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
@@ -147,7 +151,7 @@ async function open(
     artifactOf: hashArtifact,
     equation: nativeEquation,
     issueGrant: (artifact, learner) => issueGrant(secret, { artifact, learner, expiresAtMs: clock.nowMs() + grantMs }),
-    writeRelease: releaseFolders(join(options.dir, 'releases'), store, log),
+    writeRelease: publishing(releaseFolders(join(options.dir, 'releases'), store, log), publisher),
   });
   closing.add(async () => {
     ending.abort();
@@ -226,6 +230,26 @@ async function open(
   return { orchestrator, url: http.url, close: () => closing.close() };
 }
 
+/** For what a hub takes at the end of a run. */
+const publishGraceMs = 15_000;
+
+function openPublisher({ publish }: OrchestrateOptions, log: Log): ReleasePublisher | null {
+  if (publish === null) return null;
+  return new ReleasePublisher({ program: [program], publishArguments: publish, log, graceMs: publishGraceMs });
+}
+
+/** Each written folder goes to the publisher, which nobody waits for. */
+function publishing(
+  write: OrchestratorDeps['writeRelease'],
+  publisher: ReleasePublisher | null,
+): OrchestratorDeps['writeRelease'] {
+  return async (...release) => {
+    const written = await write(...release);
+    publisher?.add(written.folder);
+    return written;
+  };
+}
+
 /** Where the folder cannot hold one, it is kept in memory: a run must not stop for it. */
 async function openIndex(path: string, journal: Journal, log: Log): Promise<{ index: JournalIndex; indexer: Indexer }> {
   const index = await openSqliteIndex({ path, log }).catch((error) => {
@@ -277,7 +301,9 @@ async function ensureRun({ options, journal, keys, store, nowMs }: RunParts): Pr
     await startJournal(journal, messages, nowMs);
   }
   const [first] = await journal.read(0, 1);
-  const manifest = manifestSchema.parse((first!.message.body as EventBody<'run'>).manifest);
+  const parsed = manifestSchema.safeParse((first!.message.body as EventBody<'run'>).manifest);
+  if (!parsed.success) throw new UsageError(`${options.dir} cannot go on: ${describeFault(parsed.error)}`);
+  const manifest = parsed.data;
   const isOther = manifest.model.preset !== preset || manifest.seed !== runSeedOf(seed);
   if (isOther && options.isRunGiven) {
     throw new UsageError(

@@ -11,7 +11,7 @@ const releaseLimitMs = 5_000;
 const lookEveryMs = 50;
 
 export const handle: Handler = async (settings, io) => {
-  const options = parseOrchestrateOptions(settings);
+  const options = parseOrchestrateOptions(settings, io);
   const environment = roleEnvironment(io, { role: 'orchestrator', json: options.json });
   const running = await openOrchestrator(options, environment);
   io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);

@@ -1,5 +1,6 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
 import type { CommandDeclaration } from '../command.ts';
+import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
 
 export const orchestrate: CommandDeclaration = {
@@ -40,6 +41,7 @@ export const orchestrate: CommandDeclaration = {
       description: 'requests a minute that the read API answers one address; behind a proxy all clients have one',
       default: '1200',
     },
+    ...publishOptions,
     ...newRunOptions,
   ],
   example: './bin/accrete orchestrate --dir .accrete/run --port 4680',

@@ -1,4 +1,6 @@
 /** @file The options of `accrete orchestrate`. */
+import type { Io } from '../io.ts';
+import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
@@ -13,10 +15,12 @@ export interface OrchestrateOptions {
   readonly miners: number;
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
+  /** Arguments of `accrete publish` for each release; null: they are not published. */
+  readonly publish: readonly string[] | null;
   readonly json: boolean;
 }
 
-export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions {
+export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' | 'environment'>): OrchestrateOptions {
   return {
     preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),
@@ -27,6 +31,7 @@ export function parseOrchestrateOptions(settings: Settings): OrchestrateOptions 
     miners: settings.count('miners', { min: 1, max: 4_096 }),
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
+    publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };
 }

@@ -15,7 +15,8 @@ describe('events', () => {
     const miners = before.miners.map((miner, i) => ({
       ...miner,
       present: i !== 0,
-      rejected: miner.rejected + (i === 1 ? 2 : 0),
+      ...(i === 1 ? { rejected: miner.rejected + 2, lastCode: 'STALE', lastSentence: 'it came too late' } : {}),
+      ...(i === 2 ? { paidRao: 500_000_000 } : {}),
     }));
     const newest = before.merges[0]!;
     const after = sampleNetwork({
@@ -30,7 +31,8 @@ describe('events', () => {
     const lines = eventsBetween(before, after).map(formatEvent);
     expect(lines).toEqual([
       'miner-1 is away',
-      'miner-2: 2 claims rejected',
+      'miner-2: 2 claims rejected, STALE: it came too late',
+      'miner-3 is paid 0.5 TAO',
       'outer step 13: fragment 0 is version 3, from 3 learners over 55,296 tokens',
       'outer step 18: fragment 0 is version 4, from 3 learners over 55,296 tokens',
       'release 2: held-out loss 5.000, another source 5.500',

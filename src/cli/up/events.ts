@@ -1,13 +1,22 @@
 /** @file What happened between two looks at a network: one line each where there is no terminal, one JSON object with `--json`. */
-import { formatCount, formatDuration, formatLoss, formatPercent } from '../output.ts';
+import { formatCount, formatDuration, formatLoss, formatPercent, formatTao } from '../output.ts';
 import { type NetworkView, trainingLossOf } from './view.ts';
 
 export type NetworkEvent =
   | { readonly event: 'run'; readonly run: string; readonly preset: string; readonly parameters: number }
+  | { readonly event: 'dashboard'; readonly url: string }
   | { readonly event: 'process-started'; readonly name: string; readonly pid: number }
   | { readonly event: 'process-crashed'; readonly name: string; readonly how: string; readonly retryInMs: number }
   | { readonly event: 'miner-joined' | 'miner-away'; readonly name: string }
-  | { readonly event: 'claims-rejected'; readonly name: string; readonly count: number }
+  | {
+      readonly event: 'claims-rejected';
+      readonly name: string;
+      readonly count: number;
+      /** Of the last one. */
+      readonly code: string | null;
+      readonly sentence: string | null;
+    }
+  | { readonly event: 'paid'; readonly name: string; readonly rao: number }
   | {
       readonly event: 'merge';
       readonly outerStep: number;
@@ -41,7 +50,10 @@ export function eventsBetween(previous: NetworkView | null, next: NetworkView): 
     if (miner.present && !was?.present) events.push({ event: 'miner-joined', name: miner.name });
     if (!miner.present && was?.present) events.push({ event: 'miner-away', name: miner.name });
     const rejected = miner.rejected - (was?.rejected ?? 0);
-    if (rejected > 0) events.push({ event: 'claims-rejected', name: miner.name, count: rejected });
+    const { name, lastCode: code, lastSentence: sentence } = miner;
+    if (rejected > 0) events.push({ event: 'claims-rejected', name, count: rejected, code, sentence });
+    const rao = miner.paidRao - (was?.paidRao ?? 0);
+    if (rao > 0) events.push({ event: 'paid', name, rao });
   }
   const knownVersions = new Map(previous.fragments.map(({ fragment, version }) => [fragment, version]));
   for (const merge of [...next.merges].reverse()) {
@@ -75,6 +87,8 @@ export function formatEvent(event: NetworkEvent): string {
   switch (event.event) {
     case 'run':
       return `run ${event.run.slice(0, 8)}: preset ${event.preset}, ${formatCount(event.parameters)} parameters`;
+    case 'dashboard':
+      return `dashboard: ${event.url}`;
     case 'process-started':
       return `${event.name} started (process ${event.pid})`;
     case 'process-crashed':
@@ -84,7 +98,9 @@ export function formatEvent(event: NetworkEvent): string {
     case 'miner-away':
       return `${event.name} is away`;
     case 'claims-rejected':
-      return `${event.name}: ${event.count} ${event.count === 1 ? 'claim' : 'claims'} rejected`;
+      return `${event.name}: ${event.count} ${event.count === 1 ? 'claim' : 'claims'} rejected${event.code === null ? '' : `, ${event.code}: ${event.sentence ?? ''}`}`;
+    case 'paid':
+      return `${event.name} is paid ${formatTao(event.rao, 4)}`;
     case 'merge':
       return `outer step ${event.outerStep}: fragment ${event.fragment} is version ${event.version}, from ${event.learners} ${event.learners === 1 ? 'learner' : 'learners'} over ${formatCount(event.tokens)} tokens`;
     case 'release':

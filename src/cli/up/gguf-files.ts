@@ -5,8 +5,8 @@ import { openSource } from '../export/source.ts';
 import type { ExportCommandOptions } from '../export/targets.ts';
 import { toGguf } from '../export/to-gguf.ts';
 
-/** Exact, and small. */
-const types = ['F32', 'Q4_K_M'] as const;
+/** Exact, next to exact, and small. */
+const types = ['F32', 'Q8_0', 'Q4_K_M'] as const;
 
 /** Writes those that are not there yet into `DIR/gguf`; gives their paths. */
 export async function writeGgufFiles(dir: string, release: string, signal: AbortSignal): Promise<readonly string[]> {

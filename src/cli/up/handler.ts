@@ -1,9 +1,11 @@
 /** @file Does `accrete up`: exit code 0 only if the loss fell, a release was made and every miner has accepted work. */
+
 import { basename } from 'node:path';
+import { BaseError } from '../../util/errors.ts';
 import type { Handler } from '../command.ts';
 import { ensureCorpus } from '../corpus.ts';
 import type { Io } from '../io.ts';
-import { typedPath } from '../paths.ts';
+import { nextCommands } from './next-commands.ts';
 import { parseUpOptions, type UpOptions } from './options.ts';
 import { newestRelease } from './releases.ts';
 import { openRunFolder, waitForPort } from './run-folder.ts';
@@ -31,33 +33,36 @@ async function tell(outcome: Outcome, options: UpOptions, io: Io): Promise<numbe
     return 1;
   }
   const checkpoint = newestRelease(options.dir);
-  const ggufFiles = options.preset === 'nano-gguf' ? await ggufFilesOf(checkpoint, options, io) : [];
-  const summary = summarize(outcome.network, { elapsedMs: outcome.elapsedMs, checkpoint, failure: outcome.failure });
+  const { ggufFiles, ggufFailure } = await ggufFilesOf(checkpoint, options, io);
+  const failure = outcome.failure ?? ggufFailure;
+  const summary = summarize(outcome.network, { elapsedMs: outcome.elapsedMs, checkpoint, failure });
   if (options.json) {
     io.out(JSON.stringify({ timeMs: Date.now(), event: 'summary', ...summary, ggufFiles }));
   } else {
-    for (const line of formatSummary(summary, nextCommands(checkpoint, ggufFiles, options, io))) io.out(line);
+    for (const line of formatSummary(
+      { ...summary, ggufFiles },
+      nextCommands({ checkpoint, ggufFiles }, options, io.cwd),
+    ))
+      io.out(line);
   }
   return summary.problems.length === 0 ? 0 : 1;
 }
 
-/** A second signal leaves them out. */
-async function ggufFilesOf(checkpoint: string | null, options: UpOptions, io: Io): Promise<readonly string[]> {
-  if (checkpoint === null) return [];
-  const { writeGgufFiles } = await import('./gguf-files.ts');
-  return await writeGgufFiles(options.dir, checkpoint, io.force);
+interface GgufResult {
+  readonly ggufFiles: readonly string[];
+  readonly ggufFailure: string | null;
 }
 
-function nextCommands(checkpoint: string | null, ggufFiles: readonly string[], options: UpOptions, io: Io): string[] {
-  const resume = `./bin/accrete up --preset ${options.preset} --seed ${options.seed} --dir ${typedPath(options.dir, io.cwd)}     # trains on`;
-  if (checkpoint === null) return [resume];
-  const ollama = ggufFiles.map((file) => {
-    const modelfile = typedPath(file.replace(/\.gguf$/, '.Modelfile'), io.cwd);
-    return `ollama create ${basename(file, '.gguf').toLowerCase()} -f ${modelfile}`;
-  });
-  return [
-    `./bin/accrete generate --checkpoint ${typedPath(checkpoint, io.cwd)} --prompt "The people of"`,
-    ...ollama,
-    resume,
-  ];
+/** A second signal leaves them out. The run is over whatever becomes of them: its summary is told all the same. */
+async function ggufFilesOf(checkpoint: string | null, options: UpOptions, io: Io): Promise<GgufResult> {
+  // Release 0 is the model before training.
+  if (checkpoint === null || basename(checkpoint) === 'release-0' || options.preset !== 'nano-gguf')
+    return { ggufFiles: [], ggufFailure: null };
+  const { writeGgufFiles } = await import('./gguf-files.ts');
+  try {
+    return { ggufFiles: await writeGgufFiles(options.dir, checkpoint, io.force), ggufFailure: null };
+  } catch (error) {
+    if (!(error instanceof BaseError)) throw error;
+    return { ggufFiles: [], ggufFailure: `no GGUF files: ${error.message}` };
+  }
 }

@@ -1,5 +1,6 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
 import type { CommandDeclaration } from '../command.ts';
+import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
 
 export const up: CommandDeclaration = {
@@ -36,6 +37,7 @@ export const up: CommandDeclaration = {
       description: 'end this many minutes after the first inner step; 0: no such end',
       default: '10',
     },
+    ...publishOptions,
     ...newRunOptions,
   ],
   example: './bin/accrete up --preset tiny --miners 2 --validators 1 --minutes 1 --dir .accrete/first',

@@ -30,7 +30,7 @@ export async function readFinalNetwork(dir: string, sinceMs: number): Promise<Ne
 
 /** Release 0 is the start checkpoint: not counted as one, but its losses are where the run began. */
 export function networkOf(status: Status): NetworkView {
-  const { learners, validators, fragments, releases } = status;
+  const { learners, validators, fragments, releases, ledger } = status;
   return {
     preset: status.run.preset,
     runId: status.run.id,
@@ -51,9 +51,12 @@ export function networkOf(status: Status): NetworkView {
         loss: learner.loss,
         accepted: learner.accepted,
         rejected: learner.rejected,
+        lastCode: learner.lastCode,
+        lastSentence: learner.lastSentence,
         open: learner.open,
         share: learner.share,
         tokens: learner.countedTokens,
+        paidRao: ledger.emissionRao[learner.hotkey] ?? 0,
       })),
     validators: [...validators]
       .sort((a, b) => (a.name < b.name ? -1 : 1))

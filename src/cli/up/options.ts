@@ -1,5 +1,6 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
+import { publishArguments } from '../publish/declarations.ts';
 import { newRunArguments } from '../recipe-options.ts';
 import type { Settings } from '../settings.ts';
 
@@ -13,7 +14,7 @@ export interface UpOptions {
   /** Null: no such end. */
   readonly tokens: number | null;
   readonly limitMs: number | null;
-  /** Options of a new run, as `accrete orchestrate` takes them. */
+  /** Options of a new run and of publishing, as `accrete orchestrate` takes them. */
   readonly runArguments: readonly string[];
   readonly json: boolean;
 }
@@ -35,7 +36,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     tokens: tokens === 0 ? null : tokens,
     limitMs: minutes === 0 ? null : Math.round(minutes * 60_000),
-    runArguments: newRunArguments(settings),
+    runArguments: [...newRunArguments(settings), ...publishArguments(settings)],
     json: settings.switch('json'),
   };
 }

@@ -1,7 +1,15 @@
 /** @file The live view of `accrete up`: one frame of data to lines of text. Pure: the same frame gives the same lines. */
 import pc from 'picocolors';
 import type { RoutersStatus } from '../../http/status.ts';
-import { formatCount, formatDuration, formatLoss, formatPercent, formatShort, sparkline } from '../output.ts';
+import {
+  formatCount,
+  formatDuration,
+  formatLoss,
+  formatPercent,
+  formatShort,
+  formatTao,
+  sparkline,
+} from '../output.ts';
 import { formatRouters } from '../router-word.ts';
 import { formatTable } from '../table.ts';
 import { heldOutLosses, type NetworkView, trainingLossOf, type ViewFrame } from './view.ts';
@@ -19,7 +27,8 @@ export function renderScreen(frame: ViewFrame, options: ScreenOptions): string[]
   const colors = pc.createColors(options.color);
   const width = Math.max(60, options.columns);
   const { network } = frame;
-  const top = [headline(frame, width, colors), '', ...progress(frame, width, colors), ''];
+  const dashboard = `dashboard ${colors.cyan(frame.url)}`;
+  const top = [headline(frame, width, colors), dashboard, ...progress(frame, width, colors), ''];
   const miners = minerTable(frame, colors);
   const bottom = [footline(frame, width, colors)];
   const room = () => options.rows - 1 - top.length - miners.length - bottom.length - middle.length;
@@ -76,10 +85,11 @@ function minerTable(frame: ViewFrame, colors: Colors): string[] {
     miner.rejected > 0 ? colors.red(formatCount(miner.rejected)) : '0',
     formatCount(miner.open),
     formatPercent(miner.share),
+    formatTao(miner.paidRao, 4),
     stateOf(miner.present, restarts.get(miner.name)),
   ]);
   const lines = formatTable(
-    ['miner', '>inner steps', '>tokens/s', '>loss', '>accepted', '>rejected', '>open', '>share', ''],
+    ['miner', '>steps', '>tokens/s', '>loss', '>accepted', '>rejected', '>open', '>share', '>paid', ''],
     rows,
   );
   return [colors.dim(lines[0]!), ...lines.slice(1)];

@@ -1,5 +1,5 @@
 /** @file What `accrete up` says at its end, and whether the run was good: the exit code rests on it. */
-import { formatCount, formatDuration, formatLoss, formatPercent } from '../output.ts';
+import { formatCount, formatDuration, formatLoss, formatPercent, formatTao } from '../output.ts';
 import { formatTable } from '../table.ts';
 import { heldOutLosses, type NetworkView } from './view.ts';
 
@@ -22,6 +22,8 @@ export interface Summary {
     readonly share: number;
     readonly accepted: number;
     readonly rejected: number;
+    /** By the ledger, over the whole run. */
+    readonly paidRao: number;
   }[];
   /** Folder of the newest release; null if there is none. */
   readonly checkpoint: string | null;
@@ -47,12 +49,13 @@ export function summarize(
     innerSteps: network.innerSteps,
     merges: network.mergeCount,
     releases: network.releaseCount,
-    miners: network.miners.map(({ name, tokens, share, accepted, rejected }) => ({
+    miners: network.miners.map(({ name, tokens, share, accepted, rejected, paidRao }) => ({
       name,
       tokens,
       share,
       accepted,
       rejected,
+      paidRao,
     })),
     checkpoint: options.checkpoint,
     problems: problemsOf(network, heldOut, options),
@@ -82,7 +85,10 @@ function problemsOf(
 }
 
 /** `next` holds what to type after this. */
-export function formatSummary(summary: Summary, next: readonly string[]): string[] {
+export function formatSummary(
+  summary: Summary & { readonly ggufFiles?: readonly string[] },
+  next: readonly string[],
+): string[] {
   const fall = (losses: Losses): string =>
     losses.before === null || losses.after === null
       ? `${formatLoss(losses.before)} → ${formatLoss(losses.after)}`
@@ -93,6 +99,7 @@ export function formatSummary(summary: Summary, next: readonly string[]): string
     formatPercent(miner.share),
     formatCount(miner.accepted),
     formatCount(miner.rejected),
+    formatTao(miner.paidRao, 4),
   ]);
   return [
     '',
@@ -103,9 +110,10 @@ export function formatSummary(summary: Summary, next: readonly string[]): string
     `merges         ${formatCount(summary.merges)}`,
     `releases       ${formatCount(summary.releases)}`,
     '',
-    ...formatTable(['miner', '>tokens', '>share', '>accepted', '>rejected'], rows),
+    ...formatTable(['miner', '>tokens', '>share', '>accepted', '>rejected', '>paid'], rows),
     '',
     `checkpoint     ${summary.checkpoint ?? 'none'}`,
+    ...(summary.ggufFiles ?? []).map((file) => `for llama.cpp  ${file}`),
     ...summary.problems.map((problem) => `problem        ${problem}`),
     ...(next.length === 0 ? [] : ['', 'Type next:', ...next.map((line) => `  ${line}`)]),
   ];

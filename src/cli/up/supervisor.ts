@@ -43,6 +43,8 @@ export class Supervisor {
   readonly #display: Display;
   readonly #children: Children;
   readonly #url: string;
+  /** What to open in a browser. */
+  readonly #dashboard: string;
   #network: NetworkView | null = null;
   #stepsAtStart: number | null = null;
   #firstStepAtMs: number | null = null;
@@ -55,6 +57,7 @@ export class Supervisor {
     this.#folder = folder;
     this.#io = io;
     this.#url = `http://127.0.0.1:${options.port}`;
+    this.#dashboard = `http://localhost:${options.port}`;
     this.#display = createDisplay(io, { json: options.json, nowMs: () => Date.now() });
     this.#children = new Children({ logDir: folder.logs, onEvent: (event) => this.#onChild(event) });
   }
@@ -95,6 +98,7 @@ export class Supervisor {
     });
     await this.#awaitStart();
     if (this.#isOver()) return;
+    this.#display.event({ event: 'dashboard', url: this.#dashboard });
     const join = ['--join', this.#url];
     // Three miners share two cores better with one thread each than with two each.
     const threads = String(Math.max(1, Math.floor(availableParallelism() / miners)));
@@ -168,6 +172,7 @@ export class Supervisor {
     if (this.#network === null) return;
     this.#display.frame({
       network: this.#network,
+      url: this.#dashboard,
       processes: this.#children.list(),
       trainingLosses: this.#trainingLosses,
       elapsedMs: this.#elapsedMs(),

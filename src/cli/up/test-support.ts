@@ -20,9 +20,12 @@ export function sampleNetwork(overrides: Partial<NetworkView> = {}): NetworkView
       loss: 4 + i / 10,
       accepted: 12,
       rejected: i === 3 ? 1 : 0,
+      lastCode: 'OK',
+      lastSentence: '',
       open: 1,
       share: 1 / 3,
       tokens: 411_522,
+      paidRao: i === 1 ? 1_250_000_000 : 0,
     })),
     validators: [
       { name: 'validator-1', verdicts: 30 },
@@ -54,6 +57,7 @@ export function sampleNetwork(overrides: Partial<NetworkView> = {}): NetworkView
 
 export const sampleFrame = (network = sampleNetwork()): ViewFrame => ({
   network,
+  url: 'http://localhost:4680',
   processes: [{ name: 'miner-3', state: 'running', restarts: 2 }],
   trainingLosses: [7.6, 6.5, 5.5, 4.9, 4.2],
   elapsedMs: 75_000,

@@ -10,11 +10,16 @@ export interface MinerView {
   readonly loss: number | null;
   readonly accepted: number;
   readonly rejected: number;
+  /** Code of its last verdict and what that means to it; null before the first. */
+  readonly lastCode: string | null;
+  readonly lastSentence: string | null;
   /** Claims on their way. */
   readonly open: number;
   /** Of all counted tokens, in [0, 1]. */
   readonly share: number;
   readonly tokens: number;
+  /** By the ledger, so far. */
+  readonly paidRao: number;
 }
 
 export interface ValidatorView {
@@ -79,6 +84,8 @@ export interface NetworkView {
 /** What the view shows beside the network itself. */
 export interface ViewFrame {
   readonly network: NetworkView;
+  /** Of the dashboard. */
+  readonly url: string;
   readonly processes: readonly ProcessView[];
   /** Training loss of the miners over time, oldest first. */
   readonly trainingLosses: readonly number[];

@@ -13,7 +13,7 @@ export interface TokenizerFiles {
   readonly config: string;
 }
 
-const maxTokens = 1 << 20;
+export const maxTokens = 1 << 20;
 
 const fileSchema = z.looseObject({
   normalizer: z.null().optional(),
@@ -42,7 +42,7 @@ const configSchema = z.looseObject({
 });
 
 /** llama.cpp's llama_token_type. */
-const tokenTypes = { normal: 1, control: 3, userDefined: 4, unused: 5 } as const;
+export const tokenTypes = { normal: 1, control: 3, userDefined: 4, unused: 5 } as const;
 
 /**
  * Keys `tokenizer.*`. The list of tokens has `vocabSize` entries, one for each row of the embedding: what the tokenizer

@@ -11,7 +11,7 @@ import { bailingMoe2 } from '../gguf/bailing-moe2.ts';
 import { sharedFiles } from '../hf-folder.ts';
 import { backboneSpecs, isExactName, lingConfig } from '../ling.ts';
 import type { ModelView } from '../model-view.ts';
-import { quantiseAffine } from '../quantise/affine.ts';
+import { affineLines, quantiseAffine } from '../quantise/affine.ts';
 import {
   type FloatDtype,
   floatBytes,
@@ -142,15 +142,15 @@ function stored(plan: TensorPlan, options: MlxOptions, read: ReadTensor): readon
   const pieces = async function* (choose: (part: Float32Array) => Uint8Array): AsyncGenerator<Uint8Array> {
     for await (const part of plan.parts(read)) yield choose(part);
   };
-  const coded = (part: Float32Array) => quantiseAffine(part, { bits, group });
-  const line = (values: Float32Array) => floatBytes(plan.name, values, dtype);
+  const line = (of: 'scales' | 'biases') => (part: Float32Array) =>
+    floatBytes(plan.name, affineLines(part, { bits, group })[of], dtype);
   const perGroup = [...rows, row / group];
   return [
     {
       ...{ name: plan.name, shape: [...rows, (row * bits) / 32], dtype: 'U32' as const },
-      bytes: () => pieces((part) => new Uint8Array(coded(part).words.buffer)),
+      bytes: () => pieces((part) => new Uint8Array(quantiseAffine(part, { bits, group }).words.buffer)),
     },
-    { ...{ name: `${path}.scales`, shape: perGroup, dtype }, bytes: () => pieces((part) => line(coded(part).scales)) },
-    { ...{ name: `${path}.biases`, shape: perGroup, dtype }, bytes: () => pieces((part) => line(coded(part).biases)) },
+    { ...{ name: `${path}.scales`, shape: perGroup, dtype }, bytes: () => pieces(line('scales')) },
+    { ...{ name: `${path}.biases`, shape: perGroup, dtype }, bytes: () => pieces(line('biases')) },
   ];
 }

@@ -21,18 +21,14 @@ export interface AffineTensor {
 const { fround, abs } = Math;
 
 /** value ≈ scale·code + bias. `values`: whole rows. */
-export function quantiseAffine(values: Float32Array, { bits, group }: AffineOptions): AffineTensor {
-  assert(values.length % group === 0 && (group * bits) % 32 === 0, `${values.length} values in groups of ${group}`);
+export function quantiseAffine(values: Float32Array, options: AffineOptions): AffineTensor {
+  const { bits, group } = options;
+  const { scales, biases } = affineLines(values, options);
   const top = 2 ** bits - 1;
   const perWord = 32 / bits;
-  const groups = values.length / group;
   const words = new Uint32Array((values.length * bits) / 32);
-  const scales = new Float32Array(groups);
-  const biases = new Float32Array(groups);
-  for (let g = 0; g < groups; g++) {
-    const { scale, bias } = lineOf(values, g * group, group, top);
-    scales[g] = scale;
-    biases[g] = bias;
+  for (let g = 0; g < scales.length; g++) {
+    const [scale, bias] = [scales[g]!, biases[g]!];
     for (let i = g * group; i < (g + 1) * group; i++) {
       const ideal = roundHalfEven(fround(fround(values[i]! - bias) / scale));
       const code = ideal < 0 ? 0 : ideal > top ? top : ideal;
@@ -40,6 +36,19 @@ export function quantiseAffine(values: Float32Array, { bits, group }: AffineOpti
     }
   }
   return { words, scales, biases };
+}
+
+/** Of each group, without the codes. */
+export function affineLines(values: Float32Array, { bits, group }: AffineOptions): Omit<AffineTensor, 'words'> {
+  assert(values.length % group === 0 && (group * bits) % 32 === 0, `${values.length} values in groups of ${group}`);
+  const groups = values.length / group;
+  const [scales, biases] = [new Float32Array(groups), new Float32Array(groups)];
+  for (let g = 0; g < groups; g++) {
+    const { scale, bias } = lineOf(values, g * group, group, 2 ** bits - 1);
+    scales[g] = scale;
+    biases[g] = bias;
+  }
+  return { scales, biases };
 }
 
 /** The edge with the larger magnitude gets a whole code, so that zero has one too. */

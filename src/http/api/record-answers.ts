@@ -64,13 +64,10 @@ export async function answerRelease(
 
 function commandsFor({ body: { release }, files }: ReleaseRecord): ApiRelease['commands'] {
   const folder = `.accrete/release-${release}`;
-  const names = files.map(({ name }) => name).join(',');
-  const isFew = names.length < 300 && files.length > 0;
-  const fetched = isFew
-    ? [`curl -f --create-dirs --output-dir ${folder} --remote-name-all "{url}/releases/${release}/{${names}}"`]
-    : [];
+  const pull = { what: 'download', command: `./bin/accrete pull {url} --release ${release} --out ${folder}` };
   return [
-    ...fetched.map((command) => ({ what: 'download', command })),
+    ...(files.length > 0 ? [pull] : []),
+    { what: 'chat', command: `./bin/accrete chat --checkpoint ${folder}` },
     { what: 'generate', command: `./bin/accrete generate --checkpoint ${folder} --prompt "The people of"` },
     { what: 'gguf', command: `./bin/accrete export --checkpoint ${folder} --to gguf --type F16 --out model.gguf` },
     { what: 'mlx', command: `./bin/accrete export --checkpoint ${folder} --to mlx --out model-mlx` },

@@ -11,7 +11,7 @@ import { toConfigJson } from '../../model/quasar-long/config.ts';
 import { buildContract } from '../../model/quasar-long/contract.ts';
 import { floatsOf, initParams } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
-import type { Frozen, RunManifest } from '../../protocol/manifest.ts';
+import { type Frozen, type RunManifest, rulesVersion } from '../../protocol/manifest.ts';
 import { type Hash, type Hotkey, toDecimal } from '../../protocol/names.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { contractOf } from '../../training/recipe.ts';
@@ -34,7 +34,7 @@ function tinyManifest(frozen?: Frozen): RunManifest {
   const recipe = { ...settings.recipe, ...(frozen === undefined ? {} : { frozen }) };
   const contract = contractOf(config, recipe);
   return {
-    ...{ version: 1, name: 'test', owner: '5'.padEnd(48, 'x') as Hotkey, createdAtMs: 0, seed },
+    ...{ version: rulesVersion, name: 'test', owner: '5'.padEnd(48, 'x') as Hotkey, createdAtMs: 0, seed },
     ledger: { ...ledger, chainId: 'test', netuid: 1 },
     model: { preset: 'tiny', config: canonicalJson(toConfigJson(config)), contractHash: contractHashOf(contract) },
     tokenizer: { artifact, configArtifact: artifact, vocabSize: config.vocab_size },

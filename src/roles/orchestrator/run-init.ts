@@ -12,7 +12,7 @@ import { floatsOf, initParams, type Params } from '../../model/quasar-long/init.
 import { presetConfig } from '../../model/quasar-long/presets.ts';
 import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
-import { type ArtifactRef, manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
+import { type ArtifactRef, manifestSchema, type RunManifest, rulesVersion } from '../../protocol/manifest.ts';
 import type { Envelope } from '../../protocol/messages.ts';
 import { signMessage } from '../../protocol/signing.ts';
 import type { Store } from '../../store/port.ts';
@@ -67,7 +67,7 @@ export function buildManifest(
   };
   const config = runConfig(preset, catalog);
   return manifestSchema.parse({
-    version: 1,
+    version: rulesVersion,
     name: options.name,
     ledger: { ...options.ledger, ...ledger },
     owner: options.owner.hotkey,

@@ -62,7 +62,7 @@ describe('audits', () => {
     driver.tell();
     const [miner] = driver.run.miners as [Member];
     for (let i = 0; i < 2; i++) work(driver, miner);
-    driver.wait(auditCheckMs);
+    driver.wait(auditCheckMs(driver.run.state));
     expect(audit.status).toBe('unchecked');
     driver.beat('validator', ...driver.run.validators);
     driver.wait(1);

@@ -317,7 +317,7 @@ function auditClose({ run, startedAtMs }: OrchestratorState, nowMs: number): Run
     const { answer, body, openedAtMs } = run.audits.get(id)!;
     if (answer === null && nowMs >= body.deadlineMs && hasPassed(openedAtMs, answerMs))
       return { kind: 'audit-close', body: { audit: id, code: 'UNANSWERED' } };
-    if (answer !== null && hasPassed(answer.atMs, auditCheckMs))
+    if (answer !== null && hasPassed(answer.atMs, auditCheckMs(run)))
       return { kind: 'audit-close', body: { audit: id, code: 'UNCHECKED' } };
   }
   return null;

@@ -9,10 +9,8 @@ export interface ValidatorState {
   readonly hotkey: Hotkey;
   /** The claim, release or tempo that is worked on; one at a time, because each fills the cores. */
   readonly busy: string | null;
-  /** Journal time at which the replay under way began; null where none is. */
-  readonly replaySinceMs: number | null;
-  /** Until then claims go before replays, which may take a third of the time: merges wait for claims, pay can wait. */
-  readonly claimsUntilMs: number;
+  /** The replay under way, beside that. */
+  readonly replaying: string | null;
   /** What failed last: other work goes before it is tried again. */
   readonly lastFailed: string | null;
   /** Verdicts and evaluations sent, whose events may not have come back yet. */

@@ -1,4 +1,4 @@
-/** @file What a validator does next: replays and claims share its time, then weights, then releases; failures after the rest. */
+/** @file What a validator does next: weights, claims, releases, and replays beside them; failures after the rest. */
 import { describe, expect, it } from 'vitest';
 import { DrivenRun, type Member } from '../../../tests/support/run-driver.ts';
 import type { Audit } from '../../journal/state.ts';
@@ -15,8 +15,7 @@ class Validator {
     run: this.run.state,
     hotkey: this.member.hotkey.hotkey,
     busy: null,
-    replaySinceMs: null,
-    claimsUntilMs: 0,
+    replaying: null,
     lastFailed: null,
     sent: new Set(),
     weightsTempo: -1,
@@ -99,20 +98,18 @@ describe('a validator', () => {
     expect(validator.tick(10)).toEqual([]);
   });
 
-  it('gives replays a third of its time while claims wait, and all of it while none do', () => {
+  it('redoes one segment at a time beside its other work, neither waiting for the other', () => {
     const validator = new Validator();
-    const audits = [0, 1, 2].map((id) => validator.audit(id));
+    const audits = [0, 1].map((id) => validator.audit(id));
     const claims = validator.run.miners.slice(0, 2).map((miner) => validator.claim(miner));
-    expect(keys(validator.tick())).toEqual([audits[0]]);
-    validator.run.state.lastTimeMs += 6_000;
-    expect(keys(validator.done(audits[0]!))).toEqual([claims[0]]);
-    validator.run.state.lastTimeMs += 6_000;
+    expect(keys(validator.tick())).toEqual([claims[0], audits[0]]);
+    expect(validator.tick()).toEqual([]);
     expect(keys(validator.done(claims[0]!))).toEqual([claims[1]]);
-    validator.run.state.lastTimeMs += 6_000;
-    expect(keys(validator.done(claims[1]!))).toEqual([audits[1]]);
-    // A failed replay is none that took time.
-    expect(keys(validator.failed(audits[1]!))).toEqual([audits[2]]);
-    expect(keys(validator.done(audits[2]!))).toEqual([audits[1]]);
+    expect(keys(validator.done(audits[0]!))).toEqual([audits[1]]);
+    expect(validator.done(claims[1]!)).toEqual([]);
+    // The only one that is owed is tried again.
+    expect(keys(validator.failed(audits[1]!))).toEqual([audits[1]]);
+    expect(validator.state.busy).toBe(null);
   });
 
   it('judges a claim once, and again when it is drawn for again', () => {
@@ -241,7 +238,9 @@ describe('a validator', () => {
     const validator = new Validator();
     const { state } = validator.run;
     const { hotkey } = validator.member.hotkey;
-    const record = (release: number, attestedBy: readonly string[]) => ({ body: { release }, attestedBy, atMs: 0 });
+    const record = (release: number, attestedBy: readonly string[]) => ({
+      ...{ body: { release }, attestedBy, atMs: state.lastTimeMs - 30_001 },
+    });
     validator.claim(validator.run.miners[0]!);
     validator.tick();
     state.releases.push(...([record(0, []), record(1, ['x']), record(2, []), record(3, [])] as never[]));
@@ -253,5 +252,20 @@ describe('a validator', () => {
     state.hotkeys.get(hotkey)!.drawnStakeRao = 0;
     const again = { ...validator.state, sent: new Set<string>() };
     expect(step(again, { kind: 'journaled' })[1].filter(({ kind }) => kind === 'attest-segment')).toEqual([]);
+  });
+
+  it('leaves a fresh segment to the validator whose turn it is', () => {
+    const attesting = [1, 2, 3].map((release) => {
+      const validator = new Validator();
+      const { state } = validator.run;
+      const claim = validator.claim(validator.run.miners[0]!); // draws the validators' stake
+      validator.tick();
+      const fresh = (each: number) => ({ body: { release: each }, attestedBy: [], atMs: state.lastTimeMs });
+      const others = Array.from({ length: release }, (_, i) => ({ ...fresh(i), attestedBy: ['x'] }));
+      state.releases.push(...([...others, fresh(release)] as never[]));
+      state.evaluations.push({ release } as never);
+      return keys(validator.done(claim));
+    });
+    expect(attesting.filter((each) => each.length === 1)).toHaveLength(1);
   });
 });

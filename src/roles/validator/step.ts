@@ -1,58 +1,55 @@
 /**
- * @file The validator's decisions: which piece of work is next. Weights first; replays and claims (oldest first) share its time, so
- * that neither starves the other; then releases, of which an evaluation that is overdue goes before them.
+ * @file The validator's decisions: which piece of work is next. Weights first, then claims (oldest first), then releases, of which an
+ * evaluation that is overdue goes before claims. A replay goes on beside them: merges wait for claims, and a replay takes many steps.
  */
 import { auditsOwed } from '../../journal/audits.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
+import type { ReleaseRecord, RunState } from '../../journal/state.ts';
+import type { Hotkey } from '../../protocol/names.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
 
 /** Journal time after which a release that nobody evaluated is everybody's. */
 const turnMs = 10_000;
-/** Journal time after which an evaluation no longer waits for claims: on a busy machine these never end, and nobody sees the loss. */
+/**
+ * Journal time after which an evaluation no longer waits for claims: on a busy machine these never end, and nobody sees the loss.
+ * And after which a segment that is not attested is everybody's.
+ */
 const overdueMs = 30_000;
 
 export function step(before: ValidatorState, event: ValidatorEvent): [ValidatorState, readonly ValidatorEffect[]] {
   const state = take(before, event);
-  if (state.busy !== null) return [state, []];
-  const effect = nextWork(state);
-  if (effect === null) return [state, []];
-  const replaySinceMs = effect.kind === 'redo-segment' ? state.run.lastTimeMs : null;
-  return [{ ...state, busy: effect.key, replaySinceMs }, [effect]];
+  const work = state.busy === null ? nextOf(state, owedWork(state)) : null;
+  const replay = state.replaying === null ? nextOf(state, owedAudits(state)) : null;
+  return [
+    { ...state, busy: work?.key ?? state.busy, replaying: replay?.key ?? state.replaying },
+    [work, replay].filter((effect) => effect !== null),
+  ];
 }
 
 function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   if (event.kind === 'tick') return { ...state, block: Math.max(state.block, event.block) };
-  if (event.kind === 'failed') return { ...state, busy: null, replaySinceMs: null, lastFailed: event.key };
-  if (event.kind !== 'done') return state;
-  if (state.replaySinceMs !== null) return takeReplay(state, event.key, state.replaySinceMs);
-  const sent = new Set(state.sent).add(event.key);
-  if (!event.key.startsWith('weights-')) return { ...state, busy: null, lastFailed: null, sent };
-  const weightsTempo = Number(event.key.slice('weights-'.length));
+  if (event.kind === 'journaled') return state;
+  const isReplay = event.key === state.replaying;
+  const freed = { ...state, ...(isReplay ? { replaying: null } : { busy: null }) };
+  if (event.kind === 'failed') return { ...freed, lastFailed: event.key };
+  const done = { ...freed, lastFailed: null, sent: new Set(state.sent).add(event.key) };
+  if (!event.key.startsWith('weights-')) return done;
   // One more: the setting may have gone into the block after the last one seen.
-  return { ...state, busy: null, lastFailed: null, sent, weightsTempo, weightsBlock: state.block + 1 };
-}
-
-function takeReplay(state: ValidatorState, key: string, sinceMs: number): ValidatorState {
-  const { lastTimeMs } = state.run;
-  const claimsUntilMs = lastTimeMs + 2 * (lastTimeMs - sinceMs);
-  const sent = new Set(state.sent).add(key);
-  return { ...state, busy: null, lastFailed: null, sent, replaySinceMs: null, claimsUntilMs };
+  return { ...done, weightsTempo: Number(event.key.slice('weights-'.length)), weightsBlock: state.block + 1 };
 }
 
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
-export function nextWork(state: ValidatorState): ValidatorEffect | null {
-  const owed = [
-    // One call, and on a busy machine claims never end: miners would not be paid.
-    ...owedWeights(state),
-    ...(isEvaluationOverdue(state) ? owedEvaluation(state) : []),
-    ...(state.run.lastTimeMs < state.claimsUntilMs ? [] : owedAudits(state)),
-    ...owedVerdicts(state),
-    ...owedAudits(state),
-    ...owedEvaluation(state),
-    ...owedAttestation(state),
-  ];
-  return owed.find(({ key }) => key !== state.lastFailed) ?? owed[0] ?? null;
-}
+const nextOf = ({ lastFailed }: ValidatorState, owed: readonly ValidatorEffect[]): ValidatorEffect | null =>
+  owed.find(({ key }) => key !== lastFailed) ?? owed[0] ?? null;
+
+const owedWork = (state: ValidatorState): ValidatorEffect[] => [
+  // One call, and on a busy machine claims never end: miners would not be paid.
+  ...owedWeights(state),
+  ...(isEvaluationOverdue(state) ? owedEvaluation(state) : []),
+  ...owedVerdicts(state),
+  ...owedEvaluation(state),
+  ...owedAttestation(state),
+];
 
 function owedVerdicts({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
   return (
@@ -81,7 +78,14 @@ function owedAttestation({ run, hotkey, sent }: ValidatorState): ValidatorEffect
   });
   if (owed === undefined || !((run.hotkeys.get(hotkey)?.drawnStakeRao ?? 0) > 0)) return [];
   const { release } = owed.body;
+  if (!isTurn(run, hotkey, owed, needed) && run.lastTimeMs - owed.atMs <= overdueMs) return [];
   return [{ kind: 'attest-segment', key: attestationKey(release), release }];
+}
+
+/** Is this validator among the `count` whose turn a release is? */
+function isTurn(run: RunState, hotkey: Hotkey, { body: { release } }: ReleaseRecord, count: number): boolean {
+  const validators = [...new Set(delegationsOf(run, 'validator', run.lastTimeMs).map((each) => each.hotkey))].sort();
+  return Array.from({ length: count }, (_, i) => validators[(release + i) % validators.length]).includes(hotkey);
 }
 
 const attestationKey = (release: number): string => `attest-${release}`;
@@ -106,9 +110,10 @@ function owedEvaluation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[
   const record = run.releases.at(-1);
   if (record === undefined) return [];
   const { release } = record.body;
-  const validators = [...new Set(delegationsOf(run, 'validator', run.lastTimeMs).map((each) => each.hotkey))].sort();
-  const isTurn = validators[release % validators.length] === hotkey || run.lastTimeMs - record.atMs > turnMs;
   const key = `evaluate-${release}`;
   const isEvaluated = run.evaluations.some((each) => each.release === release);
-  return isEvaluated || !isTurn || sent.has(key) ? [] : [{ kind: 'evaluate-release', key, release }];
+  const isLate = run.lastTimeMs - record.atMs > turnMs;
+  return isEvaluated || sent.has(key) || !(isLate || isTurn(run, hotkey, record, 1))
+    ? []
+    : [{ kind: 'evaluate-release', key, release }];
 }

@@ -1,0 +1,27 @@
+/** @file The rules of the fold have a version: whoever changes what a journal folds to changes it too, or this test fails. */
+import { expect, it } from 'vitest';
+import { DrivenRun } from '../../tests/support/run-driver.ts';
+import { testManifest } from '../../tests/support/run-fixture.ts';
+import { rulesVersion } from '../protocol/manifest.ts';
+import { Rng } from '../util/rng.ts';
+import { hashState } from './fold.ts';
+
+it('folds the same commands to the same state as long as its version stays', () => {
+  const manifest = testManifest();
+  const run = new DrivenRun({
+    audit: { ...manifest.audit, perTempo: 3 },
+    sync: { ...manifest.sync, stateRootEverySteps: 2 },
+  });
+  const rng = new Rng('rules');
+  const draw = () => rng.uint32() % 1_000;
+  for (let i = 0; i < 6_000; i++) run.do({ op: draw(), a: draw(), b: draw() });
+  // Each of the rules has had something to do.
+  const { claims, audits, releases, tempo, hotkeys } = run.state;
+  const forfeits = [...hotkeys.values()].flatMap((each) => each.forfeits);
+  for (const count of [claims.size, audits.size, releases.length, tempo.index, forfeits.length])
+    expect(count).toBeGreaterThan(0);
+  expect({ version: rulesVersion, state: hashState(run.state) }).toEqual({
+    version: 2,
+    state: '53684fe094ad6fc0533b3efce756a81f60609d5e8f8f984a63a93a62ee538c5d',
+  });
+});
