@@ -4,6 +4,7 @@ import { formatTable } from '../src/cli/table.ts';
 import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
+import { dashboard } from './dashboard.bench.ts';
 import { decode } from './decode.bench.ts';
 import { exportBench } from './export.bench.ts';
 import { fairness } from './fairness.bench.ts';
@@ -31,6 +32,7 @@ const benches: readonly Bench[] = [
   serveBench,
   journal,
   index,
+  dashboard,
   ledger,
   stateRoot,
   audits,

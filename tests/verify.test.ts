@@ -241,7 +241,7 @@ describe('events', () => {
       const path = join(dir, journalFileName);
       writeFileSync(path, readFileSync(path, 'utf8').replace(/\n\{"/, '\n{ "'));
     });
-    expect(first).toMatchObject({ check: 'journal', seq: 1, expected: 'canonical JSON' });
+    expect(first).toMatchObject({ check: 'journal', seq: 1, expected: 'the canonical JSON of the entry' });
   });
 });
 

@@ -5,10 +5,13 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 interface SiteFile {
   readonly bytes: Buffer;
+  /** Null where it is not smaller. */
+  readonly gzipped: Buffer | null;
   readonly type: string;
   readonly etag: string;
   /** Its name holds a hash of its bytes. */
@@ -85,9 +88,21 @@ const headers = (reply: FastifyReply): FastifyReply =>
 function send(request: FastifyRequest, reply: FastifyReply, file: SiteFile): FastifyReply {
   headers(reply)
     .header('etag', file.etag)
+    .header('vary', 'accept-encoding')
     .header('cache-control', file.isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache');
   if (request.headers['if-none-match'] === file.etag) return reply.code(304).send();
-  return reply.type(file.type).send(file.bytes);
+  const isGzip = file.gzipped !== null && acceptsGzip(request);
+  if (isGzip) reply.header('content-encoding', 'gzip');
+  return reply.type(file.type).send(isGzip ? file.gzipped : file.bytes);
+}
+
+/** `gzip;q=0` refuses it. */
+const acceptsGzip = ({ headers: { 'accept-encoding': accepted = '' } }: FastifyRequest): boolean =>
+  /(^|,)\s*gzip\s*(,|;\s*q=(1|0\.\d*[1-9])|$)/.test(String(accepted).slice(0, 500));
+
+function gzippedOf(bytes: Buffer): Buffer | null {
+  const gzipped = gzipSync(bytes, { level: 9 });
+  return gzipped.byteLength < bytes.byteLength * 0.9 ? gzipped : null;
 }
 
 const builtAt = (dir: string): number => statSync(join(dir, 'index.html'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
@@ -104,8 +119,8 @@ function readSite(dir: string): ReadonlyMap<string, SiteFile> {
     const bytes = readFileSync(full);
     const path = full.slice(dir.length).replaceAll('\\', '/');
     files.set(path.startsWith('/') ? path : `/${path}`, {
-      ...{ bytes, type },
-      etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`,
+      ...{ bytes, type, gzipped: gzippedOf(bytes) },
+      etag: `W/"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`,
       isImmutable: /^\/assets\/.*-[\w-]{8,}\.\w+$/.test(path),
     });
   }

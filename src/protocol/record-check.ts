@@ -4,7 +4,6 @@
  * verify` checks beside this. Stops at the first entry that is wrong, and says which, what was expected and what came.
  */
 import { fromHex, toHex, utf8 } from '../util/bytes.ts';
-import { canonicalJson, parseStrictJson } from '../util/canonical-json.ts';
 import type { Ed25519Equation } from './ed25519.ts';
 import { sha256 } from './hash.ts';
 import type { ArtifactRef, RunManifest } from './manifest.ts';
@@ -12,15 +11,8 @@ import { leafHash, verifyConsistency, verifyInclusion } from './merkle.ts';
 import { MerkleLog } from './merkle-log.ts';
 import type { EventBody, EventKind, Role } from './messages.ts';
 import type { Hash, SessionKey } from './names.ts';
-import {
-  bindingOfRun,
-  maxMessageLength,
-  type OpenCode,
-  type OpenedEntry,
-  type OpenedMessage,
-  openEntry,
-  type RunBinding,
-} from './signing.ts';
+import { type LineFault, openLine } from './record-line.ts';
+import { bindingOfRun, type OpenedEntry, type OpenedMessage, type RunBinding } from './signing.ts';
 
 export type RecordStep = 'journal' | 'signatures' | 'delegations' | 'tree heads';
 
@@ -49,7 +41,6 @@ export interface NamedFile {
   readonly artifact: ArtifactRef;
 }
 
-const maxLineLength = 4 * maxMessageLength;
 const genesisHash = '0'.repeat(64) as Hash;
 
 /** Who signs what; the fold's rules hold the same. */
@@ -146,16 +137,11 @@ export class RecordCheck {
   /** The next line, without its line end. Null if it is good; else nothing more may be added. */
   add(text: string): RecordFault | null {
     const seq = this.size;
-    const json = parseStrictJson(text, { maxLength: maxLineLength, maxDepth: 32 });
-    if (!json.ok) return fault('journal', seq, 'entry', `entry ${seq} as JSON`, `${json.code}: ${json.sentence}`);
-    const event = kindIn(json.value);
     const context = this.#binding === null ? null : this.#openContext(this.#binding);
-    const opened = openEntry(json.value, this.#headHash, context);
-    if (!opened.ok) return openFault(seq, event, opened.code, opened.sentence);
+    const opened = openLine(text, { seq, headHash: this.#headHash, context });
+    if (!opened.ok) return faultOfLine(seq, opened);
     const { entry } = opened;
-    if (entry.seq !== seq) return fault('journal', seq, event, `entry ${seq}`, `entry ${entry.seq}`);
-    if (canonicalJson(entry) !== text)
-      return fault('journal', seq, event, 'the canonical JSON of the entry', 'another text of it');
+    const event = entry.message.kind;
     if (entry.timeMs < this.#timeMs)
       return fault('journal', seq, event, `a time of ${this.#timeMs} or later`, `${entry.timeMs}`);
     const wrong = this.#checkSigner(opened) ?? this.#checkSeenHead(opened) ?? this.#checkBody(opened);
@@ -287,17 +273,13 @@ function fault(step: RecordStep, seq: number, event: string, expected: string, f
   return { step, seq, event, expected, found };
 }
 
-function openFault(seq: number, event: string, code: OpenCode, sentence: string): RecordFault {
-  const isSignature = code === 'BAD_SIGNATURE' || code === 'WRONG_SIGNER';
+function faultOfLine(seq: number, line: LineFault): RecordFault {
+  if (line.code === null) return fault('journal', seq, line.event, line.expected, line.found);
+  const isSignature = line.code === 'BAD_SIGNATURE' || line.code === 'WRONG_SIGNER';
   const expected = isSignature
     ? 'a strict signature of the named key over these bytes'
-    : code === 'BROKEN_CHAIN'
+    : line.code === 'BROKEN_CHAIN'
       ? 'an entry that names the hash of the one before it'
       : 'an entry in its form';
-  return fault(isSignature ? 'signatures' : 'journal', seq, event, expected, `${code}: ${sentence}`);
-}
-
-function kindIn(value: unknown): string {
-  const kind = (value as { message?: { kind?: unknown } } | null)?.message?.kind;
-  return typeof kind === 'string' ? kind.slice(0, 32) : 'entry';
+  return fault(isSignature ? 'signatures' : 'journal', seq, line.event, expected, `${line.code}: ${line.sentence}`);
 }

@@ -6,11 +6,11 @@ import { admit, applyEvent } from '../journal/fold.ts';
 import { emptyState, type RunState } from '../journal/state.ts';
 import type { Ed25519Equation } from '../protocol/ed25519.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
-import { maxMessageLength, type OpenContext, type OpenedEntry, openEntry } from '../protocol/signing.ts';
+import { openLine } from '../protocol/record-line.ts';
+import type { OpenContext, OpenedEntry } from '../protocol/signing.ts';
 import { bindingOf } from '../roles/client.ts';
 import { RoleError } from '../roles/errors.ts';
 import { type RunModel, runModelOf } from '../roles/run-model.ts';
-import { canonicalJson, parseStrictJson } from '../util/canonical-json.ts';
 import { BaseError, UsageError } from '../util/errors.ts';
 import { ArtifactCache } from './artifact-cache.ts';
 import { AuditChecks, type ReplaySegment } from './audit-checks.ts';
@@ -46,7 +46,6 @@ export interface VerifyOptions {
 }
 
 const defaultCacheBytes = 256 * 1024 * 1024;
-const maxLineLength = 4 * maxMessageLength;
 /** Progress is saved after so many entries with slow checks. */
 const saveEvery = 32;
 
@@ -170,22 +169,16 @@ class Walk {
 
   /** Form, canonical text, place, signature. */
   #open(text: string, seq: number): OpenedEntry | null {
-    const json = parseStrictJson(text, { maxLength: maxLineLength, maxDepth: 32 });
-    const none = (check: CheckName, event: string, expected: string, found: string): null => {
-      this.#findings.fail({ check, seq, event, expected, found });
-      return null;
-    };
-    if (!json.ok) return none('journal', 'entry', `entry ${seq} as JSON`, `${json.code}: ${json.sentence}`);
-    const kind = kindIn(json.value);
     const isChecked = this.#isHeavy(seq);
-    const opened = openEntry(json.value, this.#state.headHash, this.#openContext(isChecked));
+    const context = this.#openContext(isChecked);
+    const opened = openLine(text, { seq, headHash: this.#state.headHash, context });
     if (!opened.ok) {
-      const { expected, found } = expectedAndFound(opened.code, opened.sentence);
-      return none(checkOfFault(opened.code), kind, expected, found);
+      const { event, code } = opened;
+      const told = code === null ? opened : expectedAndFound(code, opened.sentence);
+      const check = code === null ? 'journal' : checkOfFault(code);
+      this.#findings.fail({ check, seq, event, expected: told.expected, found: told.found });
+      return null;
     }
-    if (opened.entry.seq !== seq) return none('journal', kind, `entry ${seq}`, `entry ${opened.entry.seq}`);
-    if (canonicalJson(opened.entry) !== text)
-      return none('journal', kind, 'canonical JSON', 'another text of the entry');
     if (isChecked) this.#signatures++;
     return opened;
   }
@@ -334,7 +327,3 @@ function visitOf({ entry, message }: OpenedEntry): Visit {
 }
 
 /** For the report of an entry that cannot be opened. */
-function kindIn(value: unknown): string {
-  const kind = (value as { message?: { kind?: unknown } } | null)?.message?.kind;
-  return typeof kind === 'string' ? kind.slice(0, 32) : 'entry';
-}

@@ -62,3 +62,14 @@ export async function seriousFindings(page: Page): Promise<string[]> {
 
 export const overflowOf = (page: Page): Promise<number> =>
   page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth') as Promise<number>;
+
+/** Steps of a verification that has ended: state and text of each. */
+export async function readSteps(page: Page): Promise<Record<string, string>> {
+  const rows = await page.locator('.verify-step').all();
+  const steps: Record<string, string> = {};
+  for (const row of rows) {
+    const [name, state] = [await row.getAttribute('data-step'), await row.getAttribute('data-state')];
+    steps[name!] = `${state}: ${await row.innerText()}`;
+  }
+  return steps;
+}

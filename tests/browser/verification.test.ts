@@ -1,7 +1,7 @@
 /** @file "Verify in this browser" against a recorded real run with its ledger, store and releases, and against falsified ones. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/cli/environment.ts';
 import { serveReleases } from '../../src/http/release-files.ts';
@@ -14,7 +14,7 @@ import { canonicalJson } from '../../src/util/canonical-json.ts';
 import { type RecordedRun, recordRun } from '../support/recorded-run.ts';
 import { ReplayedRun } from '../support/replayed-run.ts';
 import { chainAgain, copyOf, flip, ofKind, removeFolders, temporaryFolder } from '../support/tampering.ts';
-import { canRun, launchChromium, needs, openPage, siteFolder } from './chromium.ts';
+import { canRun, launchChromium, needs, openPage, readSteps, siteFolder } from './chromium.ts';
 
 const clock = systemClock;
 
@@ -94,16 +94,6 @@ describe.skipIf(!canRun)(`verification in ${needs}`, () => {
     expect(steps.releases).toMatch(new RegExp(`^failed.*release ${body.release}, ${name}`, 's'));
   }, 180_000);
 });
-
-async function readSteps(page: Page): Promise<Record<string, string>> {
-  const rows = await page.locator('.verify-step').all();
-  const steps: Record<string, string> = {};
-  for (const row of rows) {
-    const [name, state] = [await row.getAttribute('data-step'), await row.getAttribute('data-state')];
-    steps[name!] = `${state}: ${await row.innerText()}`;
-  }
-  return steps;
-}
 
 /** API, page, and the record of the folder beside them. */
 async function serve(dir: string, entries: readonly JournalEntry[], lines: readonly string[]) {

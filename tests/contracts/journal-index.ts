@@ -85,6 +85,38 @@ export function testJournalIndex(name: string, open: () => Promise<IndexFixture>
       }
     });
 
+    it('counts what each validator published, in all rounds and audits', async () => {
+      const state = await fill(64);
+      const claims = [...state.claims.values()];
+      const committee = claims.flatMap(({ verdicts, revealedAtMs }) =>
+        verdicts.map((each) => ({ ...each, revealedAtMs })),
+      );
+      const later = claims.flatMap(({ rechecked, dispute }) => [
+        ...(rechecked === null ? [] : [rechecked]),
+        ...(dispute?.rulings ?? []),
+      ]);
+      const redone = [...state.audits.values()].flatMap(({ verdicts }) => verdicts);
+      expect([later.length, redone.length].every((count) => count > 0)).toBe(true);
+      const rowOf = (validator: Hotkey) => {
+        const own = <T extends { readonly hotkey: Hotkey }>(said: readonly T[]): T[] =>
+          said.filter(({ hotkey }) => hotkey === validator);
+        const said = [...own(committee), ...own(later)];
+        const of = (outcome: string): number => said.filter((verdict) => verdict.outcome === outcome).length;
+        const newest = own(committee)
+          .sort((a, b) => a.atMs - b.atMs)
+          .slice(-200);
+        const latencies = newest.map(({ atMs, revealedAtMs }) => atMs - revealedAtMs!).sort((a, b) => a - b);
+        return {
+          ...{ validator, accept: of('accept'), ignore: of('ignore'), reject: of('reject') },
+          lastAtMs: Math.max(...said.map(({ atMs }) => atMs)),
+          medianLatencyMs: latencies[latencies.length >> 1],
+          audits: own(redone).length,
+        };
+      };
+      const validators = [...new Set(committee.map(({ hotkey }) => hotkey))].sort();
+      expect(await index.validators()).toEqual(validators.map(rowOf));
+    });
+
     it('refuses a batch that does not follow, and changes nothing', async () => {
       await fill(100_000);
       const before = await dump(index, journal.state);
@@ -173,7 +205,13 @@ export function testJournalIndex(name: string, open: () => Promise<IndexFixture>
       expect(late.length).toBe(all.filter(({ countedTokens }) => countedTokens >= half).length);
       expect(late.length).toBeLessThan(all.length);
       const lines = new Set((await index.series({ prefix: 'held-out-loss/', points: 5 })).map(({ series }) => series));
-      expect([...lines]).toEqual(['held-out-loss/held-out', 'held-out-loss/held-out-other']);
+      expect([...lines]).toEqual([
+        'held-out-loss/held-out',
+        'held-out-loss/held-out-other',
+        'held-out-loss/held-out-other/code',
+        'held-out-loss/held-out/facts',
+        'held-out-loss/held-out/prose',
+      ]);
     });
 
     it('keeps samples when the projection is cleared, and shows them as series', async () => {
@@ -226,7 +264,7 @@ async function dump(index: JournalIndex, state: RunState): Promise<unknown> {
     ),
     codes: await Promise.all(hotkeys.map((hotkey) => index.claimCodes(hotkey))),
     statuses: await index.claimStatuses(),
-    validators: await index.validatorCounts(),
+    validators: await index.validators(),
     series: await index.series({ prefix: '', points: 2_000 }),
     marks: await Promise.all(
       (['release', 'phase', 'tempo', 'tree-head'] as const).map((kind) => index.marks(kind, 500)),

@@ -30,6 +30,7 @@ import { messageId, type OpenedEntry, type OpenedMessage, signedBytes } from '..
 import { toHex } from '../../src/util/bytes.ts';
 import { normalizeRanges, type Range, subtractRanges, takeFromRanges, unionRanges } from '../../src/util/ranges.ts';
 import { Rng } from '../../src/util/rng.ts';
+import { auditHotkey, type CheckedRun, judgeClaim, recheckClaims } from './large-journal-checks.ts';
 import { testArtifact, testManifest } from './run-fixture.ts';
 
 export interface LargeJournalOptions {
@@ -82,8 +83,8 @@ function nativeSession(label: string): SessionSigner {
 
 function manifestFor({ events }: LargeJournalOptions, owner: Hotkey): RunManifest {
   const base = testManifest();
-  // About five and a half events a claim; the run passes into its second phase halfway.
-  const tokens = (events / 5.5) * claimSteps * batchSequences * sequenceLength;
+  // About six and a half events a claim; the run passes into its second phase halfway.
+  const tokens = (events / 6.5) * claimSteps * batchSequences * sequenceLength;
   const phase = { ...base.phases[0]!, sequenceLength, targetTokens: Math.max(1, Math.floor(tokens / 3)) };
   return manifestSchema.parse({
     ...base,
@@ -103,16 +104,19 @@ function manifestFor({ events }: LargeJournalOptions, owner: Hotkey): RunManifes
       deadlineMs: outerStepMs * 2,
       leaseSequences: claimSteps * batchSequences * 4,
       leaseMs: outerStepMs * 10_000,
+      stateRootEverySteps: claimSteps,
     },
+    evaluation: { ...base.evaluation, recheckShare: '0.05' },
+    audit: { ...base.audit, perTempo: 1, window: 8, answerMs: 60_000 },
     ledger: { ...base.ledger, tempoBlocks: 360, blockMs: 2_000 },
     release: { everyMerges: 2, keepReleases: 3, attestations: 1 },
   });
 }
 
-class JournalMaker {
+class JournalMaker implements CheckedRun {
   readonly state = emptyState();
   readonly entries: JournalEntry[] = [];
-  readonly #rng: Rng;
+  readonly rng: Rng;
   readonly #manifest: RunManifest;
   readonly #binding: { readonly chainId: string; readonly netuid: number; readonly run: Hash; readonly seenHead: null };
   readonly #syncer = nativeSession('large syncer');
@@ -121,21 +125,21 @@ class JournalMaker {
   readonly #byHotkey = new Map<Hotkey, Member>();
   readonly #byLearner = new Map<LearnerId, Member>();
   readonly #allMiners: number;
-  #nowMs = startMs;
-  #block = 100;
+  nowMs = startMs;
+  block = 100;
   #turn = 0;
   #outerSteps = 0;
 
   constructor(options: LargeJournalOptions) {
     const { miners = 256, validators = 8, seed = 'large', events } = options;
-    this.#rng = new Rng(seed);
+    this.rng = new Rng(seed);
     this.#allMiners = miners;
     const owner = hotkeyFromSeed(Buffer.from(hashOfText(`${seed} owner`), 'hex'), 'ed25519');
     this.#manifest = manifestFor({ events }, owner.hotkey);
     const { chainId, netuid } = this.#manifest.ledger;
     this.#binding = { chainId, netuid, run: runIdOf(this.#manifest), seenHead: null };
     const start = Array.from({ length: fragmentCount }, (_, i) => testArtifact(`large start ${i}`, 4_000_000));
-    this.#must('run', { manifest: this.#manifest, start }, owner);
+    this.must('run', { manifest: this.#manifest, start }, owner);
     this.#delegate({ hotkey: owner, name: 'syncer', session: this.#syncer }, 'syncer');
     for (let i = 0; i < validators; i++) this.#addValidator(`${seed} v${i}`, i);
     this.#release();
@@ -146,24 +150,34 @@ class JournalMaker {
   outerStep(): void {
     const outerStep = this.state.nextOuterStep;
     const fragment = outerStep % fragmentCount;
-    this.#pass(200);
+    this.pass(200);
     if (this.#outerSteps % outerStepsPerTempo === 0) this.#tempo();
     for (let i = 0; i < 4 && this.#miners.length < this.#allMiners; i++) this.#addMiner();
-    if (this.#rng.uniform() < 0.2) this.#leaveAndJoin();
-    this.#must('fragment-due', { outerStep, fragment, deadlineMs: this.#nowMs + outerStepMs * 2 });
+    if (this.rng.uniform() < 0.2) this.#leaveAndJoin();
+    this.must('fragment-due', { outerStep, fragment, deadlineMs: this.nowMs + outerStepMs * 2 });
     const claims = this.#cohort().flatMap((member) => this.#commit(member, outerStep, fragment) ?? []);
-    this.#block += 3;
+    this.block += 3;
     for (const claim of claims) this.#beaconAndReveal(claim);
-    this.#pass(outerStepMs / 3);
-    for (const claim of claims) this.#judge(claim);
+    this.pass(outerStepMs / 3);
+    for (const claim of claims) judgeClaim(this, claim);
     this.#merge(outerStep, fragment);
+    recheckClaims(this);
+    for (const hotkey of new Set(claims.map((claim) => this.state.claims.get(claim)!.hotkey)))
+      auditHotkey(this, hotkey);
     this.#milestones();
     this.#outerSteps++;
-    this.#block += Math.floor(outerStepMs / 2_000);
+    this.block += Math.floor(outerStepMs / 2_000);
   }
 
-  #pass(ms: number): void {
-    this.#nowMs += Math.floor(ms * (0.8 + 0.4 * this.#rng.uniform()));
+  readonly pass = (ms: number): void => {
+    this.nowMs += Math.floor(ms * (0.8 + 0.4 * this.rng.uniform()));
+  };
+
+  readonly validatorOf = (hotkey: Hotkey): SessionSigner => this.#byHotkey.get(hotkey)!.session;
+  readonly learnerOf = (learner: LearnerId): SessionSigner => this.#byLearner.get(learner)!.session;
+
+  get candidates() {
+    return this.#validators.map(({ hotkey }, i) => ({ hotkey: hotkey.hotkey, stakeRao: 1e9 * (i + 2) }));
   }
 
   #cohort(): Member[] {
@@ -185,28 +199,29 @@ class JournalMaker {
     const hotkey = hotkeyFromSeed(Buffer.from(hashOfText(label), 'hex'), 'ed25519');
     const member = { hotkey, name: `v${i}`, session: nativeSession(`${label} session`) };
     this.#delegate(member, 'validator');
-    this.#must('serve', { atMs: this.#nowMs, threads: 8, machineClass: 'x64-native' }, member.session);
+    this.must('serve', { atMs: this.nowMs, threads: 8, machineClass: 'x64-native' }, member.session);
     this.#validators.push(member);
     this.#validators.sort((a, b) => (a.hotkey.hotkey < b.hotkey.hotkey ? -1 : 1));
     this.#byHotkey.set(hotkey.hotkey, member);
   }
 
   #delegate({ hotkey, name, session }: Member, role: 'syncer' | 'miner' | 'validator'): void {
-    const times = { issuedAtMs: this.#nowMs, expiresAtMs: this.#nowMs + 1e12 };
-    this.#must('delegate', { hotkey: hotkey.hotkey, role, name, sessionKey: session.sessionKey, ...times }, hotkey);
+    const times = { issuedAtMs: this.nowMs, expiresAtMs: this.nowMs + 1e12 };
+    this.must('delegate', { hotkey: hotkey.hotkey, role, name, sessionKey: session.sessionKey, ...times }, hotkey);
   }
 
   #join({ session }: Member): void {
-    const threads = 2 ** Math.floor(1 + 5 * this.#rng.uniform());
-    this.#must('join', { atMs: this.#nowMs, threads, memoryGib: threads * 4, machineClass: 'x64-native' }, session);
+    const threads = 2 ** Math.floor(1 + 5 * this.rng.uniform());
+    this.must('join', { atMs: this.nowMs, threads, memoryGib: threads * 4, machineClass: 'x64-native' }, session);
   }
 
   #leaveAndJoin(): void {
-    const member = this.#miners[Math.floor(this.#rng.uniform() * this.#miners.length)]!;
-    this.#must('leave', { atMs: this.#nowMs }, member.session);
+    const member = this.#miners[Math.floor(this.rng.uniform() * this.#miners.length)]!;
+    this.pass(500); // it may have come this very moment
+    this.must('leave', { atMs: this.nowMs }, member.session);
     for (const { id } of openLeases(this.state, learnerIdOf(member.hotkey.hotkey, member.name)))
-      this.#must('lease-return', { lease: id, reason: 'left' });
-    this.#pass(500);
+      this.must('lease-return', { lease: id, reason: 'left' });
+    this.pass(500);
     this.#join(member);
   }
 
@@ -216,10 +231,10 @@ class JournalMaker {
     const [taken] = takeFromRanges(this.state.pool[phase]!, leaseSequences);
     const from = this.state.cursor[phase]!;
     const range: Range = taken[0] ?? [from, from + leaseSequences];
-    this.#must('lease', {
+    this.must('lease', {
       ...{ lease, hotkey: member.hotkey.hotkey, name: member.name, phase, range },
       scheduleTokens: [0, 10],
-      deadlineMs: this.#nowMs + leaseMs,
+      deadlineMs: this.nowMs + leaseMs,
     });
   }
 
@@ -242,12 +257,12 @@ class JournalMaker {
       .filter((segment) => segment.lines[1] > from && segment.phase === phase)
       .flatMap((segment) => segment.sequences);
     const label = `${member.name} ${to}`;
-    this.#pass(30);
-    return this.#must(
+    this.pass(30);
+    return this.must(
       'claim-commit',
       {
         ...{ outerStep, fragment, phase, steps: [from, to] },
-        baseVersion: Math.max(0, this.state.fragments[fragment]!.version - (this.#rng.uniform() < 0.15 ? 1 : 0)),
+        baseVersion: Math.max(0, this.state.fragments[fragment]!.version - (this.rng.uniform() < 0.15 ? 1 : 0)),
         sequences: unionRanges(normalizeRanges(known), fresh),
         artifact: testArtifact(`artifact ${label}`, 1_000_000),
         trace: {
@@ -263,72 +278,54 @@ class JournalMaker {
 
   #beaconAndReveal(id: Hash): void {
     const claim = this.state.claims.get(id)!;
-    const blockHash = hashOfText(`large block ${this.#block}`);
-    const candidates = this.#validators.map(({ hotkey }, i) => ({ hotkey: hotkey.hotkey, stakeRao: 1e9 * (i + 2) }));
+    const blockHash = hashOfText(`large block ${this.block}`);
+    const { candidates } = this;
     const drawn = drawForClaim(this.state, claim, { blockHash, candidates });
-    this.#pass(20);
-    this.#must('claim-beacon', {
+    this.pass(20);
+    this.must('claim-beacon', {
       claim: id,
-      commitBlock: this.#block - 2,
-      block: this.#block,
+      commitBlock: this.block - 2,
+      block: this.block,
       blockHash,
       candidates,
       ...drawn,
     });
-    this.#pass(100);
-    this.#must('claim-reveal', { claim: id }, this.#byLearner.get(claim.learner)!.session);
-  }
-
-  /** Most are accepted; one in fifty is refused by its whole committee. */
-  #judge(id: Hash): void {
-    const { beacon } = this.state.claims.get(id)!;
-    const isBad = this.#rng.uniform() < 0.02;
-    const gain = (0.02 + 0.01 * this.#rng.uniform()) * (isBad ? -30 : 1);
-    const numbers = { norm: 1 + this.#rng.uniform(), gain, gainError: 0.004, gainUpper: gain + 0.02 };
-    const measurements = Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, toDecimal(value)]));
-    const said = isBad
-      ? ({ outcome: 'reject', code: 'HARMFUL', sentence: `gain ${gain.toPrecision(3)} nats a token` } as const)
-      : ({ outcome: 'accept', code: 'OK', sentence: '' } as const);
-    for (const hotkey of beacon!.committee) {
-      this.#pass(25);
-      const rest = { measurements: beacon!.gainTested ? measurements : { norm: measurements.norm! }, details: null };
-      const verdict = { claim: id, round: 'committee' as const, ...said, ...rest, accused: [] };
-      this.#must('verdict', verdict, this.#byHotkey.get(hotkey)!.session);
-    }
+    this.pass(100);
+    this.must('claim-reveal', { claim: id }, this.#byLearner.get(claim.learner)!.session);
   }
 
   #merge(outerStep: number, fragment: number): void {
-    this.#pass(outerStepMs / 2);
+    this.pass(outerStepMs / 2);
     const merge = proposeMerge(this.state, outerStep);
     if (merge.claims.length === 0) {
-      this.#nowMs += outerStepMs * 3;
+      this.nowMs += outerStepMs * 3;
       return;
     }
-    this.#must('merge', merge);
-    this.#pass(900);
+    this.must('merge', merge);
+    this.pass(900);
     const version = merge.fromVersion + 1;
-    this.#must('fragment-published', {
+    this.must('fragment-published', {
       ...{ outerStep, fragment, version },
       artifact: testArtifact(`large fragment ${fragment} ${version}`, 4_000_000),
       momentum: testArtifact(`large momentum ${fragment} ${version}`, 4_000_000),
       shares: merge.claims.map(({ claim }) => {
-        const norm = 0.5 + this.#rng.uniform() * (this.#rng.uniform() < 0.03 ? 9 : 1);
+        const norm = 0.5 + this.rng.uniform() * (this.rng.uniform() < 0.03 ? 9 : 1);
         const rest = { norm: toDecimal(norm), clippedNorm: toDecimal(Math.min(norm, 4)) };
         return { claim, share: toDecimal(1 / merge.claims.length), ...rest };
       }),
-      durationMs: 300 + Math.floor(600 * this.#rng.uniform()),
+      durationMs: 300 + Math.floor(600 * this.rng.uniform()),
     });
   }
 
   #tempo(): void {
     const tempo = this.state.tempo.index + 1;
-    this.#block = Math.max(this.#block, this.state.tempo.block + 1);
-    this.#must('tempo', { tempo, block: this.#block, blockHash: hashOfText(`large tempo ${tempo}`) });
-    this.#must('tree-head', { ...treeHeadOf(this.state), block: this.#block });
+    this.block = Math.max(this.block, this.state.tempo.block + 1);
+    this.must('tempo', { tempo, block: this.block, blockHash: hashOfText(`large tempo ${tempo}`) });
+    this.must('tree-head', { ...treeHeadOf(this.state), block: this.block });
   }
 
   #milestones(): void {
-    if (isPhaseDone(this.state)) this.#must('phase-change', { phase: this.state.phase + 1 });
+    if (isPhaseDone(this.state)) this.must('phase-change', { phase: this.state.phase + 1 });
     if (isReleaseDue(this.state)) this.#release();
   }
 
@@ -337,7 +334,7 @@ class JournalMaker {
     const release = state.releases.length;
     const stateHash = segmentHash(state);
     const tokens = countedTokens(state);
-    this.#must('release', {
+    this.must('release', {
       ...{ release, parent: state.releases.at(-1)?.id ?? null, stateHash },
       versions: state.fragments.map(({ version }) => version),
       countedTokens: toDecimal(tokens),
@@ -348,26 +345,32 @@ class JournalMaker {
       name,
       artifact: testArtifact(`${name} ${release}`, name === 'model.safetensors' ? 32_000_000 : 2_000),
     }));
-    this.#must('release-published', { release, files });
+    this.must('release-published', { release, files });
     for (const [i, { session }] of this.#validators.slice(0, 2).entries()) {
-      this.#pass(4_000);
+      this.pass(4_000);
       this.#evaluate(release, i, session);
       if (release > 0)
-        this.#must('segment-attested', { release, stateHash, merges: mergesInSegment(state, release) }, session);
+        this.must('segment-attested', { release, stateHash, merges: mergesInSegment(state, release) }, session);
     }
   }
 
   #evaluate(release: number, i: number, session: SessionSigner): void {
-    const loss = 3 + 6 * Math.exp(-release / 12) + 0.02 * i + 0.05 * this.#rng.uniform();
-    this.#must(
+    const loss = 3 + 6 * Math.exp(-release / 12) + 0.02 * i + 0.05 * this.rng.uniform();
+    this.must(
       'evaluation',
       {
         release,
-        losses: { 'held-out': toDecimal(loss), 'held-out-other': toDecimal(loss + 0.7) },
+        losses: {
+          'held-out': toDecimal(loss),
+          'held-out/prose': toDecimal(loss - 0.2),
+          'held-out/facts': toDecimal(loss + 0.4),
+          'held-out-other': toDecimal(loss + 0.7),
+          'held-out-other/code': toDecimal(loss + 0.7),
+        },
         sequences: 32,
         routers: {
           entropy: toDecimal(Math.min(1, 0.8 + 0.01 * release)),
-          imbalance: toDecimal(1.2 + 0.5 * this.#rng.uniform()),
+          imbalance: toDecimal(1.2 + 0.5 * this.rng.uniform()),
           deadExperts: release < 5 ? 2 : 0,
         },
       },
@@ -376,7 +379,7 @@ class JournalMaker {
   }
 
   /** Appends a signed event; its message's id. */
-  #must<K extends EventKind>(kind: K, body: EventBody<K>, signer: Signer = this.#syncer): Hash {
+  readonly must = <K extends EventKind>(kind: K, body: EventBody<K>, signer: Signer = this.#syncer): Hash => {
     const signature = toHex(signer.sign(signedBytes(kind, body, this.#binding)));
     const envelope = {
       version: 1,
@@ -395,11 +398,11 @@ class JournalMaker {
       envelope,
     } as OpenedMessage;
     const { size: seq, headHash: prevHash } = this.state;
-    const opened: OpenedEntry = { entry: { seq, prevHash, timeMs: this.#nowMs, message: envelope }, message };
+    const opened: OpenedEntry = { entry: { seq, prevHash, timeMs: this.nowMs, message: envelope }, message };
     const admission = admit(this.state, opened);
     if (admission.outcome !== 'accept') throw new Error(`${kind} was refused: ${admission.code} ${admission.sentence}`);
     applyEvent(this.state, opened);
     this.entries.push(opened.entry);
     return message.id;
-  }
+  };
 }

@@ -37,6 +37,8 @@ export interface RecordedRunOptions {
 export interface OpenRecordedRun {
   readonly sources: ApiSources;
   readonly state: RunState;
+  /** Null for a record without one. `lastBlock`: the newest that journal or calls know of. */
+  readonly ledger: (LedgerRecord & { readonly lastBlock: () => Promise<number> }) | null;
   close(): Promise<void>;
 }
 
@@ -55,11 +57,12 @@ export async function openRecordedRun(options: RecordedRunOptions): Promise<Open
     const state = await foldRecord(record, indexer);
     const manifest = manifestOf(state);
     const ledger = await record.ledger();
+    const recorded = ledger === null ? null : recordedLedger(ledger, state);
     const reader =
       ledger === null
         ? null
         : new LedgerReader({
-            ...{ ledger: recordedLedger(ledger, state), manifest, clock },
+            ...{ ledger: recorded!, manifest, clock },
             recorded: { ledger, rules: ledger.genesis },
           });
     const sources: ApiSources = {
@@ -76,7 +79,8 @@ export async function openRecordedRun(options: RecordedRunOptions): Promise<Open
       // Who only sees files cannot know; a head over every entry is what an asked-for end leaves.
       isEnded: () => state.treeHeads.at(-1)?.seq === state.size - 1,
     };
-    return { sources, state, close };
+    const lastBlock = async (): Promise<number> => (await recorded!.head()).number;
+    return { sources, state, ledger: ledger === null ? null : { ...ledger, lastBlock }, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,33 +1,33 @@
-/** @file A snapshot in a folder that a web server can host: answers, the journal, and the dashboard's files beside them. */
-import { copyFile, cp, mkdir, rename, stat, writeFile } from 'node:fs/promises';
+/** @file A snapshot in a folder that a web server can host: answers, the record, and the dashboard's files beside them. */
+import { cp, mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type SnapshotOptions, writeSnapshot } from '../../http/api/snapshot.ts';
-import type { ApiSources } from '../../http/api/sources.ts';
-import { journalFileName } from '../../journal/file.ts';
 import type { ApiSnapshot } from '../../protocol/api/snapshot.ts';
 import { siteDir } from '../paths.ts';
+import type { OpenRecordedRun } from './recorded-run.ts';
+import { copyJournal, copyReleases, isFile, type Place, writeLedger } from './snapshot-record.ts';
 
 export interface SnapshotFolderOptions extends Pick<SnapshotOptions, 'merges' | 'claims'> {
   /** Of the run. */
   readonly dir: string;
   readonly out: string;
+  /** Newest releases whose files are copied. */
+  readonly releases: number;
 }
 
 /** Every file is whole at any time: it is written beside its place and renamed. */
 export async function writeSnapshotFolder(
-  sources: ApiSources,
-  { dir, out, ...bounds }: SnapshotFolderOptions,
+  { sources, state, ledger }: Pick<OpenRecordedRun, 'sources' | 'state' | 'ledger'>,
+  { dir, out, releases, ...bounds }: SnapshotFolderOptions,
 ): Promise<ApiSnapshot> {
+  const place: Place = (path, make) => placed(join(out, path), make);
+  const write = (path: string, text: string): Promise<void> => place(path, (temporary) => writeFile(temporary, text));
   await mkdir(out, { recursive: true });
-  if (await isThere(join(siteDir, 'index.html'))) await cp(siteDir, out, { recursive: true });
-  const journal = join(dir, journalFileName);
-  const hasJournal = await isThere(journal);
-  if (hasJournal) await placed(join(out, journalFileName), (temporary) => copyFile(journal, temporary));
-  return writeSnapshot(sources, {
-    ...bounds,
-    journalPath: hasJournal ? journalFileName : null,
-    write: (path, text) => placed(join(out, path), (temporary) => writeFile(temporary, text)),
-  });
+  if (await isFile(join(siteDir, 'index.html'))) await cp(siteDir, out, { recursive: true });
+  const journalPath = await copyJournal(dir, place);
+  if (ledger !== null) await writeLedger(ledger, { lastBlock: await ledger.lastBlock(), write });
+  await copyReleases(state, { dir, count: releases, place });
+  return writeSnapshot(sources, { ...bounds, journalPath, hasLedger: ledger !== null, write });
 }
 
 async function placed(path: string, make: (temporary: string) => Promise<void>): Promise<void> {
@@ -36,5 +36,3 @@ async function placed(path: string, make: (temporary: string) => Promise<void>):
   await make(temporary);
   await rename(temporary, path);
 }
-
-const isThere = async (path: string): Promise<boolean> => (await stat(path).catch(() => null))?.isFile() === true;

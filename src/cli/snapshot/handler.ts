@@ -12,9 +12,10 @@ export const handle: Handler = async (settings, io) => {
   const out = settings.path('out');
   const merges = settings.count('merges', { min: 0, max: 1_000_000 });
   const claims = settings.count('claims', { min: 0, max: 1_000_000 });
+  const releases = settings.count('releases', { min: 0, max: 1_000_000 });
   const recorded = await openRecordedRun({ dir, clock: systemClock });
   try {
-    const { files, asOf } = await writeSnapshotFolder(recorded.sources, { dir, out, merges, claims });
+    const { files, asOf } = await writeSnapshotFolder(recorded, { dir, out, merges, claims, releases });
     if (settings.switch('json')) io.out(JSON.stringify({ out, files: files.length, entries: asOf.size }));
     else io.out(`${files.length} files of ${asOf.size} entries in ${out}`);
     return 0;

@@ -4,7 +4,7 @@ import type { CommandDeclaration } from '../command.ts';
 export const snapshot: CommandDeclaration = {
   name: 'snapshot',
   description:
-    "Write a run's read API as plain files, with its journal and the dashboard if that is built: a folder that any web server can host. The run's folder is only read, and may be in use.",
+    "Write a run's read API as plain files, with the dashboard if that is built and the record that its page verifies (journal, ledger, newest releases): a folder that any web server can host. The run's folder is only read, and may be in use.",
   argument: { name: 'DIR', description: 'the folder of a run' },
   options: [
     {
@@ -15,6 +15,7 @@ export const snapshot: CommandDeclaration = {
     },
     { name: 'merges', value: 'N', description: 'newest merges that have a file of their own', default: '500' },
     { name: 'claims', value: 'N', description: 'newest claims that have a file of their own', default: '2000' },
+    { name: 'releases', value: 'N', description: 'newest releases whose files are copied', default: '1' },
   ],
   example: './bin/accrete snapshot .accrete/run --out .accrete/site',
   load: () => import('./handler.ts'),

@@ -29,7 +29,7 @@ const clock: Clock = {
 const played = 600;
 
 beforeAll(async () => {
-  entries = makeLargeJournal({ events: 1_100, miners: 12, validators: 3 }).entries;
+  entries = makeLargeJournal({ events: 1_300, miners: 12, validators: 3 }).entries;
   run = await ReplayedRun.open({ entries, clock, liveEveryMs: 5 });
 }, 300_000);
 afterAll(() => run.close());
@@ -330,7 +330,7 @@ describe('snapshot', () => {
   it('holds what the server answers, page by page', async () => {
     const files = new Map<string, string>();
     const snapshot = await writeSnapshot(run.sources, {
-      ...{ journalPath: null, claims: 5, merges: 3 },
+      ...{ journalPath: null, hasLedger: false, claims: 5, merges: 3 },
       write: async (path, text) => void files.set(path, text),
     });
     snapshotSchema.parse(JSON.parse(files.get('api/v1/snapshot.json')!));
@@ -353,6 +353,7 @@ describe('dashboard files', () => {
     mkdirSync(join(site, 'assets'));
     writeFileSync(join(site, 'index.html'), '<!doctype html><title>dashboard</title>');
     writeFileSync(join(site, 'assets', 'index-Ab12Cd34.js'), 'export {};');
+    writeFileSync(join(site, 'assets', 'long-Ab12Cd34.js'), '// what repeats is packed\n'.repeat(100));
     writeFileSync(join(site, '.secret.txt'), 'nobody may read this');
     served = await ReplayedRun.open({ entries, clock, played: 20, site });
   });
@@ -373,6 +374,22 @@ describe('dashboard files', () => {
     expect(again.status).toBe(304);
     const deep = await fetch(`${served.url}/miners`, { headers: { accept: 'text/html' } });
     expect(await deep.text()).toContain('dashboard');
+  });
+
+  it('are packed for whoever takes gzip', async () => {
+    const url = `${served.url}/assets/long-Ab12Cd34.js`;
+    for (const [accepted, encoding] of [
+      ['gzip, deflate, br', 'gzip'],
+      ['deflate, gzip;q=0.5', 'gzip'],
+      ['gzip;q=0', null],
+      ['identity', null],
+    ] as const) {
+      const script = await fetch(url, { headers: { 'accept-encoding': accepted } });
+      expect(script.headers.get('content-encoding'), accepted).toBe(encoding);
+      expect((await script.text()).length, accepted).toBe(2_600);
+    }
+    const short = await fetch(`${served.url}/assets/index-Ab12Cd34.js`, { headers: { 'accept-encoding': 'gzip' } });
+    expect(short.headers.get('content-encoding')).toBeNull();
   });
 
   it('are all that is served: no path leaves the folder', async () => {

@@ -40,6 +40,10 @@ function stalledOf({ state, nowMs, activeLearners, activeValidators }: HealthVie
   const sinceMs = lastMergeMs(state);
   if (nowMs - sinceMs < stalledAfterSteps * manifestOf(state).sync.deadlineMs) return null;
   const stalled = (reason: string): ApiHealth => ({ word: 'stalled', reason, sinceMs });
+  if (activeLearners === null)
+    return stalled(
+      'the record goes no further: the syncer is away or stopped; learners keep training what they have leased',
+    );
   if (activeLearners === 0) return stalled('no learner has been heard of lately: nothing is trained');
   if (activeValidators === 0) return stalled('no validator has been heard of lately: claims wait for verdicts');
   const open = state.openClaims.size;

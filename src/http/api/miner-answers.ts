@@ -1,7 +1,7 @@
 /** @file `miners` and `miners/HOTKEY`: the index's row, what heartbeats and the ledger add, and what `accrete explain` says. */
 import { isCleared } from '../../journal/audits.ts';
 import { explainAudit, temposOf } from '../../journal/explain.ts';
-import type { MinerFound } from '../../journal/index/port.ts';
+import type { JournalIndex, MinerFound } from '../../journal/index/port.ts';
 import { learnersOf } from '../../journal/pay.ts';
 import { countedTokens } from '../../journal/queries.ts';
 import type { Learner } from '../../journal/state.ts';
@@ -15,8 +15,7 @@ export async function answerMiners(sources: Sources, query: ApiQuery<'miners'>):
   const { index, asOf, nowMs } = sources;
   const { present, ...rest } = query;
   const ledger = await sources.ledger();
-  if (ledger !== null)
-    await index.setNeurons(ledger.neurons.map(({ hotkey, emissionRao }) => ({ hotkey, emissionRao })));
+  await levelNeurons(index, ledger);
   const { rows, ...page } = await index.miners({
     ...rest,
     ...(present === undefined ? {} : { present: present === 'true' }),
@@ -24,6 +23,15 @@ export async function answerMiners(sources: Sources, query: ApiQuery<'miners'>):
   });
   const paidRao = paidToMiners(ledger);
   return { asOf, rows: rows.map((row) => minerRowOf(sources, row, paidRao)), ...page };
+}
+
+/** What each index was last told; a question must not write what it holds. */
+const toldTo = new WeakMap<JournalIndex, LedgerView>();
+
+async function levelNeurons(index: JournalIndex, ledger: LedgerView | null): Promise<void> {
+  if (ledger === null || toldTo.get(index) === ledger) return;
+  await index.setNeurons(ledger.neurons.map(({ hotkey, emissionRao }) => ({ hotkey, emissionRao })));
+  toldTo.set(index, ledger);
 }
 
 /** What the ledger paid to miners in the epochs that it tells of; null where it is not known. */

@@ -68,8 +68,10 @@ function commandsFor({ body: { release }, files }: ReleaseRecord): ApiRelease['c
   return [
     ...(files.length > 0 ? [pull] : []),
     { what: 'chat', command: `./bin/accrete chat --checkpoint ${folder}` },
+    { what: 'chat', command: `./bin/accrete chat --checkpoint {url} --release ${release}` },
     { what: 'generate', command: `./bin/accrete generate --checkpoint ${folder} --prompt "The people of"` },
     { what: 'gguf', command: `./bin/accrete export --checkpoint ${folder} --to gguf --type F16 --out model.gguf` },
+    { what: 'mlx', command: `./bin/accrete export --checkpoint ${folder} --to mlx --out model-mlx` },
     { what: 'verify', command: './bin/accrete verify {url}' },
   ];
 }

@@ -90,7 +90,7 @@ export async function answerOverview(sources: Sources): Promise<ApiOverview> {
       ...{ index: state.phase, name: phase.name, targetTokens: phase.targetTokens },
       countedTokens: tokensOf(state, state.phaseCellTokens[state.phase] ?? 0),
     },
-    ...{ trainingLoss: live.trainingLoss, routers: live.routers },
+    ...{ trainingLoss: live.trainingLoss, routers: live.routers ?? newestRouters(state) },
     ...{ initialLosses: start, heldOutLosses: newest },
     ...countsOf(sources, live),
     ...{ innerSteps: innerStepsOf(state), outerSteps: state.nextOuterStep, merges: state.merges },
@@ -144,6 +144,12 @@ function ratesOf(state: RunState, nowMs: number): Pick<ApiOverview, 'tokensPerSe
 function lossesOf(state: RunState, isMeant: (release: number) => boolean): Record<string, number> {
   const release = state.evaluations.findLast((each) => isMeant(each.release))?.release;
   return meanLosses(state.evaluations.filter((each) => each.release === release));
+}
+
+/** Of the newest release that told them: without heartbeats nothing newer is known. */
+function newestRouters({ evaluations }: RunState): ApiOverview['routers'] {
+  const release = evaluations.findLast(({ routers }) => routersOf(routers) !== null)?.release;
+  return meanRouters(evaluations.flatMap((each) => (each.release === release ? (routersOf(each.routers) ?? []) : [])));
 }
 
 export function meanLosses(evaluations: RunState['evaluations']): Record<string, number> {

@@ -16,6 +16,8 @@ export interface SnapshotOptions {
   readonly merges?: number;
   readonly claims?: number;
   readonly journalPath: string | null;
+  /** Whether the ledger's history is written beside it. */
+  readonly hasLedger: boolean;
 }
 
 type Ask = (cursor?: string) => Promise<{ readonly nextCursor: string | null }>;
@@ -74,7 +76,8 @@ class SnapshotWriter {
     const { asOf, state, nowMs } = this.#sources;
     const snapshot: ApiSnapshot = {
       ...{ version: 1, madeAtMs: nowMs(), run: state.run!.id as Hash, asOf },
-      ...{ files: this.#files.sort(), journalPath: this.#options.journalPath },
+      files: this.#files.sort(),
+      ...{ journalPath: this.#options.journalPath, hasLedger: this.#options.hasLedger },
     };
     await this.#options.write(`${apiBase.slice(1)}/snapshot.json`, JSON.stringify(snapshot));
     return snapshot;

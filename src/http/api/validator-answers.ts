@@ -1,35 +1,31 @@
 /** @file `validators` and `weights`. */
-import type { ValidatorCounts } from '../../journal/index/port.ts';
+import type { ValidatorIndexRow } from '../../journal/index/port.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { ApiValidator, ApiValidators, ApiWeights } from '../../protocol/api/participants.ts';
 import type { Hotkey } from '../../protocol/names.ts';
-import { type LedgerView, type MatrixView, median, pulseOf, type Sources } from './sources.ts';
-
-/** Verdicts that a validator's speed is taken over. */
-const medianOver = 200;
+import { type LedgerView, type MatrixView, pulseOf, type Sources } from './sources.ts';
 
 export async function answerValidators(sources: Sources): Promise<ApiValidators> {
   const { state, index, asOf } = sources;
-  const [counts, ledger] = [await index.validatorCounts(), await sources.ledger()];
+  const [published, ledger] = [await index.validators(), await sources.ledger()];
   const names = new Map<Hotkey, string[]>();
   for (const { role, hotkey, name } of state.delegations.values())
     if (role === 'validator') names.set(hotkey, [...(names.get(hotkey) ?? []), name]);
   // Who judged once stays in the list, whatever became of the delegation.
-  for (const { validator } of counts) if (!names.has(validator)) names.set(validator, []);
-  const audits = countBy([...state.audits.values()].flatMap(({ verdicts }) => verdicts.map(({ hotkey }) => hotkey)));
+  for (const { validator } of published) if (!names.has(validator)) names.set(validator, []);
   const evaluations = countBy(state.evaluations.map(({ hotkey }) => hotkey));
   const attestations = countBy(state.releases.flatMap(({ attestedBy }) => attestedBy));
   const rows: ApiValidator[] = [];
   for (const [hotkey, own] of names) {
-    const count = counts.find(({ validator }) => validator === hotkey);
+    const row = published.find(({ validator }) => validator === hotkey);
     rows.push({
-      ...judgingOf(state, hotkey, count),
+      ...judgingOf(state, hotkey, row),
       ...{ names: own.sort(), isActive: activeOf(sources, hotkey, own) },
-      audits: audits.get(hotkey) ?? 0,
+      audits: row?.audits ?? 0,
       evaluations: evaluations.get(hotkey) ?? 0,
       attestations: attestations.get(hotkey) ?? 0,
-      medianVerdictMs: median(await index.verdictLatencies(hotkey, medianOver)),
+      medianVerdictMs: row?.medianLatencyMs ?? null,
       ...ledgerPartOf(ledger, hotkey),
     });
   }
@@ -37,8 +33,8 @@ export async function answerValidators(sources: Sources): Promise<ApiValidators>
   return { asOf, rows };
 }
 
-function judgingOf(state: RunState, hotkey: Hotkey, count: ValidatorCounts | undefined) {
-  const { accept = 0, ignore = 0, reject = 0 } = count ?? {};
+function judgingOf(state: RunState, hotkey: Hotkey, row: ValidatorIndexRow | undefined) {
+  const { accept = 0, ignore = 0, reject = 0 } = row ?? {};
   const standing = state.hotkeys.get(hotkey);
   const { settledVerdicts = 0, overruledVerdicts = 0, verdictScore = 0 } = standing ?? {};
   const settled = settledVerdicts + overruledVerdicts;
@@ -49,7 +45,7 @@ function judgingOf(state: RunState, hotkey: Hotkey, count: ValidatorCounts | und
     byOutcome: { accept, ignore, reject },
     agreement: settled === 0 ? null : settledVerdicts / settled,
     ...{ settledVerdicts, overruledVerdicts, verdictScore },
-    lastVerdictAtMs: count?.lastAtMs ?? null,
+    lastVerdictAtMs: row?.lastAtMs ?? null,
     barred: standing?.barred ?? null,
   };
 }

@@ -24,7 +24,7 @@ import type {
   SampleIndexRow,
   SeriesBucket,
   SeriesQuestion,
-  ValidatorCounts,
+  ValidatorIndexRow,
 } from './port.ts';
 import { projectionVersion } from './projector.ts';
 import { columnsOf, type IndexTables, indexMigrations, keysOf, projectedTables } from './schema.ts';
@@ -72,7 +72,7 @@ export class KyselyIndex implements JournalIndex {
             context: { size, from: batch.from.size },
           },
         );
-      for (const table of ['claims', 'merges', 'miners', 'verdicts', 'points', 'marks'] as const)
+      for (const table of ['claims', 'merges', 'miners', 'validators', 'points', 'marks'] as const)
         await put(db, table, batch[table]);
       const { to } = batch;
       await put(db, 'meta', [{ name: 'head', value: JSON.stringify({ ...to, projection: projectionVersion }) }]);
@@ -205,38 +205,8 @@ export class KyselyIndex implements JournalIndex {
     return { ...rest, rows: shown.map(({ sortValue: _, ...row }) => row) };
   }
 
-  async validatorCounts(): Promise<readonly ValidatorCounts[]> {
-    const rows = await this.#db
-      .selectFrom('verdicts')
-      .select((eb) => [
-        'validator',
-        'outcome',
-        eb.fn.countAll<number>().as('verdicts'),
-        eb.fn.max('atMs').as('lastAtMs'),
-      ])
-      .groupBy(['validator', 'outcome'])
-      .orderBy('validator')
-      .execute();
-    const found = new Map<Hotkey, { accept: number; ignore: number; reject: number; lastAtMs: number }>();
-    for (const { validator, outcome, verdicts, lastAtMs } of rows) {
-      const counts = found.get(validator) ?? { accept: 0, ignore: 0, reject: 0, lastAtMs: 0 };
-      counts[outcome as 'accept' | 'ignore' | 'reject'] += Number(verdicts);
-      counts.lastAtMs = Math.max(counts.lastAtMs, Number(lastAtMs));
-      found.set(validator, counts);
-    }
-    return [...found].map(([validator, counts]) => ({ validator, ...counts }));
-  }
-
-  async verdictLatencies(validator: Hotkey, limit: number): Promise<readonly number[]> {
-    const rows = await this.#db
-      .selectFrom('verdicts')
-      .select('latencyMs')
-      .where('validator', '=', validator)
-      .where('round', '=', 'committee')
-      .orderBy('seq', 'desc')
-      .limit(limit)
-      .execute();
-    return rows.map(({ latencyMs }) => latencyMs);
+  async validators(): Promise<readonly ValidatorIndexRow[]> {
+    return this.#db.selectFrom('validators').selectAll().orderBy('validator').execute();
   }
 
   series(question: SeriesQuestion): Promise<readonly SeriesBucket[]> {

@@ -93,15 +93,18 @@ export interface MinerIndexRow {
   readonly auditsFailed: number;
 }
 
-export interface VerdictIndexRow {
-  readonly seq: number;
-  readonly claim: Hash;
+/** What a validator published. */
+export interface ValidatorIndexRow {
   readonly validator: Hotkey;
-  readonly round: string;
-  readonly outcome: string;
-  readonly code: string;
-  readonly atMs: number;
-  readonly latencyMs: number;
+  /** Verdicts of all rounds. */
+  readonly accept: number;
+  readonly ignore: number;
+  readonly reject: number;
+  readonly lastAtMs: number | null;
+  /** From reveal to verdict, of its newest verdicts as one of a committee. */
+  readonly medianLatencyMs: number | null;
+  /** Trace segments that it redid. */
+  readonly audits: number;
 }
 
 /** One measured number of the run; `series` names metric and line. */
@@ -131,7 +134,7 @@ export interface IndexBatch {
   readonly claims: readonly ClaimIndexRow[];
   readonly merges: readonly MergeIndexRow[];
   readonly miners: readonly MinerIndexRow[];
-  readonly verdicts: readonly VerdictIndexRow[];
+  readonly validators: readonly ValidatorIndexRow[];
   readonly points: readonly PointIndexRow[];
   readonly marks: readonly MarkIndexRow[];
 }
@@ -204,14 +207,6 @@ export interface SeriesBucket {
   readonly samples: number;
 }
 
-export interface ValidatorCounts {
-  readonly validator: Hotkey;
-  readonly accept: number;
-  readonly ignore: number;
-  readonly reject: number;
-  readonly lastAtMs: number;
-}
-
 /**
  * Failures: JournalError with INDEX_CONFLICT (the batch does not follow the index's head; nothing changed), BAD_CURSOR (no
  * cursor of this question), INDEX_DAMAGED (the tables cannot be read: remove them and rebuild), DISK_FULL or IO. A batch is
@@ -240,9 +235,8 @@ export interface JournalIndex {
   merges(question: PageQuestion & { readonly fragment?: number | undefined }): Promise<Page<MergeIndexRow>>;
   miner(hotkey: Hotkey): Promise<MinerFound | null>;
   miners(question: MinersQuestion): Promise<Page<MinerFound>>;
-  validatorCounts(): Promise<readonly ValidatorCounts[]>;
-  /** The newest latencies of a validator's committee verdicts, at most `limit`. */
-  verdictLatencies(validator: Hotkey, limit: number): Promise<readonly number[]>;
+  /** In order of hotkey. */
+  validators(): Promise<readonly ValidatorIndexRow[]>;
   /** Ascending in series and time. */
   series(question: SeriesQuestion): Promise<readonly SeriesBucket[]>;
   /** Values of the newest points of one series, newest first. */

@@ -81,7 +81,7 @@ describe('indexer', () => {
       (index: typeof whole) => index.miners({ sort: 'hotkey', order: 'asc', limit: 200, nowMs: 2e12 }),
       (index: typeof whole) => index.series({ prefix: '', points: 2_000 }),
       (index: typeof whole) => index.claimStatuses(),
-      (index: typeof whole) => index.validatorCounts(),
+      (index: typeof whole) => index.validators(),
     ])
       expect(await read(resumed)).toEqual(await read(whole));
     await whole.close();

@@ -42,6 +42,12 @@ export function duration(ms: number | null): string {
   return '0 s';
 }
 
+/** One unit, where there is little room: `12 s`, `4 min`, `3 h`. */
+export function briefAge(ms: number): string {
+  const [unit, size] = units.find(([, each]) => ms >= each) ?? units.at(-1)!;
+  return ms < 1_500 ? 'now' : `${Math.floor(ms / size)} ${unit}`;
+}
+
 /** Whole seconds at least: an age that ticks must not flicker in tenths. */
 export function age(ms: number): string {
   if (ms < 1_500) return 'now';

@@ -33,7 +33,7 @@ export function ConnectionBanner() {
             <strong>
               Connection lost{state.dataAtMs === null ? '' : `, showing data of ${clockTime(state.dataAtMs)}`}.
             </strong>{' '}
-            The run goes on without this page. <span aria-hidden="true">{retryWord(secondsLeft(state.retryAtMs))}</span>
+            {lostReason(state.dataAtMs)} <span aria-hidden="true">{retryWord(secondsLeft(state.retryAtMs))}</span>
           </p>
           <button type="button" class="button" onClick={reconnectNow}>
             Try now
@@ -55,6 +55,13 @@ export function ConnectionBanner() {
       )}
     </div>
   );
+}
+
+/** The run's API is its syncer's: where it does not answer, nothing is merged, and learners go on with what they have. */
+function lostReason(dataAtMs: number | null): string {
+  if (!navigator.onLine) return 'This machine is offline; the run goes on without this page.';
+  const since = dataAtMs === null ? '' : ` since ${clockTime(dataAtMs)}`;
+  return `The syncer does not answer here${since}. If it is away, learners keep training what they have leased, and merging goes on when it is back.`;
 }
 
 const retryWord = (seconds: number): string => (seconds <= 0 ? 'Trying again…' : `Next try in ${seconds} s.`);

@@ -79,19 +79,40 @@ function ThisMachine({ join }: { join: ApiRun['join'] }) {
       {facts.value === null ? (
         <p role="status">Asking the browser…</p>
       ) : (
-        <ul class="machine">
-          {linesOf(facts.value, join).map(({ name, tone, word, text }) => (
-            <li key={name}>
-              <b>{name}</b> <Badge tone={tone}>{word}</Badge> <span class="soft">{text}</span>
-            </li>
-          ))}
-        </ul>
+        <>
+          <Judgement lines={linesOf(facts.value, join)} />
+          <ul class="machine">
+            {linesOf(facts.value, join).map(({ name, tone, word, text }) => (
+              <li key={name}>
+                <b>{name}</b> <Badge tone={tone}>{word}</Badge> <span class="soft">{text}</span>
+              </li>
+            ))}
+          </ul>
+        </>
       )}
       <p class="faint">
         A browser rounds and hides these numbers, and sees nothing of other programs: this is a hint. Certain is what{' '}
         <code>./bin/accrete doctor</code> finds.
       </p>
     </Card>
+  );
+}
+
+/** The answer in a sentence; the lines below say why. */
+function Judgement({ lines }: { lines: readonly Line[] }) {
+  const lacking = lines.filter(({ tone }) => tone === 'bad').map(({ name }) => name.toLowerCase());
+  const untold = lines.filter(({ word }) => word === 'cannot tell').map(({ name }) => name.toLowerCase());
+  return (
+    <p role="status">
+      {lacking.length > 0 ? (
+        <b class="bad">It lacks {lacking.join(' and ')} for a miner of this run.</b>
+      ) : (
+        <b class="good">
+          {untold.length === 0 ? 'It meets the requirements.' : `As far as it can be told, it meets the requirements.`}
+        </b>
+      )}
+      {untold.length > 0 && ` The browser does not tell enough of: ${untold.join(', ')}.`}
+    </p>
   );
 }
 

@@ -1,9 +1,9 @@
 /** @file The run at a glance: is it well, how far is it, how good is the model, who works, and what just happened. */
-import type { ApiOverview, ApiRun } from '../../../src/protocol/api/run.ts';
+import type { ApiHealth, ApiOverview, ApiRun } from '../../../src/protocol/api/run.ts';
 import { useAnswer } from '../api/answers.ts';
 import { pulse } from '../api/live.ts';
 import { loss, percent, plural, short, shortHash, whole } from '../format/numbers.ts';
-import { duration } from '../format/time.ts';
+import { dateTime, duration } from '../format/time.ts';
 import { Badge, healthTone } from '../parts/badge.tsx';
 import { Card, Fact } from '../parts/card.tsx';
 import { Age } from '../parts/names.tsx';
@@ -68,13 +68,17 @@ function Headline({ run, data }: { run: ApiRun | null; data: ApiOverview }) {
           <p class="lede">{run !== null && <ModelLine run={run} />}</p>
         </div>
         <p class="health">
-          <Badge tone={healthTone(data.health.word)}>{data.health.word}</Badge> <span>{data.health.reason}</span>
+          <Badge tone={healthTone(data.health.word)}>{data.health.word}</Badge> <span>{healthReason(data.health)}</span>
         </p>
       </div>
       {run !== null && <PhasePlan run={run} data={data} />}
     </section>
   );
 }
+
+/** Since when it is not well; of a run that is well nobody asks. */
+const healthReason = ({ word, reason, sinceMs }: ApiHealth): string =>
+  word === 'healthy' ? reason : `${reason}, since ${dateTime(sinceMs)}`;
 
 const ModelLine = ({ run: { model, preset, fragments, mergeRule, codec } }: { run: ApiRun }) => (
   <>

@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import { useMemo } from 'preact/hooks';
 import type { ApiRewards } from '../../../src/protocol/api/record.ts';
 import { useAnswer } from '../api/answers.ts';
-import { measured, percent, short, tao, whole } from '../format/numbers.ts';
+import { measured, percent, plural, short, tao } from '../format/numbers.ts';
 import { duration } from '../format/time.ts';
 import { Card, Fact, PageHead } from '../parts/card.tsx';
 import { MinerLink } from '../parts/names.tsx';
@@ -66,9 +66,9 @@ function Calculator({ payout }: { payout: ApiRewards['payout'] }) {
         {tokens === null ? 'A whole number of tokens, please.' : <b>{tao(rao)} a day</b>}
       </p>
       <p class="soft">
-        By the {whole(payout.tempos)} paid tempos so far: {tao(payout.minerRaoPerMillionTokens)} per million verified
+        By {plural(payout.tempos, 'paid tempo')} so far: {tao(payout.minerRaoPerMillionTokens)} per million verified
         tokens; all miners together had {short(payout.scoredTokensPerDay)} tokens and {tao(payout.minerRaoPerDay)} a
-        day. A tempo takes {duration(payout.tempoMs)}. {payout.note}
+        day. A tempo takes {duration(payout.tempoMs)}. Counted {payout.note}.
       </p>
       {tokens !== null && tokens > payout.scoredTokensPerDay && (
         <p class="warn">
@@ -122,7 +122,7 @@ function Tempos({ tempos }: { tempos: ApiRewards['tempos'] }) {
           <tbody>
             {newest.map((tempo) => (
               <tr key={tempo.block}>
-                <td class="number">{whole(tempo.tempo)}</td>
+                <td class="number">{measured(tempo.tempo)}</td>
                 <td class="emission-cell">
                   <span class="emission" aria-hidden="true">
                     {[tempo.minerRao, tempo.validatorRao, tempo.ownerRao].map((rao, i) => (

@@ -1,5 +1,7 @@
 /** @file Curves: loss and throughput over tokens and time, held-out loss by source, routers, and how the synchronising goes. */
-
+import { useMemo } from 'preact/hooks';
+import type { ApiRun } from '../../../src/protocol/api/run.ts';
+import { useAnswer } from '../api/answers.ts';
 import { loss, measured, short } from '../format/numbers.ts';
 import { duration } from '../format/time.ts';
 import { Card, PageHead } from '../parts/card.tsx';
@@ -8,17 +10,35 @@ import { Choice } from '../parts/choice.tsx';
 import { SeriesChart } from '../parts/series-chart.tsx';
 import { query, replaceQuery } from '../router.ts';
 
-const stagesOnly = (name: string): string | null => (name.includes('/') ? null : name);
-const sourcesOf = (stage: string) => (name: string) =>
-  name.startsWith(`${stage}/`) ? name.slice(stage.length + 1) : null;
-const heldOutSources = sourcesOf('held-out');
-const otherSources = sourcesOf('held-out-other');
+const named =
+  (names: Readonly<Record<string, string>>) =>
+  (name: string): string | null =>
+    names[name] ?? null;
+const stagesOnly = named({ 'held-out': 'held-out', 'held-out-other': 'held-out, other domains' });
+const normNames = named({ norm: 'as sent', clippedNorm: 'as merged' });
+const latencyNames = named({
+  commitToRevealMs: 'commit to reveal',
+  revealToPublishMs: 'reveal to publication',
+  mergeDurationMs: 'the merge itself',
+});
+/** Lines of one stage. Validators tell a stage of a single source once: the stage's line is its source's. */
+const sourcesOf = (run: ApiRun | null, stage: string) => {
+  const sources = new Set(run?.sources.filter((each) => each.stage === stage).map(({ source }) => source));
+  const only = sources.size === 1 ? [...sources][0]! : null;
+  return (name: string): string | null => {
+    if (name === stage) return only;
+    return name.startsWith(`${stage}/`) ? name.slice(stage.length + 1) : null;
+  };
+};
 const mergedSpeed = (): string => 'merged tokens/s';
 const trainedSpeed = (): string => 'trained tokens/s';
 const trainingOnly = (): string => 'training loss';
 const balanceOnly = (name: string): string | null => (name === 'deadExperts' ? null : name);
 
 export default function Training() {
+  const run = useAnswer('run', { everyMs: 60_000 }).data;
+  const heldOutSources = useMemo(() => sourcesOf(run, 'held-out'), [run]);
+  const otherSources = useMemo(() => sourcesOf(run, 'held-out-other'), [run]);
   const axis: ChartAxis = query.value.get('over') === 'time' ? 'time' : 'tokens';
   const isLogY = query.value.get('scale') === 'log';
   return (
@@ -138,6 +158,7 @@ export default function Training() {
         <Card title="Norms of claims" aside="median, before and after clipping">
           <SeriesChart
             metric="norm"
+            label={normNames}
             title="Norms of claims"
             axis={axis}
             format={measured}
@@ -154,7 +175,14 @@ export default function Training() {
           />
         </Card>
         <Card title="Latency" aside="from reveal to publication; of the merge itself">
-          <SeriesChart metric="latency" title="Latency" axis={axis} format={duration} empty="Nothing was merged yet." />
+          <SeriesChart
+            metric="latency"
+            label={latencyNames}
+            title="Latency"
+            axis={axis}
+            format={duration}
+            empty="Nothing was merged yet."
+          />
         </Card>
         <Card title="Participation" aside="learners in a merge; hotkeys present">
           <SeriesChart

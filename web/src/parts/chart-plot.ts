@@ -51,7 +51,7 @@ export function makePlot(place: HTMLElement, columns: ChartColumns, options: Plo
           font,
           grid,
           ticks: { show: false },
-          size: 54,
+          size: (_, values) => sizeOf(values),
           gap: 4,
           values: (_, splits) => splits.map((v) => (v === null ? '' : options.format(v))),
         },
@@ -77,6 +77,10 @@ export function makePlot(place: HTMLElement, columns: ChartColumns, options: Plo
   );
   return plot;
 }
+
+/** Room for the longest label; none is cut. */
+const sizeOf = (values: readonly string[] | null): number =>
+  Math.max(54, 12 + 6.5 * Math.max(0, ...(values ?? []).map((text) => text.length)));
 
 /** Columns in uPlot's order: each line, then its bounds. */
 export function layoutOf({ x, values, lows, highs }: ChartColumns) {

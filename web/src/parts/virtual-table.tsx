@@ -3,7 +3,7 @@
  * readers are told how many there are; the head sorts.
  */
 import { useSignal } from '@preact/signals';
-import type { ComponentChildren } from 'preact';
+import { Component, type ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 
 export interface Column<Row, Id extends string> {
@@ -84,19 +84,39 @@ export function VirtualTable<Row, Id extends string>({
         <tbody>
           {from > 0 && <Spacer rows={from} columns={columns.length} />}
           {shown.map((row, i) => (
-            <tr key={keyOf(row)} aria-rowindex={from + i + 2} style={{ height: `${rowHeight}px` }}>
-              {columns.map(({ title, isNumber, draw }, c) => (
-                <td key={title || c} class={isNumber ? 'number' : undefined}>
-                  {draw(row)}
-                </td>
-              ))}
-            </tr>
+            <Row key={keyOf(row)} row={row} columns={columns} rowIndex={from + i + 2} />
           ))}
           {after > 0 && <Spacer rows={after} columns={columns.length} />}
         </tbody>
       </table>
     </section>
   );
+}
+
+interface RowProps<R, Id extends string> {
+  readonly row: R;
+  readonly columns: readonly Column<R, Id>[];
+  readonly rowIndex: number;
+}
+
+/** Drawn once: scrolling draws the rows that come into view, not those that stay. */
+class Row<R, Id extends string> extends Component<RowProps<R, Id>> {
+  override shouldComponentUpdate({ row, columns, rowIndex }: RowProps<R, Id>): boolean {
+    return row !== this.props.row || columns !== this.props.columns || rowIndex !== this.props.rowIndex;
+  }
+
+  override render() {
+    const { row, columns, rowIndex } = this.props;
+    return (
+      <tr aria-rowindex={rowIndex} style={{ height: `${rowHeight}px` }}>
+        {columns.map(({ title, isNumber, draw }, i) => (
+          <td key={title || i} class={isNumber ? 'number' : undefined}>
+            {draw(row)}
+          </td>
+        ))}
+      </tr>
+    );
+  }
 }
 
 const Spacer = ({ rows, columns }: { rows: number; columns: number }) => (

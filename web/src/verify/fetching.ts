@@ -64,6 +64,29 @@ export async function fetchJson(url: URL): Promise<unknown> {
   }
 }
 
+/** Lines of a journal that is one file, in pages as its bytes come. An unfinished last line is none. */
+export async function* journalFilePages(url: URL, pageEntries: number): AsyncGenerator<readonly string[]> {
+  const response = await get(url);
+  if (!response.ok || response.body === null) throw new Unreadable(`${url.pathname} answers ${response.status}`);
+  const cutOff = (cause: unknown): never => {
+    throw new Unreadable(`${url.pathname} was cut off, or is not UTF-8`, { cause });
+  };
+  const reader = response.body.pipeThrough(new TextDecoderStream('utf-8', { fatal: true })).getReader();
+  let rest = '';
+  let lines: string[] = [];
+  for (;;) {
+    const { done, value } = await reader.read().catch(cutOff);
+    if (done) break;
+    const parts = (rest + value).split('\n');
+    rest = parts.pop()!;
+    if (rest.length > maxPageBytes)
+      throw new Unreadable(`a line of ${url.pathname} exceeds ${maxPageBytes} characters`);
+    lines.push(...parts);
+    for (; lines.length >= pageEntries; lines = lines.slice(pageEntries)) yield lines.slice(0, pageEntries);
+  }
+  if (lines.length > 0) yield lines;
+}
+
 /** Pages of journal lines, to the newest entry. A line's own end is not part of it. */
 export async function* journalPages(base: URL, pageEntries: number): AsyncGenerator<readonly string[]> {
   for (let from = 0; ; ) {

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { callBytes, type SignedCall, signedCallSchema } from '../../../src/ledger/calls.ts';
 import { publicGenesisSchema } from '../../../src/ledger/genesis.ts';
 import { addToDigest, blockHashOf } from '../../../src/ledger/hash-chain.ts';
+import { snapshotLedgerPath } from '../../../src/protocol/api/snapshot.ts';
 import { sha256 } from '../../../src/protocol/hash.ts';
 import { verifySignature } from '../../../src/protocol/keys.ts';
 import { countSchema, hashSchema } from '../../../src/protocol/names.ts';
@@ -15,7 +16,10 @@ import { canonicalJson } from '../../../src/util/canonical-json.ts';
 import { fetchJson, Unreadable } from './fetching.ts';
 import type { StepFault } from './progress.ts';
 
-const blocksSchema = z.array(z.strictObject({ number: countSchema, hash: hashSchema, salt: hashSchema })).max(1_000);
+/** A snapshot's files tell no hashes: they are made here, and what calls say of them is compared. */
+const blocksSchema = z
+  .array(z.strictObject({ number: countSchema, hash: hashSchema.nullable(), salt: hashSchema }))
+  .max(1_000);
 const callsSchema = z.strictObject({
   calls: z.array(z.strictObject({ block: countSchema, parent: hashSchema, signed: signedCallSchema })).max(1_000),
   next: countSchema,
@@ -31,18 +35,24 @@ export interface LedgerResult {
   readonly anchorFault: StepFault | null;
 }
 
+export interface LedgerPlace {
+  readonly base: URL;
+  /** A snapshot's files, not a server's answers. */
+  readonly isFiles: boolean;
+}
+
 /** Null: the record has no ledger. */
 export async function checkLedger(
-  base: URL,
+  place: LedgerPlace,
   record: RecordCheck,
   onProgress: (blocks: number, calls: number) => void,
 ): Promise<LedgerResult | null> {
-  const raw = await fetchJson(new URL('ledger/genesis', base));
+  const raw = await fetchJson(new URL(place.isFiles ? snapshotLedgerPath('genesis') : 'ledger/genesis', place.base));
   if (raw === null) return null;
   const genesis = publicGenesisSchema.safeParse(raw);
   if (!genesis.success) throw new Unreadable('the genesis of the ledger is not in its form');
   const { chainId, netuid } = record.manifest!.ledger;
-  const walk = new LedgerWalk(base, record, genesis.data, onProgress);
+  const walk = new LedgerWalk(place, record, genesis.data, onProgress);
   if (genesis.data.chainId !== chainId || genesis.data.netuid !== netuid)
     return walk.failed(
       'genesis',
@@ -53,7 +63,7 @@ export async function checkLedger(
 }
 
 class LedgerWalk {
-  readonly #base: URL;
+  readonly #place: LedgerPlace;
   readonly #record: RecordCheck;
   readonly #genesis: z.infer<typeof publicGenesisSchema>;
   readonly #onProgress: (blocks: number, calls: number) => void;
@@ -68,12 +78,12 @@ class LedgerWalk {
   #anchorFault: StepFault | null = null;
 
   constructor(
-    base: URL,
+    place: LedgerPlace,
     record: RecordCheck,
     genesis: z.infer<typeof publicGenesisSchema>,
     onProgress: (blocks: number, calls: number) => void,
   ) {
-    this.#base = base;
+    this.#place = place;
     this.#record = record;
     this.#genesis = genesis;
     this.#onProgress = onProgress;
@@ -82,7 +92,7 @@ class LedgerWalk {
 
   async run(): Promise<LedgerResult> {
     for (;;) {
-      const page = await this.#page('ledger/blocks', this.#block + 1, blocksSchema);
+      const page = await this.#page('blocks', this.#block + 1, blocksSchema);
       if (page.length === 0) break;
       for (const block of page) {
         const fault = await this.#make(block);
@@ -124,7 +134,7 @@ class LedgerWalk {
       this.#noteAnchor(next.signed, number);
     }
     this.#hash = blockHashOf(sha256, { salt: fromHex(salt)!, parent: this.#hash, number, digest });
-    if (toHex(this.#hash) !== hash) return fault(`block ${number}`, `hash ${toHex(this.#hash)}`, hash);
+    if (hash !== null && toHex(this.#hash) !== hash) return fault(`block ${number}`, `hash ${toHex(this.#hash)}`, hash);
     this.#block = number;
     return null;
   }
@@ -161,15 +171,17 @@ class LedgerWalk {
 
   async #nextCall(): Promise<Call | undefined> {
     if (this.#waiting.length === 0) {
-      const { calls, next } = await this.#page('ledger/calls', this.#cursor, callsSchema);
+      const { calls, next } = await this.#page('calls', this.#cursor, callsSchema);
       this.#waiting = [...calls];
       this.#cursor = next;
     }
     return this.#waiting[0];
   }
 
-  async #page<T>(path: string, from: number, schema: z.ZodType<T>): Promise<T> {
-    const value = await fetchJson(new URL(`${path}?from=${from}&limit=1000`, this.#base));
+  async #page<T>(what: 'blocks' | 'calls', from: number, schema: z.ZodType<T>): Promise<T> {
+    const { base, isFiles } = this.#place;
+    const path = isFiles ? snapshotLedgerPath(what, from) : `ledger/${what}?from=${from}&limit=1000`;
+    const value = await fetchJson(new URL(path, base));
     const parsed = schema.safeParse(value);
     if (!parsed.success) throw new Unreadable(`${path} does not answer in its form`);
     return parsed.data;

@@ -48,4 +48,11 @@ export interface VerifyRequest {
   readonly expectedEntries: number | null;
   /** Release whose files are hashed; null: the newest that the journal names. */
   readonly release: number | null;
+  /** A snapshot's files in place of a server; null for a server. */
+  readonly files: RecordFiles | null;
+}
+
+export interface RecordFiles {
+  readonly journalPath: string | null;
+  readonly hasLedger: boolean;
 }

@@ -1,6 +1,8 @@
 /** @file The one verification of a page: it goes on while the reader looks at other pages, and its result stays. */
 import { signal } from '@preact/signals';
+import type { ApiSnapshot } from '../../../src/protocol/api/snapshot.ts';
 import { baseUrl } from '../api/client.ts';
+import { snapshot } from '../api/source.ts';
 import type { VerifyProgress, VerifyRequest } from './progress.ts';
 
 export const progress = signal<VerifyProgress | null>(null);
@@ -10,8 +12,8 @@ export const breakdown = signal<string | null>(null);
 
 let worker: Worker | null = null;
 
-/** `from`: where the record lies, if not beside the page. */
-export function startVerification(options: Omit<VerifyRequest, 'base'>): void {
+/** Of the record that lies beside the page. */
+export function startVerification(options: Omit<VerifyRequest, 'base' | 'files'>): void {
   stopVerification();
   progress.value = null;
   breakdown.value = null;
@@ -28,8 +30,11 @@ export function startVerification(options: Omit<VerifyRequest, 'base'>): void {
     breakdown.value = event.message || 'the worker could not be started';
     stopVerification();
   });
-  opened.postMessage({ base: baseUrl().href, ...options } satisfies VerifyRequest);
+  opened.postMessage({ base: baseUrl().href, files: filesOf(snapshot.peek()), ...options } satisfies VerifyRequest);
 }
+
+const filesOf = (told: ApiSnapshot | null): VerifyRequest['files'] =>
+  told === null ? null : { journalPath: told.journalPath, hasLedger: told.hasLedger };
 
 export function stopVerification(): void {
   worker?.terminate();

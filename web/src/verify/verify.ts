@@ -1,6 +1,6 @@
 /** @file The verification as it runs in a worker: journal, then ledger, then a release, told step by step. */
 import { RecordCheck, type RecordFault } from '../../../src/protocol/record-check.ts';
-import { journalPages, Unreadable } from './fetching.ts';
+import { journalFilePages, journalPages, Unreadable } from './fetching.ts';
 import { checkLedger } from './ledger.ts';
 import {
   type StepFault,
@@ -76,7 +76,7 @@ class Verification {
     const batch = await SignatureBatch.open();
     const { equation } = batch;
     this.#record = new RecordCheck(equation === undefined ? {} : { equation });
-    for await (const lines of journalPages(this.#base, pageEntries)) {
+    for await (const lines of this.#journal()) {
       const from = this.#record.size;
       let fault: RecordFault | null = null;
       for (const line of lines) {
@@ -94,6 +94,13 @@ class Verification {
     this.#tellJournal(batch.isFast, 'passed', null);
     this.#report();
     return true;
+  }
+
+  #journal(): AsyncGenerator<readonly string[]> {
+    const { files } = this.#request;
+    if (files === null) return journalPages(this.#base, pageEntries);
+    if (files.journalPath === null) throw new Unreadable('this snapshot was made without its journal');
+    return journalFilePages(new URL(files.journalPath, this.#base), pageEntries);
   }
 
   #tellJournal(isFast: boolean, state: 'running' | 'passed', fault: RecordFault | null): void {
@@ -117,10 +124,14 @@ class Verification {
   async #checkLedger(): Promise<void> {
     this.#set('ledger', 'running', '');
     this.#report();
-    const result = await checkLedger(this.#base, this.#record, (blocks, calls) => {
-      this.#set('ledger', 'running', `${whole(blocks)} blocks, ${whole(calls)} signed calls`);
-      this.#report();
-    });
+    const place = { base: this.#base, isFiles: this.#request.files !== null };
+    const isThere = this.#request.files?.hasLedger ?? true;
+    const result = !isThere
+      ? null
+      : await checkLedger(place, this.#record, (blocks, calls) => {
+          this.#set('ledger', 'running', `${whole(blocks)} blocks, ${whole(calls)} signed calls`);
+          this.#report();
+        });
     if (result === null) {
       this.#set('ledger', 'not checked', 'this record has no ledger');
       this.#set('anchors', 'not checked', 'this record has no ledger');

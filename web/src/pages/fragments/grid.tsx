@@ -1,6 +1,6 @@
 /** @file A cell for each fragment. Its ground tells its age beside the others', its words tell version, age and what happens now. */
 import type { ApiFragments } from '../../../../src/protocol/api/training.ts';
-import { age } from '../../format/time.ts';
+import { age, briefAge } from '../../format/time.ts';
 
 export type FragmentRow = ApiFragments['fragments'][number];
 
@@ -17,7 +17,7 @@ export function FragmentGrid({ fragments, nowMs, isSmall = false, selected, onSe
   return (
     <ul class={`fragments${isSmall ? ' fragments-small' : ''}`}>
       {fragments.map((f) => {
-        const cell = <CellText fragment={f} nowMs={nowMs} />;
+        const cell = <CellText fragment={f} nowMs={nowMs} isSmall={isSmall} />;
         const style = {
           '--fresh':
             f.lastMergeMs === null ? '0' : (1 - Math.min(1, (nowMs - f.lastMergeMs) / oldestMs) * 0.9).toFixed(2),
@@ -47,7 +47,7 @@ export function FragmentGrid({ fragments, nowMs, isSmall = false, selected, onSe
   );
 }
 
-function CellText({ fragment: f, nowMs }: { fragment: FragmentRow; nowMs: number }) {
+function CellText({ fragment: f, nowMs, isSmall }: { fragment: FragmentRow; nowMs: number; isSmall: boolean }) {
   return (
     <>
       <span class="fragment-name">
@@ -62,7 +62,7 @@ function CellText({ fragment: f, nowMs }: { fragment: FragmentRow; nowMs: number
             ? `due · ${f.openClaims}`
             : f.lastMergeMs === null
               ? 'as begun'
-              : age(nowMs - f.lastMergeMs)}
+              : (isSmall ? briefAge : age)(nowMs - f.lastMergeMs)}
       </span>
     </>
   );
