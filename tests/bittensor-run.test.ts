@@ -7,11 +7,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { main } from '../src/cli/main.ts';
 import { fetchStatus } from '../src/http/client.ts';
 import type { Hotkey } from '../src/protocol/names.ts';
 import { signerOf } from './contracts/ledger.ts';
+import { describeOnChain } from './support/chain-metadata.ts';
 import { ScriptedChain } from './support/scripted-chain.ts';
 import { ScriptedNode } from './support/scripted-node.ts';
 import { testIo } from './support/test-io.ts';
@@ -89,7 +90,7 @@ afterAll(async () => {
   rmSync(cwd, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
 });
 
-describe('a run on Bittensor', () => {
+describeOnChain('a run on Bittensor', () => {
   it('registers nobody by itself, then trains, anchors, weighs and is paid', { timeout: 600_000 }, async () => {
     const on = ['--ledger', 'bittensor', '--endpoint', `ws://127.0.0.1:1,${node.url}`, '--netuid', `${netuid}`];
     const port = await freePort();

@@ -15,6 +15,7 @@ import { EmbeddedChain } from '../src/ledger/embedded.ts';
 import { serveLedger } from '../src/ledger/remote.ts';
 import type { Hotkey } from '../src/protocol/names.ts';
 import { signerOf } from './contracts/ledger.ts';
+import { describeOnChain } from './support/chain-metadata.ts';
 import { ScriptedChain, type ScriptedChainOptions } from './support/scripted-chain.ts';
 import { ScriptedNode } from './support/scripted-node.ts';
 
@@ -170,7 +171,7 @@ describe('accrete ledger on a running network', () => {
   });
 });
 
-describe('accrete ledger on Bittensor', () => {
+describeOnChain('accrete ledger on Bittensor', () => {
   const netuid = 7;
   let chain: ScriptedChain;
   let node: ScriptedNode;

@@ -1,9 +1,9 @@
-/** @file Calls, storage, events and extrinsics against true metadata, published keys, and what polkadot-api and hdkd make of the same. */
-import { readFileSync } from 'node:fs';
+/** @file Calls, storage, events and extrinsics against true chainMetadata!, published keys, and what polkadot-api and hdkd make of the same. */
 import { getPolkadotSigner } from '@polkadot-api/signer';
 import { ed25519CreateDerive, sr25519CreateDerive } from '@polkadot-labs/hdkd';
 import { entropyToMiniSecret, mnemonicToEntropy, sr25519 } from '@polkadot-labs/hdkd-helpers';
 import { describe, expect, it } from 'vitest';
+import { chainMetadata, describeOnChain } from '../../../tests/support/chain-metadata.ts';
 import { blake2b256 } from '../../protocol/hash.ts';
 import { hotkeyFromSeed } from '../../protocol/keys.ts';
 import { decodeSs58, encodeSs58 } from '../../protocol/ss58.ts';
@@ -16,11 +16,11 @@ import { compact, mortalBlocks, readExtrinsic, signExtrinsic } from './extrinsic
 import { Runtime } from './runtime.ts';
 import { formatIp, parseIp } from './subnet.ts';
 
-/** True metadata of the chain, spec 424 (`tests/vectors/chain/README.md`). */
-const metadata = new Uint8Array(
-  readFileSync(new URL('../../../tests/vectors/chain/bittensor-424.scale', import.meta.url)),
-);
-const runtime = new Runtime(metadata, { specVersion: 424, transactionVersion: 1 });
+/** Where its metadata is not at hand nothing below that needs it is run. */
+const runtime =
+  chainMetadata === null
+    ? (undefined as never)
+    : new Runtime(chainMetadata, { specVersion: 424, transactionVersion: 1 });
 const alice = hotkeyFromSeed(new Uint8Array(32).fill(1), 'ed25519');
 const bob = hotkeyFromSeed(new Uint8Array(32).fill(2));
 const netuid = 7;
@@ -52,7 +52,7 @@ const calls: readonly [pallet: string, name: string, args: Readonly<Record<strin
   ['Timestamp', 'set', { now: 1_700_000_000_000n }, 0],
 ];
 
-describe('the true metadata (spec 424)', () => {
+describeOnChain('the true metadata (spec 424)', () => {
   it('is the whole file, and has what a run needs', () => {
     expect(metadata.byteLength).toBe(337_961);
     expect(runtime.features).toEqual({
@@ -190,7 +190,7 @@ describe('the true metadata (spec 424)', () => {
   });
 });
 
-describe('signed extrinsics', () => {
+describeOnChain('signed extrinsics', () => {
   const genesis = '2f'.repeat(32);
   const birth = { number: 4_242_017, hash: '3c'.repeat(32) };
   const call = runtime.encodeCall({ pallet: 'SubtensorModule', name: 'add_stake', args: calls[2]![2] });
@@ -231,7 +231,7 @@ describe('signed extrinsics', () => {
         ]),
       );
       const signer = getPolkadotSigner(fromHex(publicKeyHex(alice.hotkey))!, 'Ed25519', alice.sign);
-      const theirs = await signer.signTx(bytes, extensions, metadata, birth.number);
+      const theirs = await signer.signTx(bytes, extensions, chainMetadata!, birth.number);
       expect(toHex(mine), `nonce ${nonce}`).toBe(toHex(theirs));
     }
   });
