@@ -54,7 +54,7 @@ const calls: readonly [pallet: string, name: string, args: Readonly<Record<strin
 
 describeOnChain('the true metadata (spec 424)', () => {
   it('is the whole file, and has what a run needs', () => {
-    expect(metadata.byteLength).toBe(337_961);
+    expect(chainMetadata!.byteLength).toBe(337_961);
     expect(runtime.features).toEqual({
       ...{ mechanisms: true, commitReveal: true, timelocked: 4, registerLimit: true, storedEpochs: true },
     });
@@ -63,7 +63,7 @@ describeOnChain('the true metadata (spec 424)', () => {
 
   it('is refused when it is cut short, too large or nothing', () => {
     const version = { specVersion: 424, transactionVersion: 1 };
-    for (const bytes of [metadata.slice(0, 1_000), new Uint8Array(), new Uint8Array(9 << 20)])
+    for (const bytes of [chainMetadata!.slice(0, 1_000), new Uint8Array(), new Uint8Array(9 << 20)])
       expect(() => new Runtime(bytes, version), `${bytes.byteLength} bytes`).toThrow(/metadata/);
   });
 
