@@ -14,26 +14,27 @@ export interface TraceEvent {
   readonly args?: { readonly name?: string };
 }
 
-/** Processor and wall time of the main thread's tasks, in windows of one frame each, from the first drawn frame to the last. */
-export function frameWork(
-  events: readonly TraceEvent[],
-  frameMs: number,
-): { readonly cpuMs: readonly number[]; readonly wallMs: readonly number[] } {
+/**
+ * Processor time (ms) of the main thread's tasks in each frame: from one animation frame's callback to the next. However long a
+ * busy machine lets a frame wait, it is what the page itself needs of the frame's time.
+ */
+export function frameWork(events: readonly TraceEvent[]): readonly number[] {
   const main = mainThread(events);
-  const own = events.filter(({ pid, tid }) => `${pid}/${tid}` === main);
+  const own = events.filter(({ pid, tid }) => `${pid}/${tid}` === main).sort((a, b) => a.ts - b.ts);
+  const tasks = own.filter(({ name, ph }) => ph === 'X' && name.endsWith('RunTask'));
   const fired = own.filter(({ name }) => name === 'FireAnimationFrame').map(({ ts }) => ts);
-  const [from, to] = [Math.min(...fired), Math.max(...fired)];
-  const frames = Math.max(0, Math.ceil((to - from) / 1_000 / frameMs));
-  const cpuMs = Array.from({ length: frames }, () => 0);
-  const wallMs = [...cpuMs];
-  for (const { name, ph, ts, dur = 0, tdur = 0 } of own) {
-    const frame = Math.floor((ts - from) / 1_000 / frameMs);
-    if (ph !== 'X' || !name.endsWith('RunTask') || frame < 0 || frame >= frames) continue;
-    cpuMs[frame]! += tdur / 1_000;
-    wallMs[frame]! += dur / 1_000;
+  const work: number[] = [];
+  for (let i = 0, task = 0; i + 1 < fired.length; i++) {
+    let spent = 0;
+    // A task that holds the callback began before it, and belongs to the frame that it draws.
+    for (; task < tasks.length && endOf(tasks[task]!) <= fired[i + 1]!; task++)
+      if (endOf(tasks[task]!) > fired[i]!) spent += (tasks[task]!.tdur ?? 0) / 1_000;
+    work.push(spent);
   }
-  return { cpuMs, wallMs };
+  return work;
 }
+
+const endOf = ({ ts, dur = 0 }: TraceEvent): number => ts + dur;
 
 /** The thread that fires animation frames most: spare renderers have main threads too. */
 function mainThread(events: readonly TraceEvent[]): string {
