@@ -25,7 +25,7 @@ describe.skipIf(!canRun)(`the dashboard in ${needs}`, () => {
   let entries: readonly JournalEntry[];
   let ledger: LedgerView | null = null;
   beforeAll(async () => {
-    ({ entries } = makeLargeJournal({ events: 3_000, miners: 64 }));
+    ({ entries } = makeLargeJournal({ events: 3_600, miners: 64 }));
     run = await ReplayedRun.open({
       ...{ entries, clock, site: siteFolder },
       ledger: async () => {
@@ -67,7 +67,7 @@ describe.skipIf(!canRun)(`the dashboard in ${needs}`, () => {
     const { page, close } = await openPage(browser, `${run.url}/#/miners`);
     await page.waitForSelector('table');
     const seen: { top: number; name: string; isOutlined: boolean }[] = [];
-    for (let i = 0; i < 24; i++) {
+    for (let i = 0; i < 32; i++) {
       await page.keyboard.press('Tab');
       seen.push((await page.evaluate(focused)) as (typeof seen)[number]);
     }
