@@ -99,7 +99,7 @@ describeOnChain('what the chain says', () => {
     expect(ledger.features).toMatchObject({ commitReveal: true, timelocked: 4, mechanisms: true });
     expect(await ledger.subnet()).toMatchObject({
       ...{ owner, neuronCount: 0, burnRao: 500_000, burnedRao: null, isCommitReveal: false, yumaVersion: 2 },
-      ...{ weightsRateLimitBlocks: 10, maxUids: 256, emissionPerBlockRao: 1_000_000 },
+      ...{ weightsRateLimitBlocks: 5, maxUids: 256, emissionPerBlockRao: 1_000_000 },
     });
     expect(await ledger.balance(coldkeys[0]!.hotkey)).toBe(10n ** 12n);
     expect(await ledger.balance(signerOf(60).hotkey)).toBe(0n);
@@ -186,7 +186,7 @@ describeOnChain('what the chain says', () => {
 
   it('knows rate limits in advance: waits for near ones, refuses far ones, and never hits one', async () => {
     const chain = newChain({
-      rules: { weightsRateLimitBlocks: 10, servingRateLimitBlocks: 50, commitmentSpaceBytes: 500 },
+      rules: { weightsRateLimitBlocks: 5, servingRateLimitBlocks: 50, commitmentSpaceBytes: 500 },
     });
     const { ledger, node } = await start({ maxWaitBlocks: 12 }, chain);
     for (const i of [0, 2]) await register(ledger, i);
