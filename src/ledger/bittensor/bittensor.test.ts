@@ -186,7 +186,7 @@ describeOnChain('what the chain says', () => {
 
   it('knows rate limits in advance: waits for near ones, refuses far ones, and never hits one', async () => {
     const chain = newChain({
-      rules: { weightsRateLimitBlocks: 5, servingRateLimitBlocks: 50, commitmentSpaceBytes: 500 },
+      rules: { weightsRateLimitBlocks: 10, servingRateLimitBlocks: 50, commitmentSpaceBytes: 500 },
     });
     const { ledger, node } = await start({ maxWaitBlocks: 12 }, chain);
     for (const i of [0, 2]) await register(ledger, i);
