@@ -99,6 +99,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
+  'util/node-write.ts': ['node:*'],
   'wallet/encryption.ts': ['@noble/ciphers/salsa.js', 'hash-wasm'],
   'wallet/folder.ts': ['node:*'],
   'wallet/phrase.ts': [

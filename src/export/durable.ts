@@ -12,13 +12,6 @@ export async function writeSynced(path: string, write: (file: FileHandle) => Pro
   }
 }
 
-export async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; ) {
-    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.byteLength - done, 2 ** 30));
-    done += bytesWritten;
-  }
-}
-
 /** Makes the entries of a folder durable; platforms that cannot open a folder go without. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => null);

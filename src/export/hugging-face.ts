@@ -8,8 +8,9 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { buildContract } from '../model/quasar-long/contract.ts';
 import type { Params } from '../model/quasar-long/init.ts';
 import { elementCount } from '../tensor/contract.ts';
+import { writeAll } from '../util/node-write.ts';
 import { type CheckpointContent, checkpointFiles } from './checkpoint-files.ts';
-import { asExportError, isPresent, syncFolder, writeAll, writeSynced } from './durable.ts';
+import { asExportError, isPresent, syncFolder, writeSynced } from './durable.ts';
 import { ExportError } from './errors.ts';
 
 export interface HuggingFaceExport extends CheckpointContent {

@@ -8,7 +8,8 @@ import { type FileHandle, mkdir, open, readFile, rename, rm, rmdir, statfs } fro
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { assert } from '../util/errors.ts';
-import { asExportError, isPresent, syncFolder, writeAll, writeSynced } from './durable.ts';
+import { writeAll } from '../util/node-write.ts';
+import { asExportError, isPresent, syncFolder, writeSynced } from './durable.ts';
 import { ExportError } from './errors.ts';
 
 /** A part can be made without those before it. */
@@ -184,7 +185,7 @@ async function openStage(partial: string, options: StagedExport) {
         options.onProgress?.({ doneBytes, totalBytes, part: part.name });
         let written = 0;
         for await (const bytes of part.bytes()) {
-          await writeAt(handle, bytes, position);
+          await writeAll(handle, bytes, position);
           position += bytes.length;
           written += bytes.length;
           doneBytes += bytes.length;
@@ -209,13 +210,6 @@ async function openStage(partial: string, options: StagedExport) {
       await syncFolder(folder);
     },
   };
-}
-
-async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; ) {
-    const length = Math.min(bytes.byteLength - done, 2 ** 30);
-    done += (await handle.write(bytes, done, length, position + done)).bytesWritten;
-  }
 }
 
 async function publish(target: string, partial: string, options: StagedExport): Promise<void> {

@@ -98,6 +98,38 @@ describe('opening a file', () => {
   });
 });
 
+describe('a disk that is full', () => {
+  /** In a process whose files may not grow beyond so many KiB, as on a full disk a write then ends in the middle of a line. */
+  async function appendBelow(
+    limitKiB: number,
+    folder: string,
+  ): Promise<{ accepted: number; after: string; read: number }> {
+    const script = join(import.meta.dirname, '../../tests/support/append-until-full.ts');
+    const node = [process.execPath, '--import', 'tsx', script, folder];
+    const child = spawn('sh', ['-c', `ulimit -f ${limitKiB * 2} && exec "$@"`, 'sh', ...node], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const said = (await child.stdout.toArray()).join('');
+    return JSON.parse(said);
+  }
+
+  it('takes no entry that is written in part, and goes on once there is room', async () => {
+    const folder = newFolder();
+    const { accepted, after, read } = await appendBelow(4, folder);
+    expect(accepted).toBeGreaterThan(1);
+    expect(accepted).toBeLessThan(entries.length);
+    // The next one is refused for the same reason, not because the file looks like another's.
+    expect(after).toBe('IO');
+    expect(read).toBe(accepted);
+    const { journal, cutBytes } = await openFileJournal({ folder });
+    expect(cutBytes).toBe(0);
+    expect(journal.head.size).toBe(accepted);
+    for (const entry of entries.slice(accepted)) await journal.append(entry);
+    expect(await journal.read(0, 1_000)).toEqual(entries);
+    await journal.close();
+  });
+});
+
 describe('two processes on one folder', () => {
   it('the second is refused until the first is done', async () => {
     const folder = newFolder();

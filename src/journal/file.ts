@@ -9,6 +9,7 @@ import { type JournalEntry, journalEntrySchema } from '../protocol/messages.ts';
 import { describeFault, maxMessageLength } from '../protocol/signing.ts';
 import { fromUtf8, toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson, parseStrictJson } from '../util/canonical-json.ts';
+import { writeAll } from '../util/node-write.ts';
 import { JournalError } from './errors.ts';
 import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { checkNext, emptyHead, headAfter, type Journal, type JournalHead } from './port.ts';
@@ -172,7 +173,7 @@ class FileJournal implements Journal {
     await this.#checkAlone(start);
     const line = utf8(`${canonicalJson(entry)}\n`);
     try {
-      await this.#file.write(line, 0, line.byteLength, start);
+      await writeAll(this.#file, line, start);
       await this.#file.datasync();
     } catch (error) {
       await cutTo(this.#file, start).catch(() => {}); // the next opening cuts it off

@@ -7,6 +7,7 @@ import { type FileHandle, mkdir, open, readFile, rename, rm, rmdir, statfs, writ
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isPresent, syncFolder } from '../export/durable.ts';
+import { writeAll } from '../util/node-write.ts';
 import { PullError } from './errors.ts';
 import { hashOfPiece, hashOfWhole } from './hashing.ts';
 import { type RetryOptions, withRetries } from './retry.ts';
@@ -203,7 +204,7 @@ class Fetching {
         async () => {
           for await (const bytes of this.#source.read(piece.file, { from: piece.from + have, to: piece.to })) {
             signal.throwIfAborted();
-            await writeAt(handle, bytes, piece.from + have);
+            await writeAll(handle, bytes, piece.from + have);
             have += bytes.byteLength;
             this.#fetchedBytes += bytes.byteLength;
             this.#tell(piece, bytes.byteLength);
@@ -276,9 +277,4 @@ async function diskBytes(path: string): Promise<number> {
   if (handle === null) return 0;
   const { blocks, size } = await handle.stat().finally(() => handle.close());
   return Math.min(size, blocks * 512);
-}
-
-async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; )
-    done += (await handle.write(bytes, done, bytes.byteLength - done, position + done)).bytesWritten;
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { artifactOf } from '../../protocol/artifact.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
+import { writeAll } from '../../util/node-write.ts';
 import type { RootedState } from './learner.ts';
 
 export interface StateFolderOptions {
@@ -117,7 +118,7 @@ export class StateFolder {
 async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
   const handle = await open(file, 'w');
   try {
-    for (let at = 0; at < bytes.byteLength; ) at += (await handle.write(bytes, at)).bytesWritten;
+    await writeAll(handle, bytes);
   } finally {
     await handle.close();
   }
