@@ -20,7 +20,9 @@ export const handle: Handler = async (settings, io) => {
   const running = await openOrchestrator(options, environment, keys);
   io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
   try {
-    await aborted(io.stop);
+    const error = await Promise.race([aborted(io.stop), running.orchestrator.lost]);
+    // Nothing can be ended in order: another process writes here.
+    if (error !== undefined) throw error;
     await finish(running, io.force);
   } finally {
     await running.close();

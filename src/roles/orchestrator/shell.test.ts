@@ -9,6 +9,7 @@ import {
   unreadable,
 } from '../../../tests/support/local-network.ts';
 import { testArtifact, testHotkey, testSession } from '../../../tests/support/run-fixture.ts';
+import { JournalError } from '../../journal/errors.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
 import type { Envelope, EventBody, JournalEntry } from '../../protocol/messages.ts';
@@ -102,6 +103,38 @@ describe('a run', () => {
     await validator.client.submit('evaluation', { release: 0, losses: {}, sequences: 1 });
     await network.clock.advance(3_500);
     expect([...network.orchestrator.releaseFolders]).toEqual([[0, 'release-0']]);
+  });
+
+  it('says so when its journal is no longer its own, and only then', async () => {
+    const network = await open();
+    await network.stop();
+    const { journal } = network;
+    let refused = 0;
+    let code: 'DISK_FULL' | 'LOCKED' = 'DISK_FULL';
+    await network.start({
+      journal: {
+        ...{
+          read: journal.read.bind(journal),
+          follow: journal.follow.bind(journal),
+          close: journal.close.bind(journal),
+        },
+        get head() {
+          return journal.head;
+        },
+        append: async () => {
+          refused++;
+          throw new JournalError(code, 'refused');
+        },
+      },
+    });
+    const lost: string[] = [];
+    network.orchestrator.lost.then((error) => lost.push(error.code));
+    await network.clock.advance(20_000);
+    expect(refused).toBeGreaterThan(0);
+    expect(lost).toEqual([]);
+    code = 'LOCKED';
+    await network.clock.advance(20_000);
+    expect(lost).toEqual(['LOCKED']);
   });
 
   it('does not start without a run, on a damaged journal, or on one whose run is another', async () => {

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import type { Bus, Subscription } from '../../bus/port.ts';
+import { JournalError } from '../../journal/errors.ts';
 import { admit, applyEvent } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
 import { delegationOf, newestTreeHead, treeHeadOf } from '../../journal/queries.ts';
@@ -106,6 +107,11 @@ export class Orchestrator {
   readonly #releaseFolders = new Map<number, string>();
   #state: OrchestratorState;
   #queue: Promise<unknown> = Promise.resolve();
+  #lose: (error: JournalError) => void = () => {};
+  /** Resolves when the journal can no longer be written by this process: whoever runs it ends it. */
+  readonly lost = new Promise<JournalError>((resolve) => {
+    this.#lose = resolve;
+  });
 
   private constructor(deps: OrchestratorDeps) {
     this.#deps = deps;
@@ -341,7 +347,12 @@ export class Orchestrator {
     const { id } = opened.message;
     const admission = admit(this.run, opened);
     if (admission.outcome !== 'accept') return { ...admission, id, seq: null };
-    await this.#deps.journal.append(opened.entry);
+    try {
+      await this.#deps.journal.append(opened.entry);
+    } catch (error) {
+      if (error instanceof JournalError && error.code === 'LOCKED') this.#lose(error);
+      throw error;
+    }
     this.#apply(opened);
     this.#forgetPulse(opened.message);
     await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
