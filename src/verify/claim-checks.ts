@@ -6,7 +6,7 @@ import { manifestOf } from '../journal/queries.ts';
 import type { Claim, RunState } from '../journal/state.ts';
 import type { Hash, LearnerId } from '../protocol/names.ts';
 import { maxTraceBytes, type TraceLine } from '../protocol/trace.ts';
-import { parseClaimTrace } from '../roles/claim-trace.ts';
+import { gatherLines, parseClaimTrace } from '../roles/claim-trace.ts';
 import { checkTrace } from '../roles/validator/checks.ts';
 import { countRanges, intersectRanges, normalizeRanges, type Range, unionRanges } from '../util/ranges.ts';
 import { need } from './artifact-cache.ts';
@@ -17,6 +17,8 @@ export class ClaimChecks implements Check {
   readonly #lines = new Map<LearnerId, TraceLine[]>();
   /** Open claims whose trace is not what they say. */
   readonly #untraced = new Map<Hash, string>();
+  /** Those that rest on lines of an earlier claim that was not revealed before them: judged when they are merged. */
+  readonly #early = new Set<Hash>();
 
   async after(visit: Visit, context: WalkContext): Promise<void> {
     if (visit.kind === 'claim-reveal') {
@@ -27,7 +29,7 @@ export class ClaimChecks implements Check {
     }
     if (visit.kind === 'verdict' && visit.body.details !== null && context.isHeavy)
       await this.#checkDetails(visit, context);
-    if (visit.kind === 'merge') this.#checkTraced(visit, context);
+    if (visit.kind === 'merge') await this.#checkTraced(visit, context);
   }
 
   async #checkBytes(visit: Visit, claim: Claim, context: WalkContext): Promise<void> {
@@ -61,7 +63,8 @@ export class ClaimChecks implements Check {
       }
       const held = this.#keep(claim, lines, context.state);
       const fault = checkTrace(claim, held);
-      if (fault !== null) this.#untraced.set(claim.id, fault.sentence);
+      if (fault?.code === 'MISSING') this.#early.add(claim.id);
+      else if (fault !== null) this.#untraced.set(claim.id, fault.sentence);
     });
     if (!isRead) return;
     context.findings.count('traces', 'intervals');
@@ -81,13 +84,27 @@ export class ClaimChecks implements Check {
     return held;
   }
 
-  #checkTraced(visit: Extract<Visit, { kind: 'merge' }>, { findings }: WalkContext): void {
+  async #checkTraced(visit: Extract<Visit, { kind: 'merge' }>, context: WalkContext): Promise<void> {
     for (const { claim } of visit.body.claims) {
-      const why = this.#untraced.get(claim);
-      if (why === undefined) continue;
-      findings.fail(divergenceAt('traces', visit, `claim ${claim} to be refused: ${why}`, 'merged'));
+      const why = this.#untraced.get(claim) ?? (this.#early.delete(claim) ? await this.#faultOf(claim, context) : null);
+      if (why === null) continue;
+      context.findings.fail(divergenceAt('traces', visit, `claim ${claim} to be refused: ${why}`, 'merged'));
     }
     if (this.#untraced.size > 1_024) this.#untraced.delete(this.#untraced.keys().next().value!);
+    if (this.#early.size > 1_024) this.#early.delete(this.#early.keys().next().value!);
+  }
+
+  /** By all that the store has of the learner's trace, as validators judge: an earlier claim need not have been revealed. */
+  async #faultOf(id: Hash, { state, record }: WalkContext): Promise<string | null> {
+    const claim = state.claims.get(id)!;
+    const lines = await gatherLines(state, claim.learner, claim.body.steps, async (each) => {
+      const { artifact } = each.body.trace;
+      const answer = artifact.sizeBytes > maxTraceBytes ? null : await record.artifact(artifact);
+      if (answer?.kind !== 'found') return null;
+      const read = parseClaimTrace(each, answer.bytes, state);
+      return typeof read === 'string' ? null : read;
+    });
+    return checkTrace(claim, lines)?.sentence ?? null;
   }
 }
 
