@@ -90,15 +90,17 @@ export function nextLeaseRange(state: RunState, phase: number, count: number): R
   return [cursor, cursor + count];
 }
 
-/**
- * Tempo of the journal at a block. It ends an eighth before the ledger's, so that validators can set the weights of a tempo
- * before the ledger pays it.
- */
-export const tempoAt = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
-  Math.floor((block + Math.floor(tempoBlocks / 8)) / tempoBlocks);
+type Tempos = Pick<RunManifest['ledger'], 'tempoBlocks'>;
 
-export const blocksToNextTempo = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
-  tempoBlocks - ((block + Math.floor(tempoBlocks / 8)) % tempoBlocks);
+/** The journal's tempo ends so many blocks before the ledger's: validators set its weights before the ledger pays it. */
+const leadBlocks = ({ tempoBlocks }: Tempos): number => Math.floor(tempoBlocks / 8);
+
+/** Tempo of the journal at a block. */
+export const tempoAt = (ledger: Tempos, block: number): number =>
+  Math.floor((block + leadBlocks(ledger)) / ledger.tempoBlocks);
+
+export const blocksToNextTempo = (ledger: Tempos, block: number): number =>
+  ledger.tempoBlocks - ((block + leadBlocks(ledger)) % ledger.tempoBlocks);
 
 /** How many versions of its fragment were published since the one that the claim started from. */
 export function stalenessOf(state: RunState, claim: Claim): number {

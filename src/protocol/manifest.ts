@@ -104,7 +104,7 @@ export type Recipe = z.infer<typeof recipeSchema>;
  * Version of the rules by which a journal is folded and judged. It changes with every rule: a record is recomputed by its own
  * rules or not at all (`src/journal/rules-version.test.ts`).
  */
-export const rulesVersion = 2;
+export const rulesVersion = 3;
 
 export const manifestSchema = z.strictObject({
   version: z.literal(rulesVersion, {

@@ -98,14 +98,16 @@ const tiny: RunSettings = {
 
 const small: RunSettings = {
   ...nano,
+  // 20 minutes: a step takes seconds, and audits are drawn, answered and redone within a tempo.
+  ledger: { tempoBlocks: 4_800, blockMs: 250 },
   sequenceLength: 256,
   schedule: { ...nano.schedule, peakLearningRate: d('0.001'), finalLearningRate: d('0.001'), warmupTokens: 200_000 },
   recipe: { ...nano.recipe, batchSequences: 4 },
   fragments: { count: 24 },
   sync: { ...nano.sync, leaseSequences: 96, leaseMs: 240_000, deadlineMs: 180_000 },
   evaluation: { ...nano.evaluation, gainSequences: 4, heldOutSequences: 8 },
-  // A state has 2 GB.
-  audit: { ...nano.audit, window: 3 },
+  // A state has 2 GB: to show two of them takes minutes on a disk that others use too.
+  audit: { ...nano.audit, window: 3, answerMs: 300_000 },
 };
 
 /** The preset that llama.cpp runs: nano's sizes are near, so its settings serve. */
@@ -113,8 +115,8 @@ const nanoGguf: RunSettings = {
   ...nano,
   schedule: { ...nano.schedule, peakLearningRate: d('0.003') },
   sync: { ...nano.sync, leaseMs: 60_000, deadlineMs: 40_000 },
-  // A state has 310 MB: to show one takes longer.
-  audit: { ...nano.audit, window: 4 },
+  // A state has 310 MB.
+  audit: { ...nano.audit, window: 4, answerMs: 90_000 },
   // On two cores that others use too a merge takes some 15 s, and a release eight of them.
   release: { ...nano.release, everyMerges: 2 },
 };
