@@ -90,17 +90,21 @@ export function nextLeaseRange(state: RunState, phase: number, count: number): R
   return [cursor, cursor + count];
 }
 
-type Tempos = Pick<RunManifest['ledger'], 'tempoBlocks'>;
+type Tempos = Pick<RunManifest['ledger'], 'tempoBlocks' | 'firstEpochBlock'>;
 
-/** The journal's tempo ends so many blocks before the ledger's: validators set its weights before the ledger pays it. */
-const leadBlocks = ({ tempoBlocks }: Tempos): number => Math.floor(tempoBlocks / 8);
+/** From an epoch to the end of the journal's tempo: an eighth before the next, so that the weights of a tempo are set before it is paid. */
+const epochLeadBlocks = (tempoBlocks: number): number => Math.floor(tempoBlocks / 8);
+
+/** Blocks of the journal's tempo 0 that lie before block 0. */
+const blocksBefore = ({ tempoBlocks, firstEpochBlock = tempoBlocks }: Tempos): number =>
+  (((epochLeadBlocks(tempoBlocks) - firstEpochBlock) % tempoBlocks) + tempoBlocks) % tempoBlocks;
 
 /** Tempo of the journal at a block. */
 export const tempoAt = (ledger: Tempos, block: number): number =>
-  Math.floor((block + leadBlocks(ledger)) / ledger.tempoBlocks);
+  Math.floor((block + blocksBefore(ledger)) / ledger.tempoBlocks);
 
 export const blocksToNextTempo = (ledger: Tempos, block: number): number =>
-  ledger.tempoBlocks - ((block + leadBlocks(ledger)) % ledger.tempoBlocks);
+  ledger.tempoBlocks - ((block + blocksBefore(ledger)) % ledger.tempoBlocks);
 
 /** How many versions of its fragment were published since the one that the claim started from. */
 export function stalenessOf(state: RunState, claim: Claim): number {

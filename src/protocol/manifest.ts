@@ -118,6 +118,8 @@ export const manifestSchema = z.strictObject({
     netuid: countSchema.max(65_535),
     tempoBlocks: positive,
     blockMs: positive,
+    /** The ledger's epochs end in this block and every `tempoBlocks` after it; absent: `tempoBlocks`. */
+    firstEpochBlock: positive.optional(),
   }),
   owner: hotkeySchema,
   createdAtMs: countSchema,
