@@ -21,7 +21,7 @@ it('folds the same commands to the same state as long as its version stays', () 
   for (const count of [claims.size, audits.size, releases.length, tempo.index, forfeits.length])
     expect(count).toBeGreaterThan(0);
   expect({ version: rulesVersion, state: hashState(run.state) }).toEqual({
-    version: 2,
-    state: '53684fe094ad6fc0533b3efce756a81f60609d5e8f8f984a63a93a62ee538c5d',
+    version: 3,
+    state: '4adc9cd2a90a683829e7a8fb6923365e6222d569f5ac9ef2bdcfa5cea8badd85',
   });
 });

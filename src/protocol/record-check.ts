@@ -71,6 +71,7 @@ export const signersOf: Readonly<Record<EventKind, readonly (Role | 'hotkey')[]>
   'segment-attested': ['validator'],
   evaluation: ['validator'],
   'phase-change': ['syncer'],
+  amendment: ['hotkey'],
   tempo: ['syncer'],
   'tree-head': ['syncer'],
 };

@@ -61,7 +61,7 @@ export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
 ): RunManifest {
   const { catalog, preset } = options;
-  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = {
+  const { sequenceLength, targetTokens, schedule, phases, ledger, sync, ...settings } = {
     ...runSettings[preset],
     ...options.settings,
   };
@@ -84,7 +84,10 @@ export function buildManifest(
       vocabSize: catalog.vocabSize,
     },
     data: { shards: manifestShards(catalog) },
-    phases: [{ name: 'base', targetTokens, sequenceLength, mixture: catalog.mixture, schedule }],
+    phases: (phases ?? [{ name: 'base', targetTokens, sequenceLength, schedule }]).map((phase) => ({
+      mixture: catalog.mixture,
+      ...phase,
+    })),
     ...settings,
     sync: { ...sync, quorum: Math.floor(options.learners / 2) + 1 },
   });

@@ -7,10 +7,10 @@ import { auditableSegments, drawAudit, slotBlock } from '../../journal/audit-dra
 import { auditCheckMs } from '../../journal/audits.ts';
 import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
+import { duePhaseChange } from '../../journal/phases.ts';
 import {
   countedTokens,
   isOnProbation,
-  isPhaseDone,
   isReleaseDue,
   manifestOf,
   mergeableClaims,
@@ -403,7 +403,8 @@ function expireLease(state: OrchestratorState, nowMs: number): RunEvent | null {
 }
 
 function phaseChange({ run }: OrchestratorState): RunEvent | null {
-  return isPhaseDone(run) ? { kind: 'phase-change', body: { phase: run.phase + 1 } } : null;
+  const body = duePhaseChange(run);
+  return body === null ? null : { kind: 'phase-change', body };
 }
 
 /** Release 0 is the start checkpoint: what all later losses are compared with. */
