@@ -176,12 +176,18 @@ function refuseTime(state: RunState, { atOuterStep }: EventBody<'amendment'>): R
 
 const pendingAmendments = (state: RunState) => state.amendments.filter(({ inForceSince }) => inForceSince === null);
 
+/** As the manifest will be when every amendment that waits has taken effect, in the phase of now. */
+export const manifestWithPending = (state: RunState): RunManifest =>
+  pendingAmendments(state).reduce(
+    (manifest, { body }) => amendedManifest(manifest, body.changes, state.phase),
+    manifestOf(state),
+  );
+
 /** What it would make of the manifest, after those that wait, must be a manifest. */
 function refuseChanges(state: RunState, { changes }: EventBody<'amendment'>): Refusal | null {
   if (Object.values(changes).every((change) => change === undefined))
     return reject('MALFORMED', 'the amendment changes nothing');
-  const waiting = pendingAmendments(state).map(({ body }) => body.changes);
-  const before = waiting.reduce((manifest, each) => amendedManifest(manifest, each, state.phase), manifestOf(state));
+  const before = manifestWithPending(state);
   const { phases } = changes;
   if (phases !== undefined && phases.from <= state.phase)
     return reject('PAST', `phase ${phases.from} has begun; the first that can be amended is ${state.phase + 1}`);

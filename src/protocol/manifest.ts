@@ -201,6 +201,17 @@ export const manifestSchema = z
       /** SHA-256 of the canonical JSON of the parameter contract (name, shape, dtype, kind of every tensor). */
       contractHash: hashSchema,
     }),
+    /** A checkpoint of others that the run starts from; absent: the seed gives the parameters. */
+    start: z
+      .strictObject({
+        /** As the owner named it: a folder's name, or `hf://owner/name@revision`. */
+        source: z.string().min(1).max(300),
+        files: z
+          .array(z.strictObject({ name: z.string().min(1).max(128), artifact: artifactRefSchema }))
+          .min(1)
+          .max(10_000),
+      })
+      .optional(),
     tokenizer: z.strictObject({ artifact: artifactRefSchema, configArtifact: artifactRefSchema, vocabSize: positive }),
     data: z.strictObject({ shards: z.array(shardSchema).min(1).max(100_000) }),
     phases: z.array(phaseSchema).min(1).max(64),

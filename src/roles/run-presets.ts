@@ -15,8 +15,9 @@ export type RunSettings = Pick<
   readonly ledger: Pick<RunManifest['ledger'], 'tempoBlocks' | 'blockMs'>;
 };
 
-export type PhaseSettings = Omit<RunManifest['phases'][number], 'mixture'> &
-  Partial<Pick<RunManifest['phases'][number], 'mixture'>>;
+export type PhaseSettings = Omit<RunManifest['phases'][number], 'mixture'> & {
+  readonly mixture?: RunManifest['phases'][number]['mixture'] | undefined;
+};
 
 const d = (text: string): Decimal => text as Decimal;
 
