@@ -21,7 +21,10 @@ const phases: readonly PhaseSettings[] = [
   {
     ...{ name: 'base', targetTokens: 3_000, sequenceLength: 16, schedule },
     batch: { startSequences: 1, rampTokens: 1_000 },
-    gates: [{ metric: 'held-out', atMost: d('20') }],
+    gates: [
+      { metric: 'held-out', atMost: d('20') },
+      { metric: 'task/continuation', atLeast: d('0') },
+    ],
   },
   {
     ...{ name: 'long', targetTokens: 3_000, sequenceLength: 32 },

@@ -22,7 +22,7 @@ export interface Sequence {
   readonly labels: BigInt64Array;
 }
 
-const IGNORED = -100n;
+export const IGNORED = -100n;
 const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 export const bytesPerToken = (vocabSize: number): 2 | 4 => (vocabSize <= 65_536 ? 2 : 4);

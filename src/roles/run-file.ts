@@ -3,6 +3,7 @@
  * text, chain and clock. Every fault says which field, its value, and why.
  */
 import { z } from 'zod';
+import { continuationTask } from '../evaluation/continuation.ts';
 import { presetNames } from '../model/quasar-long/presets.ts';
 import { manifestSchema, type Phase, phaseFaults, phaseSchema } from '../protocol/manifest.ts';
 import { countSchema, fromDecimal } from '../protocol/names.ts';
@@ -93,8 +94,11 @@ function phaseFaultsOf(
   if (context?.nopeAfterPosition !== undefined && context.useNope === false)
     fault('context.nopeAfterPosition', 'says nothing where useNope is false');
   for (const [i, { metric }] of gates.entries())
-    if (!/^(held-out|held-out-other)(\/[^/]{1,48})?$|^task\/[a-z0-9-]{1,48}$/.test(metric))
-      fault(`gates.${i}.metric`, `${metric} is not held-out, held-out-other, one of these with /SOURCE, or task/NAME`);
+    if (metric !== continuationTask && !/^(held-out|held-out-other)(\/[^/]{1,48})?$/.test(metric))
+      fault(
+        `gates.${i}.metric`,
+        `${metric} is not held-out, held-out-other, one of these with /SOURCE, or ${continuationTask}`,
+      );
   if (mixture !== undefined && Object.keys(mixture).length === 0) fault('mixture', 'names no source');
   for (const source of Object.keys(mixture ?? {}))
     if (sources !== null && !sources.has(source))

@@ -3,10 +3,15 @@
  * weights. What to do next is decided by the step.
  */
 
+import type { Sequence } from '../../data/shards.ts';
+import { continuationAccuracy, continuationTask } from '../../evaluation/continuation.ts';
+import type { Evaluator } from '../../evaluation/evaluator.ts';
 import { evaluateHeldOut } from '../../evaluation/held-out.ts';
+import { manifestOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { LedgerSigner, WeightSetter } from '../../ledger/port.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
+import type { Params } from '../../model/quasar-long/init.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
 import { encodeDetails } from '../../protocol/details.ts';
@@ -327,7 +332,9 @@ class Validator {
     const params = publishedParams(this.#model.contract, heads, client.manifest.release.dtype);
     const { phase } = client.state.releases[release]!;
     const evaluator = await this.#evaluators.of(phase);
-    const { losses, routers } = await evaluateHeldOut(evaluator, params, this.#evaluators.heldOut(phase));
+    const heldOut = this.#evaluators.heldOut(phase);
+    const { losses: nats, routers } = await evaluateHeldOut(evaluator, params, heldOut);
+    const losses = { ...nats, ...(await this.#tasks(evaluator, params, heldOut.get('held-out') ?? [])) };
     const health = routersBody(worstOf(routers));
     const decimals = Object.fromEntries(
       Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(finite(loss))]),
@@ -335,6 +342,16 @@ class Validator {
     const sequences = client.manifest.evaluation.heldOutSequences;
     const result = await client.submit('evaluation', { release, losses: decimals, sequences, ...health });
     log.info('release evaluated', { release, ...losses, outcome: result.code });
+  }
+
+  /** The tasks that gates of the run ask for. */
+  async #tasks(evaluator: Evaluator, params: Params, rows: readonly Sequence[]): Promise<Record<string, number>> {
+    const { phases } = manifestOf(this.#deps.client.state);
+    const isAsked = phases.some(({ gates = [] }) => gates.some(({ metric }) => metric === continuationTask));
+    if (!isAsked) return {};
+    const endOfText = endOfTextOf(this.#model.config);
+    const share = await continuationAccuracy(evaluator, params, { rows, endOfText });
+    return share === null ? {} : { [continuationTask]: share };
   }
 
   /** What is due, if anything. Not waited for: on a chain of real blocks a reveal takes its time. */
