@@ -174,135 +174,137 @@ export function phaseFaults(
  * Version of the rules by which a journal is folded and judged. It changes with every rule: a record is recomputed by its own
  * rules or not at all (`src/journal/rules-version.test.ts`).
  */
-export const rulesVersion = 3;
+export const rulesVersion = 4;
 
-export const manifestSchema = z
-  .strictObject({
-    version: z.literal(rulesVersion, {
-      error: ({ input }) =>
-        `the run has rules of version ${String(input)}, this program knows version ${rulesVersion}: use the program that the run was made with`,
+const manifestObject = z.strictObject({
+  version: z.literal(rulesVersion, {
+    error: ({ input }) =>
+      `the run has rules of version ${String(input)}, this program knows version ${rulesVersion}: use the program that the run was made with`,
+  }),
+  name: z.string().min(1).max(64),
+  /** Ledger binding: what signatures and anchors refer to. */
+  ledger: z.strictObject({
+    chainId: z.string().min(1).max(128),
+    netuid: countSchema.max(65_535),
+    tempoBlocks: positive,
+    blockMs: positive,
+    /** The ledger's epochs end in this block and every `tempoBlocks` after it; absent: `tempoBlocks`. */
+    firstEpochBlock: positive.optional(),
+  }),
+  owner: hotkeySchema,
+  createdAtMs: countSchema,
+  /** Seed of initialisation, data order and plans: 32 bytes of hex. */
+  seed: hashSchema,
+  model: z.strictObject({
+    preset: z.string().max(64),
+    /** The Hugging Face config.json as canonical JSON text (it may hold floats, which signed bodies do not). */
+    config: z.string().min(2).max(65_536),
+    /** SHA-256 of the canonical JSON of the parameter contract (name, shape, dtype, kind of every tensor). */
+    contractHash: hashSchema,
+  }),
+  /** A checkpoint of others that the run starts from; absent: the seed gives the parameters. */
+  start: z
+    .strictObject({
+      /** As the owner named it: a folder's name, or `hf://owner/name@revision`. */
+      source: z.string().min(1).max(300),
+      files: z
+        .array(z.strictObject({ name: z.string().min(1).max(128), artifact: artifactRefSchema }))
+        .min(1)
+        .max(10_000),
+    })
+    .optional(),
+  tokenizer: z.strictObject({ artifact: artifactRefSchema, configArtifact: artifactRefSchema, vocabSize: positive }),
+  data: z.strictObject({ shards: z.array(shardSchema).min(1).max(100_000) }),
+  phases: z.array(phaseSchema).min(1).max(64),
+  recipe: recipeSchema,
+  fragments: z.strictObject({ count: positive.max(4096) }),
+  sync: z.strictObject({
+    /** Inner steps that a learner does between two of its claims, at least. */
+    innerStepsPerOuterStep: positive,
+    /** K: accepted claims that start the grace window. */
+    quorum: positive,
+    grace: z.strictObject({ gamma: decimalSchema, minMs: countSchema, maxMs: countSchema }),
+    /** After this an outer step closes with what it has. */
+    deadlineMs: positive,
+    /** Greatest staleness (in versions of the fragment) that is still merged. */
+    maxStaleness: countSchema,
+    /** Sequences of one lease, and how long it may stay silent. */
+    leaseSequences: positive,
+    leaseMs: positive,
+    /** S: a trace has a state root after every S-th step of the learner's count; between two of them lies a segment. */
+    stateRootEverySteps: positive,
+  }),
+  codec: z.enum(['f32', 'bf16', 'int8']),
+  merge: z
+    .strictObject({
+      rule: z.enum(['mean', 'rda', 'trimmed-mean', 'median', 'centred-clip']),
+      /** Share of the weight that `trimmed-mean` cuts off on either side, below 0.5; no other rule has it. */
+      trim: decimalSchema.optional(),
+      outerLearningRate: decimalSchema,
+      outerMomentum: decimalSchema,
+      /** Norms are clipped to this multiple of the token-weighted median norm. */
+      normClip: decimalSchema,
+    })
+    .refine(({ rule, trim }) => (rule === 'trimmed-mean') === (trim !== undefined), {
+      path: ['trim'],
+      message: 'belongs to trimmed-mean, and only to it',
+    })
+    .refine(({ trim }) => trim === undefined || (Number(trim) >= 0 && Number(trim) < 0.5), {
+      path: ['trim'],
+      message: 'must be in [0, 0.5)',
     }),
-    name: z.string().min(1).max(64),
-    /** Ledger binding: what signatures and anchors refer to. */
-    ledger: z.strictObject({
-      chainId: z.string().min(1).max(128),
-      netuid: countSchema.max(65_535),
-      tempoBlocks: positive,
-      blockMs: positive,
-    }),
-    owner: hotkeySchema,
-    createdAtMs: countSchema,
-    /** Seed of initialisation, data order and plans: 32 bytes of hex. */
-    seed: hashSchema,
-    model: z.strictObject({
-      preset: z.string().max(64),
-      /** The Hugging Face config.json as canonical JSON text (it may hold floats, which signed bodies do not). */
-      config: z.string().min(2).max(65_536),
-      /** SHA-256 of the canonical JSON of the parameter contract (name, shape, dtype, kind of every tensor). */
-      contractHash: hashSchema,
-    }),
-    /** A checkpoint of others that the run starts from; absent: the seed gives the parameters. */
-    start: z
-      .strictObject({
-        /** As the owner named it: a folder's name, or `hf://owner/name@revision`. */
-        source: z.string().min(1).max(300),
-        files: z
-          .array(z.strictObject({ name: z.string().min(1).max(128), artifact: artifactRefSchema }))
-          .min(1)
-          .max(10_000),
-      })
-      .optional(),
-    tokenizer: z.strictObject({ artifact: artifactRefSchema, configArtifact: artifactRefSchema, vocabSize: positive }),
-    data: z.strictObject({ shards: z.array(shardSchema).min(1).max(100_000) }),
-    phases: z.array(phaseSchema).min(1).max(64),
-    recipe: recipeSchema,
-    fragments: z.strictObject({ count: positive.max(4096) }),
-    sync: z.strictObject({
-      /** Inner steps that a learner does between two of its claims, at least. */
-      innerStepsPerOuterStep: positive,
-      /** K: accepted claims that start the grace window. */
-      quorum: positive,
-      grace: z.strictObject({ gamma: decimalSchema, minMs: countSchema, maxMs: countSchema }),
-      /** After this an outer step closes with what it has. */
-      deadlineMs: positive,
-      /** Greatest staleness (in versions of the fragment) that is still merged. */
-      maxStaleness: countSchema,
-      /** Sequences of one lease, and how long it may stay silent. */
-      leaseSequences: positive,
-      leaseMs: positive,
-      /** S: a trace has a state root after every S-th step of the learner's count; between two of them lies a segment. */
-      stateRootEverySteps: positive,
-    }),
-    codec: z.enum(['f32', 'bf16', 'int8']),
-    merge: z
-      .strictObject({
-        rule: z.enum(['mean', 'rda', 'trimmed-mean', 'median', 'centred-clip']),
-        /** Share of the weight that `trimmed-mean` cuts off on either side, below 0.5; no other rule has it. */
-        trim: decimalSchema.optional(),
-        outerLearningRate: decimalSchema,
-        outerMomentum: decimalSchema,
-        /** Norms are clipped to this multiple of the token-weighted median norm. */
-        normClip: decimalSchema,
-      })
-      .refine(({ rule, trim }) => (rule === 'trimmed-mean') === (trim !== undefined), {
-        path: ['trim'],
-        message: 'belongs to trimmed-mean, and only to it',
-      })
-      .refine(({ trim }) => trim === undefined || (Number(trim) >= 0 && Number(trim) < 0.5), {
-        path: ['trim'],
-        message: 'must be in [0, 0.5)',
-      }),
-    evaluation: z.strictObject({
-      /** g: share of claims whose gain is tested, drawn by the beacon. */
-      gainShare: decimalSchema,
-      /** A hotkey's first claims are all tested. */
-      gainFirstClaims: countSchema,
-      /** Sequences of one gain test. */
-      gainSequences: positive.max(4096),
-      /** A claim is HARMFUL if its gain is proven to lie below minus this many nats a token. */
-      harmMargin: decimalSchema,
-      /** Norm per √(inner steps) over the fragment's recent median must lie in [floor, ceiling]. */
-      normFloor: decimalSchema,
-      normCeiling: decimalSchema,
-      committee: positive.max(64),
-      /** Share of claims that one more validator checks again once they are accepted, drawn by the beacon. */
-      recheckShare: decimalSchema,
-      /** Sequences of the held-out evaluation of a release, for each stage. */
-      heldOutSequences: positive,
-    }),
-    /** Replay audits (DESIGN section 4, check 5). */
-    audit: z.strictObject({
-      /** Segments drawn for each hotkey and tempo; 0 turns audits off, and all merged work is paid. */
-      perTempo: countSchema.max(64),
-      /** W: newest segments of a learner that may be drawn, and whose start states it keeps. */
-      window: positive.max(1024),
-      /** Time to put the states into the store. */
-      answerMs: positive,
-      /** Between machines of different classes: cosine of a fragment's two updates, and ratio of their norms either way. */
-      minCosine: decimalSchema,
-      maxNormRatio: decimalSchema,
-      /** A claim that resembles another's earlier commit more than this draws a replay. */
-      copyResemblance: decimalSchema,
-    }),
-    rewards: z.strictObject({
-      /** Share of the weights that goes to verdict work. */
-      verdictShare: decimalSchema,
-      /** Half-life of scores, in tempos. */
-      halfLifeTempos: decimalSchema,
-    }),
-    release: z.strictObject({
-      /** Every fragment must have been merged at least this often since the last release. */
-      everyMerges: positive,
-      /** Superseded fragments and settled claims are kept in the store for this many releases. */
-      keepReleases: positive,
-      /** V: claims of a segment are kept until so many validators have attested its recomputation. */
-      attestations: countSchema.max(64),
-      /** Of a release's parameters; buffers stay float32. Absent: f32. */
-      dtype: storedFloatSchema.optional(),
-    }),
-  })
-  .superRefine(({ phases, recipe }, { addIssue }) => {
-    for (const { path, message } of phaseFaults(phases, recipe))
-      addIssue({ code: 'custom', path: ['phases', ...path], message });
-  });
+  evaluation: z.strictObject({
+    /** g: share of claims whose gain is tested, drawn by the beacon. */
+    gainShare: decimalSchema,
+    /** A hotkey's first claims are all tested. */
+    gainFirstClaims: countSchema,
+    /** Sequences of one gain test. */
+    gainSequences: positive.max(4096),
+    /** A claim is HARMFUL if its gain is proven to lie below minus this many nats a token. */
+    harmMargin: decimalSchema,
+    /** Norm per √(inner steps) over the fragment's recent median must lie in [floor, ceiling]. */
+    normFloor: decimalSchema,
+    normCeiling: decimalSchema,
+    committee: positive.max(64),
+    /** Share of claims that one more validator checks again once they are accepted, drawn by the beacon. */
+    recheckShare: decimalSchema,
+    /** Sequences of the held-out evaluation of a release, for each stage. */
+    heldOutSequences: positive,
+  }),
+  /** Replay audits (DESIGN section 4, check 5). */
+  audit: z.strictObject({
+    /** Segments drawn for each hotkey and tempo; 0 turns audits off, and all merged work is paid. */
+    perTempo: countSchema.max(64),
+    /** W: newest segments of a learner that may be drawn, and whose start states it keeps. */
+    window: positive.max(1024),
+    /** Time to put the states into the store. */
+    answerMs: positive,
+    /** Between machines of different classes: cosine of a fragment's two updates, and ratio of their norms either way. */
+    minCosine: decimalSchema,
+    maxNormRatio: decimalSchema,
+    /** A claim that resembles another's earlier commit more than this draws a replay. */
+    copyResemblance: decimalSchema,
+  }),
+  rewards: z.strictObject({
+    /** Share of the weights that goes to verdict work. */
+    verdictShare: decimalSchema,
+    /** Half-life of scores, in tempos. */
+    halfLifeTempos: decimalSchema,
+  }),
+  release: z.strictObject({
+    /** Every fragment must have been merged at least this often since the last release. */
+    everyMerges: positive,
+    /** Superseded fragments and settled claims are kept in the store for this many releases. */
+    keepReleases: positive,
+    /** V: claims of a segment are kept until so many validators have attested its recomputation. */
+    attestations: countSchema.max(64),
+    /** Of a release's parameters; buffers stay float32. Absent: f32. */
+    dtype: storedFloatSchema.optional(),
+  }),
+});
+
+export const manifestSchema = manifestObject.superRefine(({ phases, recipe }, { addIssue }) => {
+  for (const { path, message } of phaseFaults(phases, recipe))
+    addIssue({ code: 'custom', path: ['phases', ...path], message });
+});
 export type RunManifest = z.infer<typeof manifestSchema>;

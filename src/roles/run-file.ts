@@ -6,11 +6,10 @@ import { z } from 'zod';
 import { continuationTask } from '../evaluation/continuation.ts';
 import { presetNames } from '../model/quasar-long/presets.ts';
 import { manifestSchema, type Phase, phaseFaults, phaseSchema } from '../protocol/manifest.ts';
-import { countSchema, fromDecimal } from '../protocol/names.ts';
+import { fromDecimal } from '../protocol/names.ts';
 import type { RunSettings } from './run-presets.ts';
 
 const { recipe, fragments, sync, codec, merge, evaluation, audit, rewards, release } = manifestSchema.shape;
-const positive = countSchema.min(1);
 
 /** Without a mixture: that of the corpus. */
 const phaseSettingsSchema = phaseSchema.partial({ mixture: true });
@@ -25,7 +24,7 @@ export const runFileSchema = z.strictObject({
   model: z.strictObject({ preset: z.enum(presetNames) }),
   /** A checkpoint to start from: a folder, or hf://owner/name[@revision]. Absent: from the seed. */
   from: z.string().min(1).max(300).optional(),
-  ledger: z.strictObject({ tempoBlocks: positive, blockMs: positive }),
+  ledger: manifestSchema.shape.ledger.omit({ chainId: true, netuid: true }),
   phases: z.array(phaseSettingsSchema).min(1).max(64),
   ...{ recipe, fragments, sync, codec, merge, evaluation, audit, rewards, release },
 });

@@ -77,6 +77,8 @@ async function checkData(visit: RunVisit, context: WalkContext): Promise<void> {
 
 const counted: { readonly [K in EventKind]?: readonly [CheckName, string] } = {
   delegate: ['membership', 'delegations'],
+  amendment: ['manifest', 'amendments by the owner'],
+  'phase-change': ['leases', 'phase changes'],
   join: ['membership', 'joins'],
   'tree-head': ['tree heads', 'heads recomputed'],
   lease: ['leases', 'leases in the order of the seed'],

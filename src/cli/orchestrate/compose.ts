@@ -353,6 +353,13 @@ interface RunParts {
   readonly bittensor: BittensorLedger | null;
 }
 
+/** Of a chain that was there before the run. */
+async function temposOf(ledger: BittensorLedger): Promise<RunSettings['ledger']> {
+  const { tempoBlocks, nextEpochBlock } = await ledger.subnet();
+  const firstEpochBlock = nextEpochBlock % tempoBlocks || tempoBlocks;
+  return { tempoBlocks, blockMs: await measureBlockMs(ledger), firstEpochBlock };
+}
+
 /** The manifest of the folder's run, or of the one that is made now. @throws UsageError where another one was asked for */
 async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }: RunParts): Promise<RunManifest> {
   const { preset, chosen } = options;
@@ -361,12 +368,11 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
     ensureCorpus(preset);
     const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
     const settings = newSettings(options, catalog);
-    const { tempoBlocks } = bittensor ?? settings.ledger;
-    const blockMs = bittensor === null ? settings.ledger.blockMs : await measureBlockMs(bittensor);
+    const tempos = bittensor === null ? settings.ledger : await temposOf(bittensor);
     const checkpoint =
       options.from === null ? null : await openStart(options.from, { catalog, seed: runSeedOf(seed) }, io);
     const messages = await initRun({
-      settings: { ...settings, ledger: { tempoBlocks, blockMs } },
+      settings: { ...settings, ledger: tempos },
       ...{ name: chosen?.file.name ?? `accrete-${preset}`, preset, seed, createdAtMs: nowMs },
       learners: chosen === null ? options.miners : null,
       ...(checkpoint === null ? {} : { checkpoint }),

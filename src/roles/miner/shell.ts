@@ -3,7 +3,7 @@
  * what happened back to the step. It decides nothing. Training never waits for the network.
  */
 import type { Device } from '../../engine/device.ts';
-import { manifestOf } from '../../journal/queries.ts';
+import { manifestOf, phaseOf } from '../../journal/queries.ts';
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
@@ -230,6 +230,7 @@ class Miner {
   /** What was journaled between the fetch of the start and now. */
   #catchUp(): void {
     const { state } = this.#deps.client;
+    this.#preparePhase();
     state.fragments.forEach(({ version, artifact }, fragment) => {
       this.#dispatch({ kind: 'fragment-published', fragment, version, artifact });
     });
@@ -408,16 +409,19 @@ class Miner {
     }
   }
 
-  /** Leases of the phase come after this event: its session is open, and its text known, before their first step. */
-  #onPhaseChange({ phase }: EventBody<'phase-change'>): void {
+  /** Leases of a phase come after its event: its session is open, and its text known, before their first step. */
+  #preparePhase(): void {
     const { state } = this.#deps.client;
-    const terms = phaseTermsOf(state);
-    const { name, sequenceLength } = terms.phases[phase]!;
-    this.#deps.log.info('phase changed', { phase, name, sequenceLength });
-    this.#thread.prepare(phase, terms).catch((error) => {
+    this.#thread.prepare(state.phase, phaseTermsOf(state)).catch((error) => {
       this.#failure ??= error;
       this.#wake();
     });
+  }
+
+  #onPhaseChange({ phase, outerStep }: EventBody<'phase-change'>): void {
+    const { name, sequenceLength } = phaseOf(this.#deps.client.state, phase);
+    this.#deps.log.info('phase changed', { phase, name, outerStep, sequenceLength });
+    this.#preparePhase();
   }
 
   #onLease({ lease, hotkey, name, phase, range, scheduleTokens }: EventBody<'lease'>): void {

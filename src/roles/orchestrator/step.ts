@@ -475,7 +475,8 @@ export function leaseFor(state: OrchestratorState, learner: Learner, nowMs: numb
   const { sequenceLength } = phaseOf(run);
   const trained = Math.max(0, (run.cursor[run.phase] ?? 0) - countRanges(run.pool[run.phase] ?? []) - untrained);
   // The learner's own untrained leases come first.
-  const own = open.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
+  const ofPhase = open.filter((lease) => lease.phase === run.phase);
+  const own = ofPhase.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
   const pace = Math.max(1, liveLearners(state, nowMs).length);
   const start = (trained + own * pace) * sequenceLength;
   return {
