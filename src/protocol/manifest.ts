@@ -106,6 +106,9 @@ export type Recipe = z.infer<typeof recipeSchema>;
  */
 export const rulesVersion = 2;
 
+/** Of pseudo-gradients; fragments travel in f32. */
+export const codecNames = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
+
 export const manifestSchema = z.strictObject({
   version: z.literal(rulesVersion, {
     error: ({ input }) =>
@@ -151,7 +154,7 @@ export const manifestSchema = z.strictObject({
     /** S: a trace has a state root after every S-th step of the learner's count; between two of them lies a segment. */
     stateRootEverySteps: positive,
   }),
-  codec: z.enum(['f32', 'bf16', 'int8']),
+  codec: z.enum(codecNames),
   merge: z
     .strictObject({
       rule: z.enum(['mean', 'rda', 'trimmed-mean', 'median', 'centred-clip']),

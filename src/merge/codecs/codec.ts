@@ -1,14 +1,14 @@
 /**
  * @file What a codec is: how the float32 numbers of one tensor slice become the tensors of a safetensors file and come
- * back. Codecs are lossy at most per block of 256 elements of a slice in row-major order; what is lost is returned as
- * the residue, which the learner adds to its next pseudo-gradient of that fragment (error feedback).
+ * back. Codecs are lossy at most per block of 256 elements (topk: 4,096) of a slice in row-major order; what is lost is
+ * returned as the residue, which the learner adds, times `errorDecay`, to its next pseudo-gradient of that fragment.
  */
 import type { SafetensorsDtype } from '../../tensor/safetensors.ts';
 import { CodecError } from '../errors.ts';
 import { sliceName, type TensorSlice } from '../fragment-plan.ts';
 import type { Staging } from '../staging.ts';
 
-export type CodecName = 'f32' | 'bf16' | 'int8' | 'int4';
+export type CodecName = 'f32' | 'bf16' | 'int8' | 'int4' | 'topk';
 
 /** One tensor of the file. */
 export interface PartInfo {
@@ -27,6 +27,12 @@ export interface Codec {
   /** Writes `out`. @throws CodecError NOT_FINITE, BAD_SCALE, NOT_CANONICAL */
   decode(staging: Staging, parts: readonly Uint8Array[], out: Float32Array, what: string): void;
 }
+
+/**
+ * β: how much of a residue goes into the learner's next pseudo-gradient. A dense codec loses a little of each number and gives
+ * all of it back; of what `topk` leaves out a part would be stale by the time it is sent (β of arXiv:2508.15706).
+ */
+export const errorDecay: Readonly<Record<CodecName, number>> = { f32: 1, bf16: 1, int8: 1, int4: 1, topk: 0.95 };
 
 /** Elements staged at a time; a multiple of the codecs' block. */
 export const stagedElements = 65_536;

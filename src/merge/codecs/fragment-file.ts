@@ -11,18 +11,20 @@ import {
 } from '../../tensor/safetensors.ts';
 import { CodecError } from '../errors.ts';
 import type { Fragment, TensorSlice } from '../fragment-plan.ts';
-import { checkFragmentValues, emptyFragment, type FragmentValues } from '../fragment-values.ts';
+import { checkFragmentValues, checkLength, emptyFragment, type FragmentValues } from '../fragment-values.ts';
 import { type Staging, sharedStaging } from '../staging.ts';
 import { bf16Codec } from './bf16.ts';
 import { type Codec, type CodecName, encodeLimitBits, isBelow, type PartInfo } from './codec.ts';
 import { f32BytesOf, f32Codec } from './f32.ts';
 import { int4Codec, int8Codec } from './scaled.ts';
+import { topkCodec } from './topk.ts';
 
 export const codecs: { readonly [Name in CodecName]: Codec } = {
   f32: f32Codec,
   bf16: bf16Codec,
   int8: int8Codec,
   int4: int4Codec,
+  topk: topkCodec,
 };
 
 /** Metadata `format`; readers of another version refuse the file. */
@@ -69,7 +71,7 @@ export function encodedSizeBytes(codec: CodecName, fragment: Fragment): number {
 }
 
 /**
- * The same values give the same bytes on every machine.
+ * The same values give the same bytes on every machine. `residue` is written, and stays as it was after an error.
  * @throws MergeError WRONG_LENGTH; CodecError NOT_FINITE or OUT_OF_RANGE (a magnitude of 2^126 or more)
  */
 export function encodeFragment(
@@ -77,12 +79,13 @@ export function encodeFragment(
   fragment: Fragment,
   values: FragmentValues,
   staging: Staging = sharedStaging(),
+  residue: Float32Array = new Float32Array(fragment.elementCount),
 ): EncodedFragment {
   checkFragmentValues(fragment, values);
+  checkLength('residue', residue, fragment.elementCount);
   for (const array of [values.params, values.selectionBias]) requireEncodable(staging, array, fragment);
   const jobs = jobsOf(codecs[codec], fragment);
   const { bytes, places } = layOutFile(codec, jobs, (length) => new Uint8Array(length));
-  const residue = new Float32Array(fragment.elementCount);
   for (const { codec, slice, parts, isBias } of jobs) {
     const source = isBias ? values.selectionBias : values.params;
     const rest = isBias ? new Float32Array(slice.length) : residue.subarray(slice.offset, slice.offset + slice.length);
