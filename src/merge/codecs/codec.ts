@@ -20,11 +20,15 @@ export interface PartInfo {
 
 export interface Codec {
   readonly name: CodecName;
+  /** Elements that are encoded together: a slice may be decoded from any multiple of it on. */
+  readonly blockElements: number;
+  /** Bytes of each part that the first `elements` of a slice take: a multiple of the block, or the whole slice. */
+  bytesOf(elements: number): readonly number[];
   /** The file's tensors for one slice, in the order in which `encode` and `decode` take their bytes. */
   parts(slice: TensorSlice): readonly PartInfo[];
   /** Writes `parts` (sized as `parts()` says) and residue = x − decode(encode(x)). x is finite and below 2^126. */
   encode(staging: Staging, x: Float32Array, parts: readonly Uint8Array[], residue: Float32Array): void;
-  /** Writes `out`. @throws CodecError NOT_FINITE, BAD_SCALE, NOT_CANONICAL */
+  /** Writes `out`: a slice, or a part of it that begins at a block, with its part of the bytes. @throws CodecError NOT_FINITE, BAD_SCALE, NOT_CANONICAL */
   decode(staging: Staging, parts: readonly Uint8Array[], out: Float32Array, what: string): void;
 }
 

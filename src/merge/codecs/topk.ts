@@ -32,6 +32,8 @@ const layout = {
 
 export const topkCodec: Codec = {
   name: 'topk',
+  blockElements: topkChunk,
+  bytesOf: (elements) => [topkBytes(elements)],
   parts(slice) {
     const bytes = topkBytes(slice.length);
     return [part(sliceName(slice), 'U8', [bytes], bytes)];
