@@ -9,6 +9,7 @@
 import { f32BytesOf } from './codecs/f32.ts';
 import { stateLayout } from './codecs/fragment-file.ts';
 import type { FragmentReader } from './codecs/fragment-reader.ts';
+
 import { MergeError } from './errors.ts';
 import type { Fragment, TensorSlice } from './fragment-plan.ts';
 import { LearnerBlocks } from './learner-blocks.ts';
@@ -34,15 +35,18 @@ export interface ByteSink {
   write(bytes: Uint8Array): Promise<void>;
 }
 
+/** Numbers of a fragment by range; of `FragmentReader`. */
+export type RangeReader = Pick<FragmentReader, 'read' | 'selectionBias'>;
+
 export interface StreamedClaim extends ClaimTerms {
-  readonly reader: FragmentReader;
+  readonly reader: RangeReader;
 }
 
 export interface StreamedMerge extends MergeTerms {
   readonly fragment: Fragment;
-  readonly theta: FragmentReader;
+  readonly theta: RangeReader;
   /** Null: zeros. */
-  readonly momentum: FragmentReader | null;
+  readonly momentum: RangeReader | null;
   readonly claims: readonly StreamedClaim[];
   /** Called once the norms are known and every claim was read once: the readers' bytes are then known to be theirs. */
   readonly onRead?: () => Promise<void>;
