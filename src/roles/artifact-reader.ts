@@ -58,6 +58,11 @@ export class ArtifactReader implements ByteSource {
     if (root !== this.#artifact.root) throw hashMismatch(this.#artifact.root, root);
   }
 
+  /** Gives the memory of its pieces back; their hashes stay. */
+  forget(): void {
+    this.#held.clear();
+  }
+
   async #piece(index: number): Promise<Uint8Array> {
     const held = this.#held.get(index);
     if (held !== undefined) {

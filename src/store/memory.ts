@@ -48,6 +48,11 @@ export class MemoryStore implements Store {
     return this.#artifacts.get(root)?.byteLength ?? null;
   }
 
+  /** What is there, with sizes. */
+  sizes(): ReadonlyMap<Hash, number> {
+    return new Map([...this.#artifacts].map(([root, { byteLength }]) => [root, byteLength]));
+  }
+
   async remove(root: Hash): Promise<boolean> {
     return this.#artifacts.delete(root);
   }
