@@ -13,9 +13,8 @@ import { pieceElements } from '../src/merge/norms.ts';
 import { sharedStaging } from '../src/merge/staging.ts';
 import { toConfigJson } from '../src/model/quasar-long/config.ts';
 import { presetConfig } from '../src/model/quasar-long/presets.ts';
-import { pieceBytes, pieceCountOf } from '../src/protocol/artifact.ts';
+import { pieceBytes } from '../src/protocol/artifact.ts';
 import type { ArtifactRef, RunManifest } from '../src/protocol/manifest.ts';
-import { leafHash, treeHash } from '../src/protocol/merkle.ts';
 import { fromDecimal, type Hash } from '../src/protocol/names.ts';
 import type { ReadPart } from '../src/roles/artifact-reader.ts';
 import type { MergeInput } from '../src/roles/merge-computation.ts';
@@ -29,12 +28,12 @@ import type { ArtifactWriter } from '../src/store/port.ts';
 import * as reference from '../src/tensor/kernels/reference.ts';
 import { encodeSafetensorsHeader } from '../src/tensor/safetensors.ts';
 import { contractOf } from '../src/training/recipe.ts';
-import { toHex } from '../src/util/bytes.ts';
 import { canonicalJson } from '../src/util/canonical-json.ts';
-import { nodeSha256 } from '../src/util/node-sha256.ts';
 import { Rng } from '../src/util/rng.ts';
 import { ArtifactCache } from '../src/verify/artifact-cache.ts';
 import { createMergeJudge } from '../src/verify/merge-judge.ts';
+
+import { SyntheticFile, table } from './synthetic-file.ts';
 
 export interface MergeJobResult {
   readonly elements: number;
@@ -52,57 +51,7 @@ export interface MergeJobResult {
 
 const learnerCount = 8;
 const samples = 512;
-const offsets = 64;
-const rng = new Rng('merge at the real size');
-const table = new Float32Array((2 * pieceBytes) / 4);
-for (let i = 0; i < table.length; i++) table[i] = (rng.uniform() - 0.5) * 1e-2;
-const tableBytes = new Uint8Array(table.buffer);
-
-/** A file of a header and numbers that are a window of the table for each piece. */
-class SyntheticFile {
-  readonly sizeBytes: number;
-  readonly #header: Uint8Array;
-  readonly #salt: number;
-  readonly #leaves = new Map<number, Uint8Array>();
-
-  constructor(header: Uint8Array, sizeBytes: number, salt: number) {
-    this.#header = header;
-    this.sizeBytes = sizeBytes;
-    this.#salt = salt;
-  }
-
-  read({ from, to }: { readonly from: number; readonly to: number }): Uint8Array {
-    const index = Math.floor(from / pieceBytes);
-    const start = this.#startOf(index) + from - index * pieceBytes;
-    const bytes = tableBytes.slice(start, start + to - from);
-    if (from < this.#header.byteLength) bytes.set(this.#header.subarray(from, Math.min(to, this.#header.byteLength)));
-    return bytes;
-  }
-
-  /** At a byte that no header covers. */
-  float(at: number): number {
-    const index = Math.floor(at / pieceBytes);
-    return table[(this.#startOf(index) + at - index * pieceBytes) / 4]!;
-  }
-
-  name(): ArtifactRef {
-    const count = pieceCountOf(this.sizeBytes);
-    const leaves = Array.from({ length: count }, (_, i) => {
-      const from = i * pieceBytes;
-      const isPlain = from >= this.#header.byteLength && i < count - 1;
-      const known = isPlain ? this.#leaves.get(this.#startOf(i)) : undefined;
-      if (known !== undefined) return known;
-      const leaf = leafHash(this.read({ from, to: Math.min(this.sizeBytes, from + pieceBytes) }), nodeSha256);
-      if (isPlain) this.#leaves.set(this.#startOf(i), leaf);
-      return leaf;
-    });
-    return { root: toHex(treeHash(leaves, nodeSha256)) as Hash, sizeBytes: this.sizeBytes };
-  }
-
-  #startOf(index: number): number {
-    return (((index * 40_503 + this.#salt * 977) >>> 0) % offsets) * (pieceBytes / offsets);
-  }
-}
+const rng = new Rng('samples');
 
 /** Takes what is written, and keeps the bytes at the sampled places. */
 async function samplingWriter(

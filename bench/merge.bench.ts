@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { mergeFragment } from '../src/merge/merge-fragment.ts';
 import { type Bench, type BenchRow, gigabytesPerSecond, spread, time } from './measure.ts';
 import type { MergeJobResult } from './merge-job.ts';
+import type { ReleaseJobResult } from './release-job.ts';
 import { syntheticFragment, syntheticValues } from './synthetic.ts';
 
 const elements = 2 ** 21;
@@ -73,8 +74,8 @@ export const mergeReal: Bench = {
   about: `merge of ${learners} learners, one of ${fragmentCount} fragments of the quasar-preview plan, streamed (minutes)`,
   isLong: true,
   async run() {
-    return realCases.map(({ what, args }) => {
-      const job = runJob(args);
+    const rows = realCases.map(({ what, args }): BenchRow => {
+      const job = runJob<MergeJobResult>('merge-job.ts', args);
       const inBytes = job.claimBytes;
       const seconds = (ms: number): string => (ms / 1000).toFixed(1);
       const verified =
@@ -88,16 +89,27 @@ export const mergeReal: Bench = {
         detail: `${(job.elements / 1e6).toFixed(0)}M parameters in ${seconds(job.ms)} s, ${seconds(job.cpuMs)} core-seconds, of float32 pseudo-gradients; claims of ${(inBytes / 1e6).toFixed(0)} MB; ${(job.beforeBytes / 2 ** 20).toFixed(0)} MiB before${sampled}${verified}`,
       };
     });
+    return [...rows, releaseRow()];
   },
 };
 
-function runJob(args: readonly string[]): MergeJobResult {
-  const entry = join(import.meta.dirname, 'merge-job.ts');
+/** The syncer writes such a release, and whoever verifies makes it again. */
+function releaseRow(): BenchRow {
+  const job = runJob<ReleaseJobResult>('release-job.ts', []);
+  return {
+    what: 'release in bfloat16, from 24 states',
+    value: `${gigabytesPerSecond(job.stateBytes, job.ms)}, peak ${(job.peakBytes / 2 ** 20).toFixed(0)} MiB`,
+    detail: `${(job.parameters / 1e9).toFixed(2)}B parameters: ${job.files} files of ${(job.fileBytes / 1e9).toFixed(1)} GB made and named in ${(job.ms / 1000).toFixed(0)} s, ${(job.cpuMs / 1000).toFixed(0)} core-seconds, of states' bytes`,
+  };
+}
+
+function runJob<Result>(file: string, args: readonly string[]): Result {
+  const entry = join(import.meta.dirname, file);
   const child = spawnSync(process.execPath, ['--import', 'tsx', entry, ...args], {
     ...{ encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], cwd: join(import.meta.dirname, '..') },
   });
-  if (child.status !== 0) throw new Error(`merge-job ${args.join(' ')} ended with ${child.status}`);
-  return JSON.parse(child.stdout.trim().split('\n').at(-1)!) as MergeJobResult;
+  if (child.status !== 0) throw new Error(`${file} ${args.join(' ')} ended with ${child.status}`);
+  return JSON.parse(child.stdout.trim().split('\n').at(-1)!) as Result;
 }
 
 /** The same merge in PyTorch, float64 sums: norms, weighted mean, Nesterov. Named as missing where it is not installed. */
