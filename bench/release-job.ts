@@ -1,12 +1,12 @@
 /**
- * @file A release of the `quasar-preview` plan in a process of its own: every file of the checkpoint made from 24 synthetic states, in
+ * @file A release of the `quasar-preview` plan, or of another preset's, in a process of its own: every file of the checkpoint made from 24 synthetic states, in
  * parts, and named, as the syncer writes it and as `accrete verify` makes it again. Nothing is written. Prints a line of JSON.
  */
 import { checkpointFiles } from '../src/export/checkpoint-files.ts';
 import { encodedSizeBytes, stateLayout } from '../src/merge/codecs/fragment-file.ts';
 import { planFragments } from '../src/merge/fragment-plan.ts';
 import { buildContract, countParameters } from '../src/model/quasar-long/contract.ts';
-import { presetConfig } from '../src/model/quasar-long/presets.ts';
+import { type PresetName, presetConfig } from '../src/model/quasar-long/presets.ts';
 import { FragmentTensors } from '../src/roles/fragment-tensors.ts';
 import { ArtifactHasher } from '../src/store/node-hash.ts';
 import { SyntheticFile } from './synthetic-file.ts';
@@ -21,9 +21,7 @@ export interface ReleaseJobResult {
   readonly peakBytes: number;
 }
 
-/** Of the plan: a part of it for a quicker look. */
-const shards = Number(process.argv[2] ?? Number.POSITIVE_INFINITY);
-const config = presetConfig('quasar-preview');
+const config = presetConfig((process.argv[2] ?? 'quasar-preview') as PresetName);
 const contract = buildContract(config);
 const plan = planFragments(contract, 24);
 const states = new Map<string, SyntheticFile>();
@@ -45,7 +43,7 @@ const files = checkpointFiles(content, tensors.parts);
 const cpu = process.cpuUsage();
 const startedAt = performance.now();
 let [fileBytes, made] = [0, 0];
-for (const file of files.slice(0, shards)) {
+for (const file of files) {
   const hasher = new ArtifactHasher();
   for await (const { bytes } of file.chunks()) {
     hasher.update(bytes);
