@@ -85,9 +85,9 @@ function take(state: OrchestratorState, event: OrchestratorEvent): OrchestratorS
       return placeCommits({ ...state, head: event.block, blocks });
     }
     case 'heartbeat':
-      return event.role === 'validator'
-        ? { ...state, validatorsSeen: new Map(state.validatorsSeen).set(event.hotkey, event.nowMs) }
-        : { ...state, learnersSeen: new Map(state.learnersSeen).set(event.learner, event.nowMs) };
+      if (event.role === 'validator') state.validatorsSeen.set(event.hotkey, event.nowMs);
+      else state.learnersSeen.set(event.learner, event.nowMs);
+      return state;
     case 'stake':
       return { ...state, stakeRao: event.stakeRao };
     case 'done':
@@ -108,13 +108,13 @@ function without(keys: ReadonlySet<string>, key: string): Set<string> {
 /** A commit whose block or beacon was not seen (restart, sleep) counts as of now: its beacon must not be known yet. */
 function placeCommits(state: OrchestratorState): OrchestratorState {
   const { number } = state.head!;
-  const commitBlocks = new Map(state.commitBlocks);
+  const { commitBlocks } = state;
   for (const { id, beacon } of openClaims(state.run)) {
     if (beacon !== null) continue;
     const block = (commitBlocks.get(id) ?? Number.NEGATIVE_INFINITY) + beaconDelayBlocks;
     if (block <= number && !state.blocks.has(block)) commitBlocks.set(id, number);
   }
-  return { ...state, commitBlocks };
+  return state;
 }
 
 function takeJournaled(
@@ -127,23 +127,20 @@ function takeJournaled(
     const seenAtMs = state.committedAtMs.get(learner.id);
     const steps = event.body.trace.lines[1] - event.body.trace.lines[0];
     const measured = seenAtMs === undefined ? {} : { stepMs: (nowMs - seenAtMs) / steps };
-    return {
-      ...state,
-      averages: observeTimes(averages, measured, graceOptions(state.run)),
-      committedAtMs: new Map(state.committedAtMs).set(learner.id, nowMs),
-      commitBlocks: state.head === null ? state.commitBlocks : new Map(state.commitBlocks).set(id, state.head.number),
-      // A commit is a sign of life, as a heartbeat is.
-      learnersSeen: new Map(state.learnersSeen).set(learner.id, nowMs),
-    };
+    state.committedAtMs.set(learner.id, nowMs);
+    if (state.head !== null) state.commitBlocks.set(id, state.head.number);
+    // A commit is a sign of life, as a heartbeat is.
+    state.learnersSeen.set(learner.id, nowMs);
+    return { ...state, averages: observeTimes(averages, measured, graceOptions(state.run)) };
   }
   if (event.kind === 'join') {
     const joined = [...state.run.learners.values()].find((learner) => learner.joinedSeq === state.run.size - 1)!;
-    return { ...state, learnersSeen: new Map(state.learnersSeen).set(joined.id, nowMs) };
+    state.learnersSeen.set(joined.id, nowMs);
+    return state;
   }
   if (event.kind === 'claim-beacon') {
-    const commitBlocks = new Map(state.commitBlocks);
-    commitBlocks.delete(event.body.claim);
-    return { ...state, commitBlocks };
+    state.commitBlocks.delete(event.body.claim);
+    return state;
   }
   if (event.kind === 'fragment-published') {
     const measured = { syncMs: event.body.durationMs };

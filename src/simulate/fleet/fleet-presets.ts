@@ -1,0 +1,56 @@
+/** @file Fleets by name, for `accrete simulate --fleet NAME`: the ones that the issue of this command asks for. */
+import { type Fleet, fleetSchema } from './fleet-file.ts';
+
+type FleetInput = Parameters<typeof fleetSchema.parse>[0];
+
+/** Tempos of 12 minutes, so that a day has 120 of them; the rest as in `small`, laid out for `nano`'s steps. */
+const fairRun = {
+  preset: 'nano',
+  sequenceLength: 512,
+  batchSequences: 8,
+  fragments: 4,
+  innerSteps: 4,
+  graceSeconds: [2, 10],
+  deadlineSeconds: 60,
+  leaseSequences: 8_192,
+  leaseSeconds: 300,
+  stateRootEverySteps: 8,
+  blockSeconds: 2,
+  tempoBlocks: 360,
+  auditAnswerSeconds: 120,
+} as const;
+
+/** Speeds span a factor of 100; a newcomer each hour, and leavers. */
+const fair = (count: number): FleetInput => ({
+  name: `fair-${count}`,
+  about: `${count} miners whose speeds span 100x; one newcomer an hour; a tenth of them leaves after some hours`,
+  machines: [
+    { kind: 'steady', count: Math.max(2, Math.round(0.6 * count)), tokensPerSecond: 4_000, spread: 100 },
+    {
+      kind: 'newcomer',
+      count: Math.max(1, Math.round(0.3 * count)),
+      tokensPerSecond: 4_000,
+      spread: 10,
+      joinHour: 1,
+      joinEveryHours: 1,
+    },
+    {
+      kind: 'leaver',
+      count: Math.max(1, Math.round(0.1 * count)),
+      tokensPerSecond: 4_000,
+      spread: 10,
+      leaveAfterHours: 5,
+    },
+  ],
+  validators: { count: 5, tokensPerSecond: 40_000, checkSeconds: 0.5 },
+  run: fairRun,
+});
+
+export const fleetPresets: Readonly<Record<string, FleetInput>> = {
+  'fair-4': fair(4),
+  'fair-40': fair(40),
+  'fair-400': fair(400),
+};
+
+export const fleetPreset = (name: string): Fleet | null =>
+  Object.hasOwn(fleetPresets, name) ? fleetSchema.parse(fleetPresets[name]) : null;
