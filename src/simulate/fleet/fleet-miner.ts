@@ -125,7 +125,7 @@ export class FleetMiner {
     });
   }
 
-  #join(life: number): void {
+  #join(life: number) {
     const { journal, hotkey, session, name, rules, queue, machine } = this.options;
     if (!machine.isReachable) return this.#after(retryMs, life, () => this.#join(life));
     const atMs = Math.round(queue.nowMs);
@@ -177,7 +177,7 @@ export class FleetMiner {
     });
   }
 
-  #perform(effect: MinerEffect): void {
+  #perform(effect: MinerEffect) {
     const { machine, journal, session, sizes } = this.options;
     const life = this.#life;
     switch (effect.kind) {
@@ -212,7 +212,7 @@ export class FleetMiner {
     }
   }
 
-  #requestLease(life: number): void {
+  #requestLease(life: number) {
     if (this.options.syncer.lease(this.id)) return; // it comes as an entry
     this.dispatch({ kind: 'lease-refused' });
     this.#after(this.options.rules.leaseRetryMs, life, () => this.dispatch({ kind: 'tick' }));
@@ -232,7 +232,7 @@ export class FleetMiner {
   }
 
   /** The lines of its trace so far go with the claim; a redone commit names the same. */
-  #commit(plan: Extract<MinerEffect, { kind: 'claim' }>['plan'], life: number): void {
+  #commit(plan: Extract<MinerEffect, { kind: 'claim' }>['plan'], life: number) {
     const { machine, roots, sizes } = this.options;
     const { innerSteps, traceHead } = this.#record()!;
     const body: EventBody<'claim-commit'> = {
@@ -249,7 +249,7 @@ export class FleetMiner {
     this.#after(machine.roundTripMs(), life, () => this.#committed(body, life));
   }
 
-  #committed(body: EventBody<'claim-commit'>, life: number): void {
+  #committed(body: EventBody<'claim-commit'>, life: number) {
     const { journal, session, machine } = this.options;
     const { outcome, id } = journal.submit(session, 'claim-commit', body);
     const { outerStep } = body;

@@ -97,7 +97,9 @@ export class FleetRun {
     this.#roots = new SyntheticRoots(seed);
     this.journal = new FleetJournal({
       ...{ queue: this.queue, mode, equation, manifest: this.manifest },
-      onBytes: (bytes) => (this.journalBytes += bytes),
+      onBytes: (bytes) => {
+        this.journalBytes += bytes;
+      },
       ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
     });
     // Before the syncer's: its own events follow from an entry that all others have seen.
@@ -254,7 +256,7 @@ export class FleetRun {
   }
 
   /** Tells each entry to whom it concerns. */
-  #route({ message: { kind, body } }: OpenedEntry): void {
+  #route({ message: { kind, body } }: OpenedEntry) {
     switch (kind) {
       case 'lease': {
         const { lease, hotkey, name, phase, range, scheduleTokens } = body as EventBody<'lease'>;

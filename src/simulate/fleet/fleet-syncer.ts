@@ -123,7 +123,7 @@ export class FleetSyncer {
     this.dispatch({ kind: 'journaled', event: { kind: message.kind, body: message.body } as RunEvent, id: message.id });
   }
 
-  #work(effect: Exclude<OrchestratorEffect, { kind: 'journal' }>): void {
+  #work(effect: Exclude<OrchestratorEffect, { kind: 'journal' }>) {
     const { queue, journal, session, sizes, mergeBytesPerSecond } = this.#options;
     const done = (): void => this.dispatch({ kind: 'done', key: effect.key });
     if (effect.kind === 'anchor') return queue.after(0, done);

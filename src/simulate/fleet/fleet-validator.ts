@@ -92,7 +92,7 @@ export class FleetValidator {
     }
   }
 
-  #finish(effect: ValidatorEffect): void {
+  #finish(effect: ValidatorEffect) {
     const { journal, session, setWeights, sizes } = this.options;
     const { run } = journal;
     switch (effect.kind) {
