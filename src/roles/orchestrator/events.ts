@@ -42,6 +42,10 @@ export interface OrchestratorState {
   readonly isJournaling: boolean;
   /** Effects that were done; the next tick starts a failed one again. */
   readonly finished: ReadonlySet<string>;
+  /** Rules that found nothing since they were asked last; changed in place. */
+  readonly quiet: Set<string>;
+  /** How many learners live, counted now and then; changed in place. */
+  readonly pace: { atMs: number; learners: number };
   readonly stop: { readonly state: StopState; readonly atMs: number };
 }
 
