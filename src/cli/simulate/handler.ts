@@ -14,7 +14,8 @@ import { corpusDir } from '../paths.ts';
 import { formatTable } from '../table.ts';
 import { formatChaos } from './chaos/report.ts';
 import { runChaos } from './chaos/run.ts';
-import { parseFleetOptions } from './fleet/options.ts';
+import { formatGoodput, goodputName, runGoodput } from './fleet/goodput.ts';
+import { parseFleetOptions, parseRunLength } from './fleet/options.ts';
 import { formatFleet } from './fleet/report.ts';
 import { runFleet } from './fleet/run.ts';
 import { parseSimulateOptions, type SimulateOptions } from './options.ts';
@@ -31,6 +32,12 @@ export const handle: Handler = async (settings, io) => {
     if (isJson) io.out(JSON.stringify(report));
     else for (const line of formatChaos(report)) io.out(line);
     return report.problems.length === 0 ? 0 : 1;
+  }
+  if (settings.has('fleet') && settings.text('fleet') === goodputName) {
+    const report = runGoodput(parseRunLength(settings), io);
+    if (isJson) io.out(JSON.stringify(report));
+    else for (const line of formatGoodput(report)) io.out(line);
+    return 0;
   }
   if (settings.has('fleet')) {
     const outcome = await runFleet(parseFleetOptions(settings), io);

@@ -46,10 +46,34 @@ const fair = (count: number): FleetInput => ({
   run: fairRun,
 });
 
+/**
+ * Ten thousand learners of 250 hotkeys, one claim each 30 minutes: 4 inner steps of 7.5 minutes. The outer step closes at a majority of
+ * them. Sizes of `small`, since no bytes move.
+ */
+const tenThousand: FleetInput = {
+  name: 'ten-thousand',
+  about: '10,000 learners of 250 hotkeys, one claim each in 30 minutes',
+  machines: [
+    {
+      ...{ kind: 'learner', count: 10_000, tokensPerSecond: 1_000, spread: 1.2, learnersPerHotkey: 40 },
+      ...{ upMbps: 1_000, downMbps: 1_000, failuresADay: 0.02, restartSeconds: 600 },
+    },
+  ],
+  validators: { count: 5, tokensPerSecond: 1_000_000, checkSeconds: 0.2 },
+  run: {
+    ...{ preset: 'small', sequenceLength: 1_000, batchSequences: 450, fragments: 8, innerSteps: 4 },
+    ...{ graceSeconds: [10, 60], deadlineSeconds: 3_600, leaseSequences: 3_600, leaseSeconds: 14_400 },
+    ...{ stateRootEverySteps: 4, blockSeconds: 12, tempoBlocks: 360, auditsPerTempo: 3, auditAnswerSeconds: 600 },
+    ...{ gainShare: 0.01, releaseEveryMerges: 3 },
+  },
+  mergeBytesPerSecond: 1e12,
+};
+
 export const fleetPresets: Readonly<Record<string, FleetInput>> = {
   'fair-4': fair(4),
   'fair-40': fair(40),
   'fair-400': fair(400),
+  'ten-thousand': tenThousand,
 };
 
 export const fleetPreset = (name: string): Fleet | null =>

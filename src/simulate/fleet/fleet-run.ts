@@ -122,7 +122,7 @@ export class FleetRun {
       stakeRao: new Map(validatorKeys.map(({ hotkey }) => [hotkey, stakeRao])),
     });
     this.#addMachines();
-    validatorKeys.forEach((hotkey, i) => this.#addValidator(hotkey, i));
+    for (const [i, hotkey] of validatorKeys.entries()) this.#addValidator(hotkey, i);
   }
 
   /** The first two entries: the run, and who leads it. */

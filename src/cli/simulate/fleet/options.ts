@@ -19,30 +19,42 @@ export interface FleetOptions {
   readonly journal: string | null;
 }
 
+/** How long, from which seed, and where the result goes. */
+export function parseRunLength(settings: Settings): Pick<FleetOptions, 'hours' | 'seed' | 'out'> {
+  return {
+    hours: settings.number('hours', { min: 0.01, max: 24 * 366 }),
+    seed: settings.count('seed', { min: 0, max: 2 ** 32 }),
+    out: settings.has('out') ? settings.path('out') : null,
+  };
+}
+
 const maxFleetBytes = 1 << 20;
 /** Of more learners than this signatures are stubbed where nothing else is asked for. */
 const signingLearners = 50;
 
 export function parseFleetOptions(settings: Settings): FleetOptions {
   const named = settings.text('fleet');
-  const fleet = fleetPreset(named) ?? readFleet(settings.path('fleet'), named);
+  const fleet = fleetNamed(settings);
   const learners = fleet.machines.reduce((sum, { count }) => sum + count, 0);
   const chosen = settings.choice('signatures', ['auto', 'real', 'stub']);
   return {
     named,
     fleet,
-    hours: settings.number('hours', { min: 0.01, max: 24 * 366 }),
-    seed: settings.count('seed', { min: 0, max: 2 ** 32 }),
+    ...parseRunLength(settings),
     signatures: chosen === 'auto' ? (learners > signingLearners ? 'stub' : 'real') : chosen,
     freeloaders: settings.count('freeloaders', { min: 0, max: 100_000 }),
     tickMs: settings.count('tick-ms', { min: 100, max: 60_000 }),
-    out: settings.has('out') ? settings.path('out') : null,
     journal: settings.has('journal') ? settings.path('journal') : null,
   };
 }
 
-/** A fleet's file, as `plan` reads it too. */
-export function readFleet(path: string, named: string): Fleet {
+/** By name or by its file: for `plan` too. */
+export function fleetNamed(settings: Settings): Fleet {
+  const named = settings.text('fleet');
+  return fleetPreset(named) ?? readFleet(settings.path('fleet'), named);
+}
+
+function readFleet(path: string, named: string): Fleet {
   const info = statSync(path, { throwIfNoEntry: false });
   if (info === undefined || !info.isFile())
     throw new UsageError(
