@@ -47,6 +47,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'cli/*': ['node:*'],
   'cli/main.ts': ['commander'],
   'cli/log.ts': ['pino'],
+  'cli/run/charts.ts': ['asciichart'],
   'cli/table.ts': ['cli-table3'],
   'cli/export/progress.ts': ['cli-progress'],
   'cli/up/display.ts': ['log-update', 'picocolors'],

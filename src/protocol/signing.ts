@@ -79,7 +79,8 @@ export interface OpenFault {
 }
 const fault = (code: OpenCode, sentence: string): OpenFault => ({ ok: false, code, sentence });
 
-const hotkeyKinds: ReadonlySet<string> = new Set(['run', 'delegate']);
+/** Kinds that hotkeys sign, and session keys never. */
+export const hotkeyKinds: ReadonlySet<string> = new Set(['run', 'delegate', 'amendment']);
 const schemas: Readonly<Record<string, z.ZodType>> = { ...eventSchemas, ...wireSchemas };
 
 /**

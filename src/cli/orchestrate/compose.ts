@@ -370,7 +370,9 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
     const settings = newSettings(options, catalog);
     const tempos = bittensor === null ? settings.ledger : await temposOf(bittensor);
     const checkpoint =
-      options.from === null ? null : await openStart(options.from, { catalog, seed: runSeedOf(seed) }, io);
+      options.from === null
+        ? null
+        : await openStart(options.from, { catalog, seed: runSeedOf(seed), recipe: settings.recipe }, io);
     const messages = await initRun({
       settings: { ...settings, ledger: tempos },
       ...{ name: chosen?.file.name ?? `accrete-${preset}`, preset, seed, createdAtMs: nowMs },

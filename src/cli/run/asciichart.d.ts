@@ -1,4 +1,4 @@
-/** What the package lacks: types of the one function that is used. */
+/** @file What the package lacks: types of the one function that is used. */
 declare module 'asciichart' {
   const asciichart: {
     plot(

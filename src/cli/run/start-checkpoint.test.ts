@@ -15,6 +15,7 @@ import { hotkeyFromSeed, sessionKeyFromSeed } from '../../protocol/keys.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { runModelOf, runSeedOf } from '../../roles/run-model.ts';
+import { runSettings } from '../../roles/run-presets.ts';
 import { MemoryStore } from '../../store/memory.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { encodeSafetensors, readSafetensors, type TensorBytes } from '../../tensor/safetensors.ts';
@@ -34,6 +35,9 @@ const tokenizer = new Map(
 );
 const card = { name: 'foreign', licence: 'mit', summary: '', numbers: [], sources: [], notes: [] };
 const seed = runSeedOf('own');
+// Nothing trains it, and the checkpoint's is its own.
+const frozen = { tensors: ['*.f_proj.weight'], dtype: 'f32' as const };
+const settings = { ...runSettings.tiny, recipe: { ...runSettings.tiny.recipe, frozen } };
 
 let parent: string;
 let folder: string;
@@ -45,7 +49,8 @@ afterEach(() => rm(parent, { recursive: true, force: true }));
 
 const write = (dtype: 'F32' | 'BF16' = 'F32', files = tokenizer): Promise<unknown> =>
   writeHuggingFaceFolder(folder, { config, params, files, card, dtype });
-const open = (from = folder) => openStart(from, { catalog, seed }, { cwd: parent } as Io);
+const open = (from = folder, { recipe } = settings) =>
+  openStart(from, { catalog, seed, recipe }, { cwd: parent } as Io);
 
 /** The file's tensors changed. */
 async function rewrite(change: (tensors: Map<string, TensorBytes>) => void): Promise<void> {
@@ -75,7 +80,7 @@ async function startOf(): Promise<{ readonly run: EventBody<'run'>; readonly fra
   const [owner, syncer] = [hotkeyFromSeed(new Uint8Array(32), 'ed25519'), sessionKeyFromSeed(new Uint8Array(32))];
   const [message] = await initRun({
     ...{ name: 'foreign', preset: 'tiny', seed: 'own', createdAtMs: 1, learners: 1, owner, syncer, catalog, store },
-    ...{ ledger: { chainId: 'test', netuid: 1 }, artifactOf: hashArtifact, readCatalogFile, checkpoint },
+    ...{ ledger: { chainId: 'test', netuid: 1 }, artifactOf: hashArtifact, readCatalogFile, checkpoint, settings },
   });
   await checkpoint.close();
   const run = message.body as EventBody<'run'>;
@@ -123,6 +128,14 @@ describe('a run from a checkpoint of others', () => {
     const nan = new Uint8Array(new Float32Array(32).fill(Number.NaN).buffer);
     await rewrite((tensors) => void tensors.set(norm, { dtype: 'F32', shape: [32], bytes: nan }));
     await expect(startOf()).rejects.toThrow(/model\.norm\.weight: number 0 of 32 is NaN/);
+  });
+
+  it('keeps what nothing trains only if it is frozen, and says so', async () => {
+    await write();
+    await expect(open(folder, runSettings.tiny as typeof settings)).rejects.toThrow(
+      /freeze it, .* --freeze '\*\.f_proj\.weight'/,
+    );
+    expect((await startOf()).run.frozen).toBeDefined();
   });
 
   it('refuses another tokenizer, no checkpoint, and none at all', async () => {

@@ -4,11 +4,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Catalog } from '../../data/catalog.ts';
 import { openCheckpoint } from '../../model/checkpoint.ts';
-import { buildContract } from '../../model/quasar-long/contract.ts';
 import { initTensor } from '../../model/quasar-long/init.ts';
+import type { RunManifest } from '../../protocol/manifest.ts';
 import { describeFiles } from '../../roles/orchestrator/release-writer.ts';
 import type { StartCheckpoint } from '../../roles/orchestrator/run-init.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
+import { contractOf } from '../../training/recipe.ts';
 import { UsageError } from '../../util/errors.ts';
 import { readTokenizerFiles } from '../checkpoint-tokenizer.ts';
 import type { Io } from '../io.ts';
@@ -24,7 +25,11 @@ export interface OpenStart extends StartCheckpoint {
  */
 export async function openStart(
   from: string,
-  { catalog, seed }: { readonly catalog: Catalog; readonly seed: string },
+  {
+    catalog,
+    seed,
+    recipe,
+  }: { readonly catalog: Catalog; readonly seed: string; readonly recipe: RunManifest['recipe'] },
   io: Io,
 ): Promise<OpenStart> {
   const { folder, source } = await placeOf(from, io);
@@ -36,18 +41,7 @@ export async function openStart(
         `--from: ${source} has ${config.vocab_size} token ids, the text of the run has ${catalog.vocabSize}: prepare the text with the checkpoint's tokenizer`,
       );
     await requireSameTokenizer(folder, source, catalog);
-    // What releases make anew from the seed must be what the checkpoint has.
-    for (const spec of buildContract(config)) {
-      if (spec.kind !== 'constant') continue;
-      const [made, theirs] = [initTensor(config, spec, seed), await checkpoint.read(spec.name)];
-      const differs =
-        made.length !== theirs.length ||
-        made.some((value, i) => Math.abs(Number(value) - Number(theirs[i])) > Math.abs(Number(value)) / 128);
-      if (differs)
-        throw new UsageError(
-          `--from: ${spec.name} of ${source} is drawn at random there; runs make it from their seed, so that this checkpoint cannot be gone on with`,
-        );
-    }
+    await requireSameConstants(checkpoint, { source, seed, recipe });
     const files = (await describeFiles(folder)).filter(({ name }) => /\.safetensors$|^config\.json$/.test(name));
     return { config, read: (name) => checkpoint.read(name), start: { source, files }, close: () => checkpoint.close() };
   } catch (error) {
@@ -89,4 +83,24 @@ async function requireSameTokenizer(folder: string, source: string, catalog: Cat
   throw new UsageError(
     `--from: the tokenizer.json of ${source} (${found.root.slice(0, 12)}, ${found.sizeBytes} bytes) is not the one that the run's text was made with (${catalog.tokenizer.artifact.root.slice(0, 12)}, ${catalog.tokenizer.artifact.sizeBytes} bytes): its ids would mean other words. Prepare the text with the checkpoint's tokenizer`,
   );
+}
+
+/** What training leaves alone and the recipe does not freeze comes from the seed in every release: it must be what the checkpoint has. */
+async function requireSameConstants(
+  checkpoint: Pick<StartCheckpoint, 'config' | 'read'>,
+  { source, seed, recipe }: { readonly source: string; readonly seed: string; readonly recipe: RunManifest['recipe'] },
+): Promise<void> {
+  const { config } = checkpoint;
+  for (const spec of contractOf(config, recipe)) {
+    if (spec.kind !== 'constant') continue;
+    const [made, theirs] = [initTensor(config, spec, seed), await checkpoint.read(spec.name)];
+    const isNear = (value: number | bigint, i: number): boolean =>
+      Math.abs(Number(value) - Number(theirs[i])) <= Math.abs(Number(value)) / 128;
+    if (Array.from(made as ArrayLike<number | bigint>).every(isNear)) continue;
+    throw new UsageError(
+      spec.isBuffer
+        ? `--from: ${spec.name} of ${source} is drawn at random there, and by the run's seed here: this checkpoint cannot be gone on with`
+        : `--from: nothing trains ${spec.name}, and ${source} has other numbers there than the run's seed gives; freeze it, so that it is kept (recipe.frozen, or --freeze '*.${spec.name.split('.').slice(-2).join('.')}')`,
+    );
+  }
 }
