@@ -3,10 +3,12 @@
  * that the journal names. A part of a tensor and the cached fragments are in memory at a time.
  */
 import { type CheckpointFile, checkpointFiles, type ReadSpec } from '../export/checkpoint-files.ts';
+import { phaseOf } from '../journal/queries.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { ReadPart } from '../roles/artifact-reader.ts';
 import { FragmentTensors } from '../roles/fragment-tensors.ts';
 import { releaseCard, storageOf } from '../roles/orchestrator/release-writer.ts';
+import { configOfPhase } from '../roles/phase-config.ts';
 import type { RunModel } from '../roles/run-model.ts';
 import { isMergedInParts } from '../roles/streamed-merge.ts';
 import { StoreError } from '../store/errors.ts';
@@ -118,7 +120,7 @@ async function filesOf(
     ['tokenizer_config.json', await need(cache, manifest.tokenizer.configArtifact)],
   ]);
   const content = {
-    config: model.config,
+    config: configOfPhase(model.config, phaseOf(state, state.releases[number]!.phase)),
     files,
     card: releaseCard(state, number),
     ...storageOf(manifest, model.contract),

@@ -8,7 +8,7 @@ import type { CheckpointContent, ReadSpec } from '../../export/checkpoint-files.
 import { ExportError } from '../../export/errors.ts';
 import { writeCheckpointFolder } from '../../export/hugging-face.ts';
 import type { ModelCard } from '../../export/model-card.ts';
-import { manifestOf } from '../../journal/queries.ts';
+import { manifestOf, phaseOf } from '../../journal/queries.ts';
 import type { EvaluationRecord, RunState } from '../../journal/state.ts';
 import { countParameters, type TensorSpec } from '../../model/quasar-long/contract.ts';
 import { frozenNames } from '../../model/quasar-long/frozen.ts';
@@ -23,7 +23,11 @@ import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { toHex } from '../../util/bytes.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import { FragmentTensors, partsOf } from '../fragment-tensors.ts';
+import { configOfPhase } from '../phase-config.ts';
 import { fetchFrozen, runModelOf } from '../run-model.ts';
+
+/** Before the names of tasks in an `evaluation`. */
+const taskPrefix = 'task/';
 
 export interface ReleaseWriterOptions {
   /** Folder under which `release-N` appears; must exist. */
@@ -54,7 +58,8 @@ export async function writeRelease(run: RunState, release: number, options: Rele
     ['tokenizer_config.json', await options.store.get(tokenizer.configArtifact)],
   ]);
   try {
-    const content = { config, files, card, ...storageOf(manifest, contract) };
+    const ofPhase = configOfPhase(config, phaseOf(run, run.releases[release]!.phase));
+    const content = { config: ofPhase, files, card, ...storageOf(manifest, contract) };
     await writeCheckpointFolder(folder, content, read, () => tensors.settle());
   } catch (error) {
     // States are read while the files are written: what is wrong is then the store's.
@@ -134,7 +139,7 @@ export function releaseCard(run: RunState, release: number): ModelCard {
       // A journal that is read again has the names in canonical order, the syncer as they came: the card must be one.
       ...Object.entries(losses)
         .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([stage, loss]) => [`Loss, ${stage}`, `${fromDecimal(loss).toFixed(4)} nats a token`] as const),
+        .map(([metric, value]) => evaluationRow(metric, fromDecimal(value))),
       ...routerRows(evaluation?.routers),
     ],
     sources: manifest.data.shards
@@ -143,6 +148,11 @@ export function releaseCard(run: RunState, release: number): ModelCard {
     notes: ['Trained on a small corpus to show that the network works; it is no assistant.'],
   };
 }
+
+const evaluationRow = (metric: string, value: number): readonly [string, string] =>
+  metric.startsWith(taskPrefix)
+    ? [`Task, ${metric.slice(taskPrefix.length)}`, `${(100 * value).toFixed(1)} % right`]
+    : [`Loss, ${metric}`, `${value.toFixed(4)} nats a token`];
 
 function routerRows(routers: EvaluationRecord['routers']): (readonly [string, string])[] {
   if (routers === undefined) return [];
