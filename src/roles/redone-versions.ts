@@ -92,7 +92,10 @@ export class RedoneVersions {
     const wanted = [...input.claims.map(({ claim }) => claim.body.artifact), ...(momentum === null ? [] : [momentum])];
     const missing = wanted.filter(({ root }) => !held.has(root));
     const fetchedBytes = missing.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    if (fetchedBytes >= artifact.sizeBytes) return null;
+    const claimBytes = input.claims.reduce((sum, { claim }) => sum + claim.body.artifact.sizeBytes, 0);
+    // A momentum that is fetched once serves all later merges: it pays back if the claims are few bytes.
+    const limit = momentum === null || held.has(momentum.root) ? artifact.sizeBytes : artifact.sizeBytes / 2;
+    if (claimBytes >= limit) return null;
     const store = {
       get: async (ref: ArtifactRef) => held.get(ref.root) ?? (await this.#deps.store.get(ref, { signal })),
     };
