@@ -98,6 +98,8 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-client.ts': ['node:*'],
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
+  'store/retrying.ts': ['node:*'],
+  'store/s3-bucket.ts': ['node:*', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'],
   'util/node-sha256.ts': ['node:*'],
   'util/node-write.ts': ['node:*'],
   'wallet/encryption.ts': ['@noble/ciphers/salsa.js', 'hash-wasm'],

@@ -34,6 +34,8 @@ const statusOf: Readonly<Record<StoreErrorCode, number>> = {
   TOO_LARGE: 413,
   DISK_FULL: 507,
   FORBIDDEN: 403,
+  EXPIRED: 403,
+  CLOCK_SKEW: 403,
   BUSY: 409,
   UNAVAILABLE: 503,
 };

@@ -61,7 +61,7 @@ testStore('over HTTP', async () => {
   const { dir, server, store } = await serveFolder();
   return {
     store,
-    grant: grantFor,
+    grant: (artifact) => grantFor(artifact),
     damage: async (root) => {
       const file = await open(join(dir, 'artifacts', root.slice(0, 2), root.slice(2, 4), root), 'r+');
       await file.write(Buffer.from([1, 2, 3, 4]), 0, 4, 0);

@@ -9,7 +9,7 @@ import { Rng } from '../../src/util/rng.ts';
 export interface OpenStore {
   readonly store: Store;
   /** A remote store's permission; left out where none is needed. */
-  readonly grant?: (artifact: ArtifactRef) => WriteGrant;
+  readonly grant?: (artifact: ArtifactRef, bytes: Uint8Array) => WriteGrant | Promise<WriteGrant>;
   /** Flips one byte of a stored artifact behind the store's back; left out where nobody could. */
   readonly damage?: (root: Hash) => Promise<void>;
   /** Only the owner of a store removes from it. */
@@ -38,8 +38,8 @@ export function testStore(
     });
     afterEach(() => opened.close());
 
-    const put = (artifact: ArtifactRef, bytes: Uint8Array) =>
-      store.put(artifact, bytes, opened.grant === undefined ? {} : { grant: opened.grant(artifact) });
+    const put = async (artifact: ArtifactRef, bytes: Uint8Array) =>
+      store.put(artifact, bytes, opened.grant === undefined ? {} : { grant: await opened.grant(artifact, bytes) });
 
     it('gives back what was put, of every size', async () => {
       const sizes = [0, 1, 1_000, pieceBytes - 1, pieceBytes, pieceBytes + 1, 2 * pieceBytes + 17];
@@ -143,7 +143,7 @@ export function testStore(
       const bytes = randomBytes(10, 11);
       const artifact = artifactOf(bytes);
       const signal = AbortSignal.abort(new Error('given up'));
-      const grant = opened.grant?.(artifact);
+      const grant = await opened.grant?.(artifact, bytes);
       const options = { signal, ...(grant === undefined ? {} : { grant }) };
       await expect(store.put(artifact, bytes, options)).rejects.toThrow('given up');
       await expect(store.get(artifact, { signal })).rejects.toThrow('given up');
