@@ -30,8 +30,6 @@ export interface S3BucketOptions extends RetryOptions {
   readonly connectMs?: number;
   /** An exchange that moves no byte for so long is given up. */
   readonly idleMs?: number;
-  /** What the machine's clock is off by, where that is known. */
-  readonly clockOffsetMs?: number;
 }
 
 export interface S3Object {
@@ -67,13 +65,12 @@ export class S3Bucket {
   constructor(place: S3Place, options: S3BucketOptions = {}) {
     this.place = place;
     this.#options = options;
-    const { credentials, connectMs = 10_000, idleMs = 30_000, clockOffsetMs = 0 } = options;
+    const { credentials, connectMs = 10_000, idleMs = 30_000 } = options;
     this.#client = new S3Client({
       region: place.region,
       ...(place.endpoint === null ? {} : { endpoint: place.endpoint }),
       forcePathStyle: !place.isVirtualHost,
       ...(credentials === undefined ? {} : { credentials }),
-      systemClockOffset: clockOffsetMs,
       // The defaults add CRC32 trailers, which Ceph refuses on streams and which a presigned URL would hold of no bytes at all.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
@@ -322,6 +319,10 @@ function failureOf(key: string, cause: unknown): StoreError {
     name = '',
     Code,
     $metadata,
-  } = cause as { name?: string; Code?: string; $metadata?: { httpStatusCode?: number } };
-  return s3Failure(key, { name: Code ?? name, status: $metadata?.httpStatusCode ?? 0, cause });
+  } = cause as { name?: string; Code?: string; $metadata?: { httpStatusCode?: number; clockSkewCorrected?: boolean } };
+  const status = $metadata?.httpStatusCode ?? 0;
+  // An answer to HEAD has no code; the SDK has compared the times.
+  if ($metadata?.clockSkewCorrected) return s3Failure(key, { name: 'RequestTimeTooSkewed', status });
+  // An answer's error drags the whole exchange along, which belongs into no log.
+  return s3Failure(key, { name: Code ?? name, status, ...(status === 0 ? { cause } : {}) });
 }

@@ -322,14 +322,16 @@ describe('claims', () => {
     const made = await a.make();
     const { artifact, trace } = made.body;
     const refused = async (asked: Promise<unknown>) => expect(asked).rejects.toMatchObject({ code: 'REFUSED' });
-    await refused(a.client.requestGrant(artifact, 'claim'));
+    await refused(a.client.requestGrant(artifact, 'claim', new Uint8Array(1)));
     await a.commit(made);
-    await refused(b.client.requestGrant(artifact, 'claim'));
-    await refused(a.client.requestGrant({ ...artifact, sizeBytes: artifact.sizeBytes + 1 }, 'claim'));
-    await refused(a.client.requestGrant(testArtifact('another'), 'claim'));
-    await refused(a.client.requestGrant(artifact, 'details'));
-    await refused(validators[0]!.client.requestGrant(artifact, 'claim'));
-    await refused(validators[0]!.client.requestGrant(testArtifact('details', 2 ** 21), 'details'));
+    await refused(b.client.requestGrant(artifact, 'claim', new Uint8Array(1)));
+    await refused(
+      a.client.requestGrant({ ...artifact, sizeBytes: artifact.sizeBytes + 1 }, 'claim', new Uint8Array(1)),
+    );
+    await refused(a.client.requestGrant(testArtifact('another'), 'claim', new Uint8Array(1)));
+    await refused(a.client.requestGrant(artifact, 'details', new Uint8Array(1)));
+    await refused(validators[0]!.client.requestGrant(artifact, 'claim', new Uint8Array(1)));
+    await refused(validators[0]!.client.requestGrant(testArtifact('details', 2 ** 21), 'details', new Uint8Array(1)));
     expect(network.granted).toEqual([]);
     await a.upload(made);
     expect(network.granted).toEqual([artifact, trace.artifact]);
@@ -345,8 +347,10 @@ describe('claims', () => {
       trace: { ...made.body.trace, artifact: testArtifact('trace', 2 ** 40) },
     };
     expect((await a.client.submit('claim-commit', body)).outcome).toBe('accept');
-    await expect(a.client.requestGrant(huge, 'claim')).rejects.toMatchObject({ code: 'REFUSED' });
-    await expect(a.client.requestGrant(body.trace.artifact, 'trace')).rejects.toMatchObject({ code: 'REFUSED' });
+    await expect(a.client.requestGrant(huge, 'claim', new Uint8Array(1))).rejects.toMatchObject({ code: 'REFUSED' });
+    await expect(a.client.requestGrant(body.trace.artifact, 'trace', new Uint8Array(1))).rejects.toMatchObject({
+      code: 'REFUSED',
+    });
     expect(network.granted).toEqual([]);
   });
 
