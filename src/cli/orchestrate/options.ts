@@ -1,5 +1,6 @@
 /** @file The options of `accrete orchestrate`. */
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
+import { parseStoreUrl } from '../chosen-store.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
@@ -17,6 +18,8 @@ export interface OrchestrateOptions {
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
   readonly ledger: LedgerChoice;
+  /** Null: the folder's, or what it remembers. */
+  readonly store: string | null;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -34,6 +37,7 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
     ledger: parseLedgerChoice(settings),
+    store: parseStoreUrl(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };
