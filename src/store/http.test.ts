@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { randomBytes, testStore } from '../../tests/contracts/store.ts';
+import { testStoreFaults } from '../../tests/contracts/store-faults.ts';
+import { startFaultyProxy } from '../../tests/support/faulty-proxy.ts';
 import { artifactOf } from '../protocol/artifact.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { LearnerId } from '../protocol/names.ts';
@@ -69,6 +71,20 @@ testStore('over HTTP', async () => {
     },
     isRemote: true,
     close: () => stop(server),
+  };
+});
+
+testStoreFaults('over HTTP', async () => {
+  const attempts = 4;
+  const { server, url } = await serveFolder();
+  const proxy = await startFaultyProxy(url);
+  return {
+    ...{ proxy, attempts, isRemote: true, grant: (artifact: ArtifactRef) => grantFor(artifact) },
+    store: clientOf(proxy.url, { attempts, idleMs: 150 }),
+    close: async () => {
+      await proxy.close();
+      await stop(server);
+    },
   };
 });
 

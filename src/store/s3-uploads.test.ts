@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { PutBucketPolicyCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { randomBytes, testStore } from '../../tests/contracts/store.ts';
+import { testStoreFaults } from '../../tests/contracts/store-faults.ts';
+import { startFaultyProxy } from '../../tests/support/faulty-proxy.ts';
 import { type RadosGateway, radosGateway, startRadosGateway } from '../../tests/support/rados-gateway.ts';
 import { artifactOf } from '../protocol/artifact.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
@@ -41,8 +43,8 @@ const hashesOf = (bytes: Uint8Array): Hash[] =>
   );
 
 /** A bucket, its owner's side behind an HTTP server, and the store as a miner has it. */
-async function openUploads(options: Partial<S3UploadsOptions> & S3BucketOptions = {}) {
-  const place = parseS3Url(`s3://${await gateway.makeBucket()}/run?endpoint=${gateway.endpoint}`);
+async function openUploads(options: Partial<S3UploadsOptions> & S3BucketOptions = {}, endpoint = gateway.endpoint) {
+  const place = parseS3Url(`s3://${await gateway.makeBucket()}/run?endpoint=${endpoint}`);
   const bucket = new S3Bucket(place, { credentials: gateway.credentials, minBackoffMs: 2, ...options });
   const owned = new S3Store(bucket, { partBytes });
   const uploads = new S3Uploads(
@@ -97,6 +99,20 @@ describe.skipIf(!radosGateway.isThere)(`uploads into S3 on Ceph's RADOS Gateway 
         await bucket.put(storeKey(root), randomBytes(sizeBytes, 99));
       },
       close: async () => bucket.close(),
+    };
+  });
+
+  testStoreFaults('S3 through presigned grants', async () => {
+    const attempts = 4;
+    const proxy = await startFaultyProxy(gateway.endpoint);
+    const { bucket, grant, url } = await openUploads({ attempts, idleMs: 150 }, proxy.url);
+    return {
+      ...{ proxy, attempts, grant, isRemote: true },
+      store: new HttpStore(url, { minBackoffMs: 2, attempts, idleMs: 150 }),
+      close: async () => {
+        bucket.close();
+        await proxy.close();
+      },
     };
   });
 

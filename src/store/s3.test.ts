@@ -2,6 +2,8 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { randomBytes, testStore } from '../../tests/contracts/store.ts';
+import { testStoreFaults } from '../../tests/contracts/store-faults.ts';
+import { startFaultyProxy } from '../../tests/support/faulty-proxy.ts';
 import { type RadosGateway, radosGateway, startRadosGateway } from '../../tests/support/rados-gateway.ts';
 import { artifactOf } from '../protocol/artifact.ts';
 import { S3Store, type S3StoreOptions, storeKey } from './s3.ts';
@@ -43,6 +45,19 @@ describe.skipIf(!radosGateway.isThere)(`S3 on Ceph's RADOS Gateway (${radosGatew
         await overwrite(bucket, storeKey(root), randomBytes(sizeBytes, 99));
       },
       close: async () => bucket.close(),
+    };
+  });
+
+  testStoreFaults('S3', async () => {
+    const attempts = 4;
+    const proxy = await startFaultyProxy(gateway.endpoint);
+    const bucket = await openBucket({ attempts, idleMs: 150 }, proxy.url);
+    return {
+      ...{ proxy, attempts, store: new S3Store(bucket, { partBytes }) },
+      close: async () => {
+        bucket.close();
+        await proxy.close();
+      },
     };
   });
 

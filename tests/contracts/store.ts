@@ -107,10 +107,35 @@ export function testStore(
     });
 
     it('a root that is none is not there, and leads nowhere else', async () => {
-      for (const root of ['../../etc/passwd', '', 'AB'.repeat(32), 'ab'.repeat(31)]) {
+      const control = ['\u0000', '\r\n', '\u007f', '\u2028'].map((text) => 'ab'.repeat(30) + text);
+      for (const root of ['../../etc/passwd', '..', '', 'AB'.repeat(32), 'ab'.repeat(31), ...control]) {
+        const name = JSON.stringify(root);
         const outcome = await store.stat(root as Hash).catch((error: { code: string }) => error.code);
-        expect([null, 'NOT_FOUND'], root).toContain(outcome);
+        expect([null, 'NOT_FOUND'], name).toContain(outcome);
+        const got = await store
+          .get({ root: root as Hash, sizeBytes: 3 })
+          .catch((error: { code: string }) => error.code);
+        expect(got, name).toBe('NOT_FOUND');
+        const bytes = randomBytes(3, 12);
+        const options = opened.grant === undefined ? {} : { grant: await opened.grant(artifactOf(bytes), bytes) };
+        const putting = store.put({ root: root as Hash, sizeBytes: 3 }, bytes, options);
+        await expect(putting, name).rejects.toMatchObject({
+          code: expect.stringMatching(/^(HASH_MISMATCH|NOT_FOUND)$/),
+        });
       }
+    });
+
+    it('many writers of one artifact at once, among them liars: all honest ones succeed, and it is right', async () => {
+      const bytes = randomBytes(70_000, 13);
+      const artifact = artifactOf(bytes);
+      const writers = Array.from({ length: 16 }, (_, i) =>
+        i % 4 === 3
+          ? put(artifact, randomBytes(70_000, 14 + i)).catch((error: { code: string }) => error.code)
+          : put(artifact, bytes),
+      );
+      const outcomes = await Promise.all(writers);
+      expect(outcomes).toEqual(outcomes.map((_, i) => (i % 4 === 3 ? 'HASH_MISMATCH' : undefined)));
+      expect(Buffer.compare(await store.get(artifact), bytes)).toBe(0);
     });
 
     const itsBytesAreElsewhere = isInMemory ? () => undefined : it;
