@@ -18,6 +18,7 @@ import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
 import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
+import { store } from './store.bench.ts';
 import { train } from './train.bench.ts';
 
 const benches: readonly Bench[] = [
@@ -35,6 +36,7 @@ const benches: readonly Bench[] = [
   dashboard,
   ledger,
   stateRoot,
+  store,
   audits,
   attacksBench,
   fairness,

@@ -121,14 +121,20 @@ export class S3Bucket {
     );
   }
 
-  /** A copy on the server of what has this ETag; false if the source is another by now. */
-  async copy(from: string, to: string, etag: string): Promise<boolean> {
+  /**
+   * A copy on the server; gives its ETag. Null if the source has another ETag by now, where the server looks (Ceph 16 does not: it
+   * copies what is there).
+   */
+  async copy(from: string, to: string, etag: string): Promise<string | null> {
     const source = { CopySource: `${this.place.bucket}/${this.place.prefix}${from}`, CopySourceIfMatch: etag };
-    return this.#ifAbsent(() =>
-      this.#try({ key: to }, (abort) =>
+    let copied: string | null = null;
+    await this.#ifAbsent(async () => {
+      const { CopyObjectResult } = await this.#try({ key: to }, (abort) =>
         this.#client.send(new CopyObjectCommand({ ...this.#at(to), ...source }), abort),
-      ),
-    );
+      );
+      copied = CopyObjectResult?.ETag ?? '';
+    });
+    return copied;
   }
 
   async delete(key: string): Promise<void> {

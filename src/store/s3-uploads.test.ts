@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { PutBucketPolicyCommand } from '@aws-sdk/client-s3';
+import { PutBucketPolicyCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { randomBytes, testStore } from '../../tests/contracts/store.ts';
 import { testStoreFaults } from '../../tests/contracts/store-faults.ts';
@@ -184,6 +184,28 @@ describe.skipIf(!radosGateway.isThere)(`uploads into S3 on Ceph's RADOS Gateway 
     // His own next upload is not stopped by his lie.
     const own = randomBytes(700, 7);
     await store.put(artifactOf(own), own, { grant: await grant(artifactOf(own), own, thief) });
+  });
+
+  it('that change between the look at them and the copy are not taken', async () => {
+    const { place, bucket, grant, store } = await openUploads();
+    const bytes = randomBytes(5_000, 11);
+    const artifact = artifactOf(bytes);
+    const copy = bucket.copy.bind(bucket);
+    const swap = async (from: string, to: string, etag: string) => {
+      const other = { Bucket: place.bucket, Key: place.prefix + from, Body: randomBytes(5_000, 12) };
+      if (from.startsWith('incoming/')) await gateway.client.send(new PutObjectCommand(other));
+      return copy(from, to, etag);
+    };
+    Object.defineProperty(bucket, 'copy', { value: swap, configurable: true });
+    const granted = await grant(artifact, bytes);
+    await expect(store.put(artifact, bytes, { grant: granted })).rejects.toMatchObject({
+      ...{ code: 'HASH_MISMATCH', retryable: true },
+    });
+    expect(await bucket.head(storeKey(artifact.root))).toBeNull();
+    Object.defineProperty(bucket, 'copy', { value: copy });
+    // The first look of this put takes the swapped one away.
+    await store.put(artifact, bytes, { grant: granted });
+    expect(Buffer.compare(await store.get(artifact), bytes)).toBe(0);
   });
 
   it('are refused without the hashes of the parts', async () => {

@@ -68,7 +68,7 @@ export class S3Store implements Store {
       throw error;
     }
     if (!isNew) await this.#bucket.abort(key, upload).catch(() => {});
-    await this.#readBack(expected, signal);
+    await this.readBack(expected, signal);
   }
 
   async get(artifact: ArtifactRef, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Uint8Array> {
@@ -187,7 +187,8 @@ export class S3Store implements Store {
     return Math.max(this.#partBytes, Math.ceil(sizeBytes / maxParts / mebibyte) * mebibyte);
   }
 
-  async #readBack({ root, sizeBytes }: ArtifactRef, signal: AbortSignal | undefined): Promise<void> {
+  /** @throws StoreError HASH_MISMATCH if what lies under the artifact's name is another thing, which is set aside */
+  async readBack({ root, sizeBytes }: ArtifactRef, signal?: AbortSignal): Promise<void> {
     const actual = await this.#bucket.head(storeKey(root), signal);
     if (actual === null) throw notFound(root);
     if (actual.sizeBytes === sizeBytes && (await this.hashOf(storeKey(root), sizeBytes, signal)).root === root) return;
@@ -197,8 +198,10 @@ export class S3Store implements Store {
     });
   }
 
+  /** `etag`: of what was found wrong; what another has mended meanwhile stays. */
   async #setAside(root: Hash, etag: string): Promise<void> {
-    if (await this.#bucket.copy(storeKey(root), damagedKey(root), etag)) await this.#bucket.delete(storeKey(root));
+    if ((await this.#bucket.copy(storeKey(root), damagedKey(root), etag)) === null) return;
+    if ((await this.#bucket.head(storeKey(root)))?.etag === etag) await this.#bucket.delete(storeKey(root));
   }
 }
 
