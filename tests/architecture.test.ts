@@ -101,6 +101,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
   'store/retrying.ts': ['node:*'],
+  'store/s3-parts.ts': ['node:*'],
   'store/s3-bucket.ts': ['node:*', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'],
   'util/node-sha256.ts': ['node:*'],
   'util/node-write.ts': ['node:*'],

@@ -12,7 +12,7 @@ import { FsStore } from '../store/fs.ts';
 import { issueGrant } from '../store/grants.ts';
 import { type HttpHandler, serveStore } from '../store/http-server.ts';
 import type { Store, WriteGrant } from '../store/port.ts';
-import { parseS3Url } from '../store/s3-place.ts';
+import { parseS3Url, storeKey } from '../store/s3-place.ts';
 import type { Clock, Log, Metrics } from '../util/clock.ts';
 import { UsageError } from '../util/errors.ts';
 import type { Settings } from './settings.ts';
@@ -87,7 +87,7 @@ async function openFolder({ dir, secret, clock, log, metrics }: RunStoreParts): 
 async function openBucket(url: string, { dir, clock, log, metrics }: RunStoreParts): Promise<RunStore> {
   const place = parseS3Url(url);
   const { S3Bucket } = await import('../store/s3-bucket.ts');
-  const { S3Store, storeKey } = await import('../store/s3.ts');
+  const { S3Store } = await import('../store/s3.ts');
   const { S3Uploads } = await import('../store/s3-uploads.ts');
   const bucket = new S3Bucket(place);
   const owned = new S3Store(bucket);

@@ -2,7 +2,11 @@
  * @file Where a bucket is: `s3://bucket/prefix?endpoint=…&region=…`. Credentials have no place in it; what looks like some is
  * refused without being repeated.
  */
+import type { Hash } from '../protocol/names.ts';
 import { UsageError } from '../util/errors.ts';
+
+/** Below the prefix, as every store over HTTP has it. */
+export const storeKey = (root: Hash): string => `store/${root}`;
 
 export interface S3Place {
   readonly bucket: string;

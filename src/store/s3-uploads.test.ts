@@ -15,9 +15,9 @@ import { silentLog } from '../util/clock.ts';
 import { serveBucket } from './bucket-server.ts';
 import { HttpStore } from './http-client.ts';
 import { parsePresigned } from './presigned.ts';
-import { S3Store, storeKey } from './s3.ts';
+import { S3Store } from './s3.ts';
 import { S3Bucket, type S3BucketOptions } from './s3-bucket.ts';
-import { parseS3Url } from './s3-place.ts';
+import { parseS3Url, storeKey } from './s3-place.ts';
 import { S3Uploads, type S3UploadsOptions } from './s3-uploads.ts';
 
 const learner = '5Hotkey/one' as LearnerId;

@@ -13,8 +13,9 @@ import { StoreError } from './errors.ts';
 import { hashArtifact } from './node-hash.ts';
 import type { Store, WriteGrant } from './port.ts';
 import { presignedToken } from './presigned.ts';
-import { type S3Store, storeKey } from './s3.ts';
+import type { S3Store } from './s3.ts';
 import type { PresignedRequest, S3Bucket } from './s3-bucket.ts';
+import { storeKey } from './s3-place.ts';
 
 export interface S3UploadsOptions {
   readonly nowMs: () => number;
@@ -68,6 +69,7 @@ export class S3Uploads {
       put: (expected, bytes, options) => store.put(expected, bytes, options),
       get: (artifact, options) => store.get(artifact, options),
       stat: (root) => this.stat(root),
+      parts: store.parts,
       remove: (root) => store.remove(root),
     };
   }

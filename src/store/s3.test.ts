@@ -11,9 +11,9 @@ import { leafHash, treeHash } from '../protocol/merkle.ts';
 import type { Hash } from '../protocol/names.ts';
 import { toHex } from '../util/bytes.ts';
 import { nodeSha256 } from '../util/node-sha256.ts';
-import { S3Store, type S3StoreOptions, storeKey } from './s3.ts';
+import { S3Store, type S3StoreOptions } from './s3.ts';
 import { S3Bucket, type S3BucketOptions } from './s3-bucket.ts';
-import { parseS3Url } from './s3-place.ts';
+import { parseS3Url, storeKey } from './s3-place.ts';
 
 let gateway: RadosGateway;
 

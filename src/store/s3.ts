@@ -7,8 +7,10 @@ import type { ArtifactRef } from '../protocol/manifest.ts';
 import { type Hash, hashSchema } from '../protocol/names.ts';
 import { hashMismatch, notFound, StoreError, sizeMismatch } from './errors.ts';
 import { ArtifactHasher, checkArtifact, hashArtifact } from './node-hash.ts';
-import type { Store } from './port.ts';
+import type { Store, StoreParts } from './port.ts';
 import type { S3Bucket, S3Part } from './s3-bucket.ts';
+import { s3Parts } from './s3-parts.ts';
+import { storeKey } from './s3-place.ts';
 
 export interface S3StoreOptions {
   /** What is read and written at once; S3 wants at least 5 MiB. */
@@ -23,11 +25,11 @@ type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 /** S3 takes 10,000. */
 const maxParts = 9_000;
 
-export const storeKey = (root: Hash): string => `store/${root}`;
 /** What was found damaged, until its lifecycle rule takes it. */
 const damagedKey = (root: Hash): string => `damaged/${root}`;
 
 export class S3Store implements Store {
+  readonly parts: StoreParts;
   readonly #bucket: S3Bucket;
   readonly #partBytes: number;
   readonly #parallelParts: number;
@@ -38,6 +40,7 @@ export class S3Store implements Store {
     this.#partBytes = options.partBytes ?? 16 * 1024 ** 2;
     this.#parallelParts = options.parallelParts ?? 4;
     this.#maxArtifactBytes = options.maxArtifactBytes ?? 2 * 1024 ** 3;
+    this.parts = s3Parts(bucket, this, { partBytes: this.#partBytes, parallelParts: this.#parallelParts });
   }
 
   async put(expected: ArtifactRef, bytes: Uint8Array, options: { readonly signal?: AbortSignal } = {}): Promise<void> {

@@ -9,7 +9,7 @@ import { countSchema, hashSchema } from '../protocol/names.ts';
 import { HttpStore } from '../store/http-client.ts';
 import { VerifyError } from './errors.ts';
 import type { ArtifactAnswer, LedgerRecord, PublicRecord, ReleaseFile } from './record.ts';
-import { artifactFrom } from './store-record.ts';
+import { artifactFrom, partFrom } from './store-record.ts';
 
 const pageEntries = 500;
 const maxAnswerBytes = 64 * 1024 * 1024;
@@ -54,6 +54,10 @@ export class HttpRecord implements PublicRecord {
 
   async artifact(artifact: ArtifactRef): Promise<ArtifactAnswer> {
     return artifactFrom(this.#store, artifact, this.#options);
+  }
+
+  part(artifact: ArtifactRef, range: { readonly from: number; readonly to: number }): Promise<Uint8Array> {
+    return partFrom(this.#store, artifact, range, this.#options);
   }
 
   async ledger(): Promise<LedgerRecord | null> {

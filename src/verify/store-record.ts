@@ -1,6 +1,6 @@
 /** @file Artifacts from a store over HTTP: an orchestrator's, a public bucket's or a mirror's, in the words of a record. */
 import type { ArtifactRef } from '../protocol/manifest.ts';
-import { StoreError } from '../store/errors.ts';
+import { notFound, StoreError } from '../store/errors.ts';
 import type { HttpStore } from '../store/http-client.ts';
 import { VerifyError } from './errors.ts';
 import type { ArtifactAnswer, PublicRecord } from './record.ts';
@@ -23,6 +23,23 @@ export async function artifactFrom(
   }
 }
 
+/** A part of one, unchecked. @throws StoreError, VerifyError UNREACHABLE */
+export async function partFrom(
+  store: HttpStore,
+  artifact: ArtifactRef,
+  range: { readonly from: number; readonly to: number },
+  options: { readonly signal?: AbortSignal },
+): Promise<Uint8Array> {
+  try {
+    return await store.parts.read(artifact, range, options);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    if (error.code === 'FORBIDDEN') throw notFound(artifact.root); // see above
+    if (!['UNAVAILABLE', 'BUSY'].includes(error.code)) throw error;
+    throw new VerifyError('UNREACHABLE', error.message, { cause: error, retryable: error.retryable });
+  }
+}
+
 /** A record whose artifacts are read elsewhere; all else is its own. */
 export function withStore(record: PublicRecord, store: HttpStore, signal: AbortSignal): PublicRecord {
   return {
@@ -30,6 +47,7 @@ export function withStore(record: PublicRecord, store: HttpStore, signal: AbortS
     journal: (from) => record.journal(from),
     tornBytes: () => record.tornBytes(),
     artifact: (artifact) => artifactFrom(store, artifact, { signal }),
+    part: (artifact, range) => partFrom(store, artifact, range, { signal }),
     ledger: () => record.ledger(),
     releases: () => record.releases(),
     releaseFiles: (release) => record.releaseFiles(release),
