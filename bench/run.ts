@@ -19,6 +19,7 @@ import { type Bench, machine } from './measure.ts';
 import { merge, mergeReal } from './merge.bench.ts';
 import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
+import { store } from './store.bench.ts';
 import { train } from './train.bench.ts';
 
 const benches: readonly Bench[] = [
@@ -39,6 +40,7 @@ const benches: readonly Bench[] = [
   dashboard,
   ledger,
   stateRoot,
+  store,
   audits,
   attacksBench,
   fairness,

@@ -101,7 +101,7 @@ describe('an untouched record', () => {
 
 describe('merges in a thread of their own', () => {
   const threaded = async (dir: string) => {
-    const thread = openMergeThread({ source: { kind: 'dir', dir }, cacheBytes: 2 ** 20 });
+    const thread = openMergeThread({ source: { kind: 'dir', dir, store: null }, cacheBytes: 2 ** 20 });
     try {
       return await verifyFolder(dir, { judgeOf: thread.judge });
     } finally {
@@ -152,7 +152,7 @@ describe('merges in a thread of their own', () => {
   });
 
   it('that cannot read the record fail with what the thread says', async () => {
-    const thread = openMergeThread({ source: { kind: 'dir', dir: join(run.dir, 'nowhere') }, cacheBytes: 2 ** 20 });
+    const thread = openMergeThread({ source: { kind: 'dir', dir: join(run.dir, 'nowhere'), store: null }, cacheBytes: 2 ** 20 });
     await expect(verifyFolder(run.dir, { judgeOf: thread.judge })).rejects.toMatchObject({ code: 'UNREADABLE' });
     await thread.close();
   });

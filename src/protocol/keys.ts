@@ -11,6 +11,7 @@ import {
 } from './ed25519.ts';
 import { sha256 } from './hash.ts';
 import type { Hotkey, SessionKey } from './names.ts';
+import { unseal } from './sealed.ts';
 import { decodeSs58, encodeSs58 } from './ss58.ts';
 
 export type HotkeyScheme = 'sr25519' | 'ed25519';
@@ -27,6 +28,8 @@ export interface Signer {
 }
 export interface SessionSigner extends Signer {
   readonly sessionKey: SessionKey;
+  /** What was sealed to this key (`sealed.ts`); null if it was not. */
+  unseal(sealed: Uint8Array, context: string): Uint8Array | null;
 }
 export interface HotkeySigner extends Signer {
   readonly hotkey: Hotkey;
@@ -36,7 +39,11 @@ export interface HotkeySigner extends Signer {
 /** A session key from 32 secret bytes. */
 export function sessionKeyFromSeed(seed: Uint8Array): SessionSigner {
   const sessionKey = toHex(ed25519PublicKey(seed)) as SessionKey;
-  return { sessionKey, signer: `ed25519:${sessionKey}`, sign: (bytes) => signEd25519(bytes, seed) };
+  return {
+    ...{ sessionKey, signer: `ed25519:${sessionKey}` },
+    sign: (bytes) => signEd25519(bytes, seed),
+    unseal: (sealed, context) => unseal(sealed, seed, context),
+  };
 }
 
 /** A hotkey from 32 secret bytes (for sr25519: Substrate's mini secret). Signatures are deterministic. */

@@ -12,6 +12,7 @@ import {
   countSchema,
   decimalSchema,
   fromDecimal,
+  type Hash,
   hashSchema,
   hotkeySchema,
   learnerNameSchema,
@@ -298,6 +299,13 @@ export type EventBody<K extends EventKind> = z.infer<(typeof eventSchemas)[K]>;
 /** Any journaled event's kind and body. */
 export type RunEvent = { [K in EventKind]: { readonly kind: K; readonly body: EventBody<K> } }[EventKind];
 
+/** What is uploaded at once, where a store takes uploads in parts. */
+export const uploadPartBytes = 64 * 1024 ** 2;
+const maxUploadParts = 1_024;
+
+/** What the answer to a grant-request is sealed under (`sealed.ts`). */
+export const grantContext = (run: Hash, root: Hash): string => `grant ${run} ${root}`;
+
 /** Signed like events, never journaled. */
 export const wireSchemas = {
   heartbeat: z.strictObject({
@@ -315,6 +323,8 @@ export const wireSchemas = {
   'grant-request': z.strictObject({
     artifact: artifactRefSchema,
     purpose: z.enum(['claim', 'trace', 'details', 'state']),
+    /** SHA-256 of each `uploadPartBytes` of the bytes: stores that check nothing else of an upload bind it to them. */
+    parts: z.array(hashSchema).min(1).max(maxUploadParts).optional(),
   }),
 } as const;
 export type WireKind = keyof typeof wireSchemas;

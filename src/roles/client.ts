@@ -8,13 +8,22 @@ import { admit, applyEvent } from '../journal/fold.ts';
 import { emptyState, type RunState } from '../journal/state.ts';
 import type { Ledger } from '../ledger/port.ts';
 import type { Ed25519Equation } from '../protocol/ed25519.ts';
-import type { Signer } from '../protocol/keys.ts';
+import type { SessionSigner, Signer } from '../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
-import type { EventBody, EventKind, JournalEntry, WireBody } from '../protocol/messages.ts';
+import {
+  type EventBody,
+  type EventKind,
+  grantContext,
+  type JournalEntry,
+  uploadPartBytes,
+  type WireBody,
+} from '../protocol/messages.ts';
 import type { Hash } from '../protocol/names.ts';
 import { type OpenContext, openEntry, type RunBinding, signMessage } from '../protocol/signing.ts';
 import type { Store, WriteGrant } from '../store/port.ts';
+import { fromHex, fromUtf8, toHex } from '../util/bytes.ts';
 import type { Clock, Log } from '../util/clock.ts';
+import { nodeSha256 } from '../util/node-sha256.ts';
 import { RoleError } from './errors.ts';
 
 /** How the syncer answered a message. */
@@ -26,6 +35,11 @@ export interface SubmitResult {
   readonly id: Hash;
   /** Place in the journal, if accepted. */
   readonly seq: number | null;
+}
+
+/** How the syncer answers a grant-request: a `WriteGrant` as JSON, sealed to the session key that asked, in hex. */
+export interface SealedGrant {
+  readonly sealed: string;
 }
 
 /** Topics of the bus; `docs/protocol.md` lists who may use which. */
@@ -49,7 +63,7 @@ export interface RunClientOptions {
   readonly log: Log;
   readonly signal: AbortSignal;
   /** The session key of this process; null for an observer. */
-  readonly session: Signer | null;
+  readonly session: SessionSigner | null;
   /** A native check of ed25519 signatures. */
   readonly equation?: Ed25519Equation;
   /** Called for every entry from the first one on, also for those read while connecting. */
@@ -75,9 +89,22 @@ export interface RunClient {
   ): Promise<SubmitResult>;
   /** Asks for a lease; null if the syncer has none to give now. The lease itself is an event of the journal. */
   requestLease(): Promise<number | null>;
-  requestGrant(artifact: ArtifactRef, purpose: WireBody<'grant-request'>['purpose']): Promise<WriteGrant>;
+  /** Permission to store `bytes`, which are the artifact; nobody else can read the answer. */
+  requestGrant(
+    artifact: ArtifactRef,
+    purpose: WireBody<'grant-request'>['purpose'],
+    bytes: Uint8Array,
+  ): Promise<WriteGrant>;
   heartbeat(body: WireBody<'heartbeat'>): Promise<void>;
   close(): Promise<void>;
+}
+
+/** SHA-256 of each part of an upload, the last one shorter. */
+function partHashes(bytes: Uint8Array): string[] {
+  const count = Math.max(1, Math.ceil(bytes.byteLength / uploadPartBytes));
+  return Array.from({ length: count }, (_, i) =>
+    toHex(nodeSha256(bytes.subarray(i * uploadPartBytes, (i + 1) * uploadPartBytes))),
+  );
 }
 
 /** Reads the journal from its first entry, checks it, and follows it. */
@@ -270,9 +297,17 @@ class BusRunClient implements RunClient {
     return reply.lease;
   }
 
-  async requestGrant(artifact: ArtifactRef, purpose: WireBody<'grant-request'>['purpose']): Promise<WriteGrant> {
-    const payload = this.#sign(this.#session(), 'grant-request', { artifact, purpose });
-    return JSON.parse(await this.#request(topics.grant, payload)) as WriteGrant;
+  async requestGrant(
+    artifact: ArtifactRef,
+    purpose: WireBody<'grant-request'>['purpose'],
+    bytes: Uint8Array,
+  ): Promise<WriteGrant> {
+    const session = this.#session();
+    const payload = this.#sign(session, 'grant-request', { artifact, purpose, parts: partHashes(bytes) });
+    const { sealed } = JSON.parse(await this.#request(topics.grant, payload)) as SealedGrant;
+    const opened = session.unseal(fromHex(sealed) ?? new Uint8Array(0), grantContext(this.runId, artifact.root));
+    if (opened === null) throw new RoleError('REFUSED', 'no grant: the answer is not sealed to this session key');
+    return JSON.parse(fromUtf8(opened)) as WriteGrant;
   }
 
   async heartbeat(body: WireBody<'heartbeat'>): Promise<void> {
@@ -283,7 +318,7 @@ class BusRunClient implements RunClient {
     return this.#follower.close();
   }
 
-  #session(): Signer {
+  #session(): SessionSigner {
     if (this.#options.session === null) throw new RoleError('NO_KEY', 'an observer has no key to sign with');
     return this.#options.session;
   }

@@ -8,6 +8,10 @@ export const storeErrorCodes = [
   'TOO_LARGE',
   'DISK_FULL',
   'FORBIDDEN',
+  /** A permission that was good is too old: ask for a new one. */
+  'EXPIRED',
+  /** Signed times do not count: the clocks differ too much. */
+  'CLOCK_SKEW',
   'BUSY',
   'UNAVAILABLE',
 ] as const;

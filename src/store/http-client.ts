@@ -1,54 +1,41 @@
 /**
- * @file The store of an orchestrator, over HTTP. Reads are checked against the root and go on where they broke off;
- * writes need a grant. Both are tried again, with jitter, when the fault may pass: an artifact is the same however often
+ * @file The store of an orchestrator, or a public bucket, over HTTP. Reads are checked against the root and go on where they broke off;
+ * writes need a grant: the orchestrator's own, or requests presigned for a bucket. Both are tried again, with jitter, when the fault may pass: an artifact is the same however often
  * it is written.
  */
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
 import { notFound, StoreError, sizeMismatch, storeErrorCodes } from './errors.ts';
+import { type Exchange, HttpExchanger, isOk } from './http-exchange.ts';
 import { checkArtifact } from './node-hash.ts';
 import type { Store, StoreParts, WriteGrant } from './port.ts';
+import { isPresigned, parsePresigned, timeFaultOf } from './presigned.ts';
+import { type RetryOptions, retrying } from './retrying.ts';
+import { s3CodeOf, s3Failure } from './s3-errors.ts';
 
-export interface HttpStoreOptions {
-  /** How often one operation is tried without any progress. */
-  readonly attempts?: number;
-  readonly minBackoffMs?: number;
+export interface HttpStoreOptions extends RetryOptions {
   /** An exchange that moves no byte for so long is given up. */
   readonly idleMs?: number;
   /** Refused before memory is taken for it. */
   readonly maxArtifactBytes?: number;
-  /** In [0, 1): spreads the attempts of many clients. */
-  readonly random?: () => number;
-}
-
-interface Exchange {
-  readonly method: 'GET' | 'HEAD' | 'PUT';
-  readonly root: Hash;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
-  readonly signal?: AbortSignal | undefined;
 }
 
 const errorSchema = z.object({ code: z.string().max(64), message: z.string().max(2_000) });
 const maxErrorBytes = 16_384;
 
 export class HttpStore implements Store {
-  readonly #baseUrl: string;
+  /** Without `/` at its end. */
+  readonly url: string;
   readonly #options: HttpStoreOptions;
-  readonly #idleMs: number;
-  readonly #agent: HttpAgent;
+  readonly #exchanger: HttpExchanger;
 
   /** `url`: of the orchestrator, e.g. `http://127.0.0.1:7600`. */
   constructor(url: string, options: HttpStoreOptions = {}) {
-    this.#baseUrl = url.replace(/\/+$/, '');
+    this.url = url.replace(/\/+$/, '');
     this.#options = options;
-    this.#idleMs = options.idleMs ?? 30_000;
-    const pool = { keepAlive: true, maxSockets: 8 };
-    this.#agent = this.#baseUrl.startsWith('https:') ? new HttpsAgent(pool) : new HttpAgent(pool);
+    this.#exchanger = new HttpExchanger({ idleMs: options.idleMs ?? 30_000 });
   }
 
   async put(
@@ -62,6 +49,7 @@ export class HttpStore implements Store {
     if (grant === undefined) {
       throw new StoreError('FORBIDDEN', `${expected.root}: a remote store takes bytes with a grant only; ask for one`);
     }
+    if (isPresigned(grant.token)) return this.#putPresigned(expected, bytes, { grant, signal });
     const headers = {
       authorization: `Bearer ${grant.token}`,
       'content-type': 'application/octet-stream',
@@ -182,72 +170,49 @@ export class HttpStore implements Store {
       throw unavailable(root, `it broke off after ${partial.filled} of ${sizeBytes} bytes`);
   }
 
-  /** Tries until it works, the fault is one that stays, or `attempts` in a row brought nothing new. */
-  async #retrying(signal: AbortSignal | undefined, work: () => Promise<void>, progress = () => 0): Promise<void> {
-    const { attempts = 4, minBackoffMs = 200, random = Math.random } = this.#options;
-    let failures = 0;
-    for (;;) {
-      const before = progress();
-      try {
-        return await work();
-      } catch (cause) {
-        signal?.throwIfAborted();
-        const error =
-          cause instanceof StoreError
-            ? cause
-            : new StoreError('UNAVAILABLE', `${this.#baseUrl}: the store cannot be reached (${reasonOf(cause)})`, {
-                cause,
-                retryable: true,
-              });
-        failures = progress() > before ? 1 : failures + 1;
-        if (!error.retryable || failures >= attempts) throw error;
-        const backoffMs = Math.min(5_000, minBackoffMs * 2 ** (failures - 1));
-        await sleep(backoffMs * (0.5 + 0.5 * random()), undefined, signal === undefined ? {} : { signal }).catch(() => {
-          signal?.throwIfAborted();
+  /** One of the requests that the grant holds: a part of the bytes, or all of them. */
+  async #putPresigned(expected: ArtifactRef, bytes: Uint8Array, options: GrantedPut): Promise<void> {
+    const { root } = expected;
+    const { requests, partBytes } = parsePresigned(options.grant.token);
+    const { signal } = options;
+    for (const [i, { url, headers }] of requests.entries()) {
+      const body = bytes.subarray(i * partBytes, (i + 1) * partBytes);
+      await this.#retrying(signal, async () => {
+        const response = await this.#exchanger.exchange({
+          ...{ method: 'PUT', url, body, signal },
+          headers: { ...headers, expect: '100-continue' },
         });
-      }
+        // Who has this grant has used it before: the store's look at the bytes decides.
+        if (!isOk(response) && response.statusCode !== 412) {
+          const name = response.statusCode === 403 ? timeFaultOf(url, response.headers.date) : '';
+          throw name === '' ? await errorOf(response, root) : s3Failure(root, { name, status: 403 });
+        }
+        response.resume();
+      });
     }
+    // The store takes an upload in when it is asked for the artifact.
+    if ((await this.#stat(root, signal)) === expected.sizeBytes) return;
+    throw new StoreError('HASH_MISMATCH', `${root}: the store did not take what was uploaded; ask for a new grant`, {
+      retryable: true,
+    });
   }
 
-  /** Resolves with the response's head, which may come before the body is sent. */
-  #exchange({ method, root, headers = {}, body, signal }: Exchange): Promise<IncomingMessage> {
-    const send = this.#baseUrl.startsWith('https:') ? httpsRequest : httpRequest;
-    return new Promise((resolve, reject) => {
-      const request = send(`${this.#baseUrl}/store/${root}`, {
-        method,
-        headers,
-        agent: this.#agent,
-        timeout: this.#idleMs,
-        ...(signal === undefined ? {} : { signal }),
+  async #retrying(signal: AbortSignal | undefined, work: () => Promise<void>, progress = () => 0): Promise<void> {
+    const asStoreError = (cause: unknown) =>
+      new StoreError('UNAVAILABLE', `${this.url}: the store cannot be reached (${reasonOf(cause)})`, {
+        ...{ cause, retryable: true },
       });
-      request.on('timeout', () => request.destroy(new Error(`no bytes for ${this.#idleMs} ms`)));
-      request.on('error', reject);
-      request.on('response', (response) => {
-        // Read by whoever gets the response; without a listener a late error would end the process.
-        response.on('error', () => undefined);
-        resolve(response);
-      });
-      if (body === undefined) request.end();
-      else sendWhenWanted(request, body);
-    });
+    await retrying(this.#options, { signal, work, progress, asStoreError });
+  }
+
+  #exchange({ root, ...exchange }: Omit<Exchange, 'url'> & { readonly root: Hash }): Promise<IncomingMessage> {
+    return this.#exchanger.exchange({ ...exchange, url: `${this.url}/store/${root}` });
   }
 }
 
-/** Sends the body once the store asks for it, or when it has said nothing for a second; never after its answer. */
-function sendWhenWanted(request: ClientRequest, body: Uint8Array): void {
-  const silence = setTimeout(send, 1_000);
-  function send(): void {
-    clearTimeout(silence);
-    request.off('continue', send);
-    request.end(body);
-  }
-  request.on('continue', send);
-  request.once('close', () => clearTimeout(silence));
-  request.once('response', (response: IncomingMessage) => {
-    clearTimeout(silence);
-    request.off('continue', send);
-    if (!request.writableEnded) response.once('close', () => request.destroy());
-  });
+interface GrantedPut {
+  readonly grant: WriteGrant;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** What has been read so far of an artifact. */
@@ -256,8 +221,6 @@ interface Partial {
   filled: number;
 }
 
-const isOk = ({ statusCode = 0 }: IncomingMessage): boolean => statusCode >= 200 && statusCode < 300;
-
 function unavailable(root: string, why: string): StoreError {
   return new StoreError('UNAVAILABLE', `${root}: ${why}; try again`, { retryable: true });
 }
@@ -265,19 +228,23 @@ function unavailable(root: string, why: string): StoreError {
 /** The store's own code and sentence; what cannot be read of them is a fault of the way there. */
 async function errorOf(response: IncomingMessage, root: Hash): Promise<StoreError> {
   const status = response.statusCode ?? 0;
-  const parsed = errorSchema.safeParse(await readError(response));
+  const text = await readError(response);
+  const s3Code = s3CodeOf(text);
+  if (s3Code !== '') return s3Failure(root, { name: s3Code, status });
+  const parsed = errorSchema.safeParse(jsonOf(text));
   const mayPass = status === 408 || status === 409 || status === 429 || (status >= 500 && status !== 507);
   const code = storeErrorCodes.find((known) => parsed.success && known === parsed.data.code);
   if (code !== undefined)
     return new StoreError(code, parsed.data!.message, { retryable: mayPass, context: { status } });
   if (status === 404) return notFound(root);
+  if (status === 401 || status === 403) return s3Failure(root, { name: 'AccessDenied', status });
   return new StoreError('UNAVAILABLE', `${root}: the store answered with status ${status}`, {
     retryable: mayPass,
     context: { status },
   });
 }
 
-async function readError(response: IncomingMessage): Promise<unknown> {
+async function readError(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   try {
@@ -286,9 +253,17 @@ async function readError(response: IncomingMessage): Promise<unknown> {
       if (sizeBytes > maxErrorBytes) break;
       chunks.push(chunk);
     }
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
   } catch {
-    return null; // The status alone must do.
+    // What came of it, and the status, must do.
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }
 

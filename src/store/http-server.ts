@@ -34,6 +34,8 @@ const statusOf: Readonly<Record<StoreErrorCode, number>> = {
   TOO_LARGE: 413,
   DISK_FULL: 507,
   FORBIDDEN: 403,
+  EXPIRED: 403,
+  CLOCK_SKEW: 403,
   BUSY: 409,
   UNAVAILABLE: 503,
 };
@@ -53,15 +55,23 @@ export function serveStore(store: FsStore, options: ServeStoreOptions): HttpHand
         await sendArtifact(store, root, request, response);
       else sendError(response, 405, 'FORBIDDEN', `expected GET, HEAD or PUT, got ${request.method}`);
     } catch (error) {
-      metrics.count('store_http_errors_total', 1, { code: error instanceof StoreError ? error.code : 'INTERNAL' });
-      if (!(error instanceof StoreError) && !response.destroyed) log.error('store request failed', { error });
-      if (error instanceof StoreError) sendError(response, statusOf[error.code], error.code, error.message);
-      else sendError(response, 500, 'UNAVAILABLE', 'the store failed; try again');
+      sendFailure(response, error, { log, metrics });
     }
   };
 }
 
-function rootOf(url: string): Hash {
+export function sendFailure(
+  response: ServerResponse,
+  error: unknown,
+  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
+): void {
+  metrics.count('store_http_errors_total', 1, { code: error instanceof StoreError ? error.code : 'INTERNAL' });
+  if (!(error instanceof StoreError) && !response.destroyed) log.error('store request failed', { error });
+  if (error instanceof StoreError) sendError(response, statusOf[error.code], error.code, error.message);
+  else sendError(response, 500, 'UNAVAILABLE', 'the store failed; try again');
+}
+
+export function rootOf(url: string): Hash {
   const name = url.split('?')[0]!.replace(/^\/store\//, '');
   const root = hashSchema.safeParse(name);
   if (!root.success) throw notFound(JSON.stringify(name.slice(0, 80)));
@@ -163,7 +173,7 @@ async function* bodyOf(request: IncomingMessage, limitBytes: number, idleMs: num
 const tooLarge = (limitBytes: number): StoreError =>
   new StoreError('TOO_LARGE', `the grant is for ${limitBytes} bytes; ask for one of the true size`);
 
-function sendError(response: ServerResponse, status: number, code: string, message: string): void {
+export function sendError(response: ServerResponse, status: number, code: string, message: string): void {
   if (response.headersSent || response.destroyed) {
     response.destroy();
     return;

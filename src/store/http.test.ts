@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { randomBytes, testStore } from '../../tests/contracts/store.ts';
+import { testStoreFaults } from '../../tests/contracts/store-faults.ts';
+import { startFaultyProxy } from '../../tests/support/faulty-proxy.ts';
 import { artifactOf } from '../protocol/artifact.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { LearnerId } from '../protocol/names.ts';
@@ -61,7 +63,7 @@ testStore('over HTTP', async () => {
   const { dir, server, store } = await serveFolder();
   return {
     store,
-    grant: grantFor,
+    grant: (artifact) => grantFor(artifact),
     damage: async (root) => {
       const file = await open(join(dir, 'artifacts', root.slice(0, 2), root.slice(2, 4), root), 'r+');
       await file.write(Buffer.from([1, 2, 3, 4]), 0, 4, 0);
@@ -69,6 +71,20 @@ testStore('over HTTP', async () => {
     },
     isRemote: true,
     close: () => stop(server),
+  };
+});
+
+testStoreFaults('over HTTP', async () => {
+  const attempts = 4;
+  const { server, url } = await serveFolder();
+  const proxy = await startFaultyProxy(url);
+  return {
+    ...{ proxy, attempts, isRemote: true, grant: (artifact: ArtifactRef) => grantFor(artifact) },
+    store: clientOf(proxy.url, { attempts, idleMs: 150 }),
+    close: async () => {
+      await proxy.close();
+      await stop(server);
+    },
   };
 });
 

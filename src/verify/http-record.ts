@@ -6,10 +6,10 @@ import { signedCallSchema } from '../ledger/calls.ts';
 import { publicGenesisSchema } from '../ledger/genesis.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import { countSchema, hashSchema } from '../protocol/names.ts';
-import { StoreError } from '../store/errors.ts';
 import { HttpStore } from '../store/http-client.ts';
 import { VerifyError } from './errors.ts';
 import type { ArtifactAnswer, LedgerRecord, PublicRecord, ReleaseFile } from './record.ts';
+import { artifactFrom, partFrom } from './store-record.ts';
 
 const pageEntries = 500;
 const maxAnswerBytes = 64 * 1024 * 1024;
@@ -53,24 +53,11 @@ export class HttpRecord implements PublicRecord {
   }
 
   async artifact(artifact: ArtifactRef): Promise<ArtifactAnswer> {
-    try {
-      return { kind: 'found', bytes: await this.#store.get(artifact, this.#options) };
-    } catch (error) {
-      if (!(error instanceof StoreError)) throw error;
-      if (error.code === 'NOT_FOUND') return { kind: 'missing' };
-      if (error.code === 'HASH_MISMATCH' || error.code === 'SIZE_MISMATCH')
-        return { kind: 'damaged', found: error.message };
-      throw new VerifyError('UNREACHABLE', error.message, { cause: error, retryable: error.retryable });
-    }
+    return artifactFrom(this.#store, artifact, this.#options);
   }
 
-  async part(artifact: ArtifactRef, range: { readonly from: number; readonly to: number }): Promise<Uint8Array> {
-    try {
-      return await this.#store.parts.read(artifact, range, this.#options);
-    } catch (error) {
-      if (!(error instanceof StoreError) || !['UNAVAILABLE', 'BUSY'].includes(error.code)) throw error;
-      throw new VerifyError('UNREACHABLE', error.message, { cause: error, retryable: error.retryable });
-    }
+  part(artifact: ArtifactRef, range: { readonly from: number; readonly to: number }): Promise<Uint8Array> {
+    return partFrom(this.#store, artifact, range, this.#options);
   }
 
   async ledger(): Promise<LedgerRecord | null> {

@@ -5,9 +5,13 @@ import { VerifyError } from './errors.ts';
 import type { MergeJob, MergeJudge, MergeJudgement } from './merge-judge.ts';
 
 /** Where the record lies. */
-export type RecordSource =
+export type RecordSource = (
   | { readonly kind: 'url'; readonly url: string }
-  | { readonly kind: 'dir'; readonly dir: string };
+  | { readonly kind: 'dir'; readonly dir: string }
+) & {
+  /** Where artifacts are read, as `URL/store/ROOT`; null: where all else is. */
+  readonly store: string | null;
+};
 
 export interface MergeThreadSetup {
   readonly source: RecordSource;

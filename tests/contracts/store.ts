@@ -9,7 +9,7 @@ import { Rng } from '../../src/util/rng.ts';
 export interface OpenStore {
   readonly store: Store;
   /** A remote store's permission; left out where none is needed. */
-  readonly grant?: (artifact: ArtifactRef) => WriteGrant;
+  readonly grant?: (artifact: ArtifactRef, bytes: Uint8Array) => WriteGrant | Promise<WriteGrant>;
   /** Flips one byte of a stored artifact behind the store's back; left out where nobody could. */
   readonly damage?: (root: Hash) => Promise<void>;
   /** Only the owner of a store removes from it. */
@@ -38,8 +38,8 @@ export function testStore(
     });
     afterEach(() => opened.close());
 
-    const put = (artifact: ArtifactRef, bytes: Uint8Array) =>
-      store.put(artifact, bytes, opened.grant === undefined ? {} : { grant: opened.grant(artifact) });
+    const put = async (artifact: ArtifactRef, bytes: Uint8Array) =>
+      store.put(artifact, bytes, opened.grant === undefined ? {} : { grant: await opened.grant(artifact, bytes) });
 
     it('gives back what was put, of every size', async () => {
       const sizes = [0, 1, 1_000, pieceBytes - 1, pieceBytes, pieceBytes + 1, 2 * pieceBytes + 17];
@@ -107,10 +107,35 @@ export function testStore(
     });
 
     it('a root that is none is not there, and leads nowhere else', async () => {
-      for (const root of ['../../etc/passwd', '', 'AB'.repeat(32), 'ab'.repeat(31)]) {
+      const control = ['\u0000', '\r\n', '\u007f', '\u2028'].map((text) => 'ab'.repeat(30) + text);
+      for (const root of ['../../etc/passwd', '..', '', 'AB'.repeat(32), 'ab'.repeat(31), ...control]) {
+        const name = JSON.stringify(root);
         const outcome = await store.stat(root as Hash).catch((error: { code: string }) => error.code);
-        expect([null, 'NOT_FOUND'], root).toContain(outcome);
+        expect([null, 'NOT_FOUND'], name).toContain(outcome);
+        const got = await store
+          .get({ root: root as Hash, sizeBytes: 3 })
+          .catch((error: { code: string }) => error.code);
+        expect(got, name).toBe('NOT_FOUND');
+        const bytes = randomBytes(3, 12);
+        const options = opened.grant === undefined ? {} : { grant: await opened.grant(artifactOf(bytes), bytes) };
+        const putting = store.put({ root: root as Hash, sizeBytes: 3 }, bytes, options);
+        await expect(putting, name).rejects.toMatchObject({
+          code: expect.stringMatching(/^(HASH_MISMATCH|NOT_FOUND)$/),
+        });
       }
+    });
+
+    it('many writers of one artifact at once, among them liars: all honest ones succeed, and it is right', async () => {
+      const bytes = randomBytes(70_000, 13);
+      const artifact = artifactOf(bytes);
+      const writers = Array.from({ length: 16 }, (_, i) =>
+        i % 4 === 3
+          ? put(artifact, randomBytes(70_000, 14 + i)).catch((error: { code: string }) => error.code)
+          : put(artifact, bytes),
+      );
+      const outcomes = await Promise.all(writers);
+      expect(outcomes).toEqual(outcomes.map((_, i) => (i % 4 === 3 ? 'HASH_MISMATCH' : undefined)));
+      expect(Buffer.compare(await store.get(artifact), bytes)).toBe(0);
     });
 
     it('reads parts of an artifact', async () => {
@@ -186,7 +211,7 @@ export function testStore(
       const bytes = randomBytes(10, 11);
       const artifact = artifactOf(bytes);
       const signal = AbortSignal.abort(new Error('given up'));
-      const grant = opened.grant?.(artifact);
+      const grant = await opened.grant?.(artifact, bytes);
       const options = { signal, ...(grant === undefined ? {} : { grant }) };
       await expect(store.put(artifact, bytes, options)).rejects.toThrow('given up');
       await expect(store.get(artifact, { signal })).rejects.toThrow('given up');

@@ -8,7 +8,6 @@ import { admit, applyEvent, proposeMerge, segmentHash, treeHeadOf } from '../../
 import { duePhaseChange } from '../../src/journal/phases.ts';
 import { countedTokens, isReleaseDue, mergesInSegment, openLeases } from '../../src/journal/queries.ts';
 import { emptyState, type Learner, type RunState } from '../../src/journal/state.ts';
-import { ed25519PublicKey } from '../../src/protocol/ed25519.ts';
 import { hashOfText, runIdOf } from '../../src/protocol/hash.ts';
 import {
   type HotkeySigner,
@@ -16,17 +15,11 @@ import {
   parseSigner,
   type SessionSigner,
   type Signer,
+  sessionKeyFromSeed,
 } from '../../src/protocol/keys.ts';
 import { manifestSchema, type RunManifest } from '../../src/protocol/manifest.ts';
 import type { EventBody, EventKind, JournalEntry } from '../../src/protocol/messages.ts';
-import {
-  type Hash,
-  type Hotkey,
-  type LearnerId,
-  learnerIdOf,
-  type SessionKey,
-  toDecimal,
-} from '../../src/protocol/names.ts';
+import { type Hash, type Hotkey, type LearnerId, learnerIdOf, toDecimal } from '../../src/protocol/names.ts';
 import { messageId, type OpenedEntry, type OpenedMessage, signedBytes } from '../../src/protocol/signing.ts';
 import { toHex } from '../../src/util/bytes.ts';
 import { normalizeRanges, type Range, subtractRanges, takeFromRanges, unionRanges } from '../../src/util/ranges.ts';
@@ -78,8 +71,7 @@ export function makeLargeJournal(options: LargeJournalOptions): LargeJournal {
 function nativeSession(label: string): SessionSigner {
   const seed = Buffer.from(hashOfText(label), 'hex');
   const key = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: 'der', type: 'pkcs8' });
-  const sessionKey = toHex(ed25519PublicKey(seed)) as SessionKey;
-  return { sessionKey, signer: `ed25519:${sessionKey}`, sign: (bytes) => new Uint8Array(sign(null, bytes, key)) };
+  return { ...sessionKeyFromSeed(seed), sign: (bytes) => new Uint8Array(sign(null, bytes, key)) };
 }
 
 function manifestFor({ events }: LargeJournalOptions, owner: Hotkey): RunManifest {

@@ -300,9 +300,9 @@ export class LocalMiner {
 
   async upload({ body, bytes, traceBytes }: MadeClaim): Promise<void> {
     const store: Store = this.network.store;
-    const grant = await this.client.requestGrant(body.artifact, 'claim');
+    const grant = await this.client.requestGrant(body.artifact, 'claim', bytes);
     await store.put(body.artifact, bytes, { grant });
-    const traceGrant = await this.client.requestGrant(body.trace.artifact, 'trace');
+    const traceGrant = await this.client.requestGrant(body.trace.artifact, 'trace', traceBytes);
     await store.put(body.trace.artifact, traceBytes, { grant: traceGrant });
   }
 

@@ -44,10 +44,8 @@ import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
 import { settingsOfRunFile } from '../../roles/run-file.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunPresetName, type RunSettings, runSettings } from '../../roles/run-presets.ts';
-import { FsStore } from '../../store/fs.ts';
-import { issueGrant } from '../../store/grants.ts';
-import { serveStore } from '../../store/http-server.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
+import type { Store } from '../../store/port.ts';
 import { utf8 } from '../../util/bytes.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import type { Log } from '../../util/clock.ts';
@@ -57,6 +55,7 @@ import { LedgerReader } from '../api/ledger-view.ts';
 import { modelCardsIn } from '../api/model-card.ts';
 import { modelViewOf } from '../api/model-view.ts';
 import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
+import { openRunStore } from '../chosen-store.ts';
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
@@ -80,7 +79,6 @@ export interface RunningOrchestrator {
 
 const chainId = 'accrete-embedded';
 const netuid = 1;
-const grantMs = 120_000;
 const lastAnchorLimitMs = 40_000;
 const statusPatienceMs = 1_000;
 
@@ -138,13 +136,18 @@ async function open(
   const startedAtMs = clock.nowMs();
   if (cutBytes > 0) log.warn('a torn last line was cut off the journal', { cutBytes });
   const keys = given ?? openKeys(join(options.dir, 'syncer'));
-  const store = await FsStore.open(join(options.dir, 'store'));
+  // A restart must honour the grants of the process before it, so the secret follows from the session key.
+  const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
+  const runStore = await openRunStore({ dir: options.dir, url: options.store, secret, clock, log, metrics });
+  closing.add(async () => runStore.close());
+  const { store } = runStore;
   const bittensor =
     options.ledger.kind === 'embedded'
       ? null
       : await openBittensor(options.ledger, { log, maxWaitBlocks: roleWaitBlocks });
   if (bittensor !== null) closing.add(() => bittensor.close());
   const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor, io });
+  await runStore.settle(manifest.tokenizer.artifact);
   const embedded =
     bittensor !== null
       ? null
@@ -162,8 +165,6 @@ async function open(
   const publisher = openPublisher(options, log);
   if (publisher !== null) closing.add(() => publisher.close());
   const ending = new AbortController();
-  // A restart must honour the grants of the process before it, so the secret follows from the session key.
-  const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
   const { index, indexer } = await openIndex(join(options.dir, 'index', 'journal.sqlite'), journal, log);
   closing.add(() => index.close());
   const orchestrator = await Orchestrator.open({
@@ -177,7 +178,7 @@ async function open(
     anchorSigner: keys.hotkey,
     artifactOf: hashArtifact,
     equation: nativeEquation,
-    issueGrant: (artifact, learner) => issueGrant(secret, { artifact, learner, expiresAtMs: clock.nowMs() + grantMs }),
+    issueGrant: runStore.issueGrant,
     writeRelease: publishing(releaseFolders(join(options.dir, 'releases'), store, log), publisher),
   });
   closing.add(async () => {
@@ -249,7 +250,7 @@ async function open(
       siteRoutes(siteDir),
     ],
     mounts: {
-      '/store/': serveStore(store, { secret, log, metrics, nowMs: () => clock.nowMs() }),
+      '/store/': runStore.handler,
       '/releases/': serveReleases(join(options.dir, 'releases'), log),
       // One hash of the whole fold: an outsider who folds that many entries must get the same.
       '/state-hash': async (_, response) => {
@@ -347,7 +348,7 @@ interface RunParts {
   readonly options: OrchestrateOptions;
   readonly journal: Journal;
   readonly keys: RoleKeys;
-  readonly store: FsStore;
+  readonly store: Store;
   readonly nowMs: number;
   /** Null: the run has a chain of its own. */
   readonly bittensor: BittensorLedger | null;

@@ -4,6 +4,7 @@ import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions, runFileOptions } from '../recipe-declarations.ts';
 import { signerOptions } from '../signer-options.ts';
+import { storeOptions } from '../store-options.ts';
 
 export const orchestrate: CommandDeclaration = {
   name: 'orchestrate',
@@ -43,6 +44,7 @@ export const orchestrate: CommandDeclaration = {
       description: 'requests a minute that the read API answers one address; behind a proxy all clients have one',
       default: '1200',
     },
+    ...storeOptions,
     ...ledgerOptions,
     ...signerOptions,
     ...publishOptions,

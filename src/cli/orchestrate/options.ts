@@ -1,5 +1,6 @@
 /** @file The options of `accrete orchestrate`. */
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
+import { parseStoreUrl } from '../chosen-store.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
@@ -22,6 +23,8 @@ export interface OrchestrateOptions {
   /** A checkpoint that a new run starts from. */
   readonly from: string | null;
   readonly ledger: LedgerChoice;
+  /** Null: the folder's, or what it remembers. */
+  readonly store: string | null;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -42,6 +45,7 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     chosen,
     from: settings.has('from') ? settings.text('from') : (chosen?.file.from ?? null),
     ledger: parseLedgerChoice(settings),
+    store: parseStoreUrl(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };

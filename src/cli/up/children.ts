@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
+import { withoutStoreCredentials } from '../chosen-store.ts';
 import { program } from '../paths.ts';
 import type { ProcessView } from './view.ts';
 
@@ -105,7 +106,12 @@ export class Children {
     const launched = spawn(process.execPath, [this.#program, ...spec.args], {
       stdio: ['pipe', log, log],
       detached: true,
-      env: { ...process.env, ACCRETE_SUPERVISED: '1', ...spec.environment?.() },
+      // Only the syncer opens a bucket: what strangers run needs no credentials, and neither do ours.
+      env: {
+        ...(spec.name === 'syncer' ? process.env : withoutStoreCredentials(process.env)),
+        ACCRETE_SUPERVISED: '1',
+        ...spec.environment?.(),
+      },
     });
     closeSync(log);
     launched.stdin?.on('error', () => {}); // the child's end of the pipe may be gone first

@@ -4,6 +4,7 @@ import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions, runFileOptions } from '../recipe-declarations.ts';
 import { passwordFileOption, walletDirOption } from '../signer-options.ts';
+import { storeOptions } from '../store-options.ts';
 
 export const up: CommandDeclaration = {
   name: 'up',
@@ -39,6 +40,7 @@ export const up: CommandDeclaration = {
       description: 'end this many minutes after the first inner step; 0: no such end',
       default: '10',
     },
+    ...storeOptions,
     ...ledgerOptions,
     {
       name: 'wallet',

@@ -1,6 +1,7 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
+import { parseStoreUrl } from '../chosen-store.ts';
 import { publishArguments } from '../publish/declarations.ts';
 import { newRunArguments } from '../recipe-options.ts';
 import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
@@ -20,7 +21,7 @@ export interface UpOptions {
   /** Null: no such end. */
   readonly tokens: number | null;
   readonly limitMs: number | null;
-  /** Options of a new run and of publishing, as `accrete orchestrate` takes them. */
+  /** Options of a new run, of its store and of publishing, as `accrete orchestrate` takes them. */
   readonly runArguments: readonly string[];
   readonly ledger: LedgerChoice;
   /** Hotkeys `syncer`, `miner-N`, `validator-N` of this wallet work for Bittensor; null: keys of the run's folder. */
@@ -54,10 +55,16 @@ export function parseUpOptions(settings: Settings): UpOptions {
       ...newRunArguments(settings),
       ...(settings.has('from') ? ['--from', settings.text('from')] : []),
       ...publishArguments(settings),
+      ...storeArguments(settings),
     ],
     ...walletChoice(settings),
     json: settings.switch('json'),
   };
+}
+
+function storeArguments(settings: Settings): readonly string[] {
+  const url = parseStoreUrl(settings);
+  return url === null ? [] : ['--store', url];
 }
 
 /** @throws UsageError where Bittensor is meant and no wallet is named: keys that the folder made are registered nowhere */

@@ -12,6 +12,11 @@ export const verify: CommandDeclaration = {
       value: 'RELEASE',
       description: 'check signatures and bytes from this release on only; what lies before is reported as attested',
     },
+    {
+      name: 'store',
+      value: 'URL',
+      description: 'read artifacts from here, as URL/store/ROOT: a public bucket with its prefix, or any mirror of it',
+    },
     { name: 'replay', value: 'N', description: 'redo the N newest audited trace segments as well', default: '0' },
     {
       name: 'state',

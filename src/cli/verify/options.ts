@@ -16,7 +16,7 @@ export interface VerifyCommandOptions {
 
 export function parseVerifyOptions(settings: Settings, cwd: string): VerifyCommandOptions {
   return {
-    source: sourceOf(settings.argument, cwd),
+    source: { ...sourceOf(settings.argument, cwd), store: mirrorOf(settings) },
     from: settings.has('from') ? settings.count('from', { min: 0, max: Number.MAX_SAFE_INTEGER }) : null,
     replayCount: settings.count('replay', { min: 0, max: 10_000 }),
     state: stateOf(settings),
@@ -25,13 +25,23 @@ export function parseVerifyOptions(settings: Settings, cwd: string): VerifyComma
   };
 }
 
-function sourceOf(argument: string | null, cwd: string): VerifyCommandOptions['source'] {
+type Place = { readonly kind: 'url'; readonly url: string } | { readonly kind: 'dir'; readonly dir: string };
+
+function sourceOf(argument: string | null, cwd: string): Place {
   if (argument === null || argument === '')
     throw new UsageError('say what to verify: the URL of an orchestrator, or the folder of a run (.accrete/run)');
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(argument)) return { kind: 'dir', dir: resolve(cwd, argument) };
   if (!URL.canParse(argument) || !/^https?:\/\//i.test(argument))
     throw new UsageError(`expected a URL like http://127.0.0.1:4680 or a folder, got '${argument}'`);
   return { kind: 'url', url: argument.replace(/\/+$/, '') };
+}
+
+function mirrorOf(settings: Settings): string | null {
+  if (!settings.has('store')) return null;
+  const url = settings.text('store');
+  if (!URL.canParse(url) || !/^https?:\/\//i.test(url))
+    throw new UsageError(`--store: expected the http or https URL of a public bucket and its prefix, got '${url}'`);
+  return url.replace(/\/+$/, '');
 }
 
 function stateOf(settings: Settings): VerifyCommandOptions['state'] {

@@ -94,7 +94,7 @@ export class AuditAnswerer {
       throw new Error(`the state after ${steps} inner steps is not kept (any more) in the states folder`);
     const artifact = artifactOf(bytes, nodeSha256);
     if ((await client.store.stat(artifact.root)) === artifact.sizeBytes) return artifact;
-    const grant = await client.requestGrant(artifact, 'state');
+    const grant = await client.requestGrant(artifact, 'state', bytes);
     await client.store.put(artifact, bytes, { grant });
     return artifact;
   }

@@ -86,7 +86,7 @@ export class ClaimUploader {
   async #put({ artifact, bytes, purpose }: Upload, signal: AbortSignal): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const grant = await this.#client.requestGrant(artifact, purpose);
+        const grant = await this.#client.requestGrant(artifact, purpose, bytes);
         return await this.#client.store.put(artifact, bytes, { grant, signal });
       } catch (error) {
         const isRetryable = (error as { retryable?: boolean }).retryable === true;

@@ -86,15 +86,17 @@ describe('verdicts', () => {
     const verdict = { claim: id, round: 'committee', outcome: 'accept', code: 'OK', sentence: '' } as const;
     const send = () => v!.client.submit('verdict', { ...verdict, measurements: {}, details: artifact, accused: [] });
     expect(await send()).toMatchObject({ code: 'MISSING', seq: null });
-    await expect(a.client.requestGrant(artifact, 'details')).rejects.toMatchObject({ code: 'REFUSED' });
+    await expect(a.client.requestGrant(artifact, 'details', new Uint8Array(1))).rejects.toMatchObject({
+      code: 'REFUSED',
+    });
     const huge = { ...artifact, sizeBytes: 2 ** 20 + 1 };
-    await expect(v!.client.requestGrant(huge, 'details')).rejects.toThrow(/1048576/);
-    const grant = await v!.client.requestGrant(artifact, 'details');
+    await expect(v!.client.requestGrant(huge, 'details', new Uint8Array(1))).rejects.toThrow(/1048576/);
+    const grant = await v!.client.requestGrant(artifact, 'details', new Uint8Array(1));
     await put(network, artifact, bytes, grant);
     expect(await send()).toMatchObject({ code: 'OK' });
     const { run } = network.orchestrator;
     run.hotkeys.get(w!.hotkey.hotkey)!.barred = { sentence: 'lied', atMs: 1 };
-    await expect(w!.client.requestGrant(artifact, 'details')).rejects.toThrow(/no longer judge/);
+    await expect(w!.client.requestGrant(artifact, 'details', new Uint8Array(1))).rejects.toThrow(/no longer judge/);
   });
 });
 
@@ -124,9 +126,13 @@ describe('audits', () => {
     const { bytes, artifact } = bytesOf('state');
     const answer = () => a.client.submit('audit-answer', { audit: audit.id, start: null, end: artifact });
     expect(await answer()).toMatchObject({ code: 'MISSING', seq: null });
-    await expect(validators[0]!.client.requestGrant(artifact, 'state')).rejects.toMatchObject({ code: 'REFUSED' });
-    await expect(a.client.requestGrant({ ...artifact, sizeBytes: 6 }, 'state')).rejects.toThrow(/has 5 bytes, got 6/);
-    const grant = await a.client.requestGrant(artifact, 'state');
+    await expect(validators[0]!.client.requestGrant(artifact, 'state', new Uint8Array(1))).rejects.toMatchObject({
+      code: 'REFUSED',
+    });
+    await expect(a.client.requestGrant({ ...artifact, sizeBytes: 6 }, 'state', new Uint8Array(1))).rejects.toThrow(
+      /has 5 bytes, got 6/,
+    );
+    const grant = await a.client.requestGrant(artifact, 'state', new Uint8Array(1));
     await put(network, artifact, bytes, grant);
     // A learner that withholds a line could not be audited.
     const traced = [...run.claims.values()].find(({ learner }) => learner === a.record.id)!.body.trace.artifact;
@@ -135,7 +141,7 @@ describe('audits', () => {
     const refused = await answer();
     expect(refused).toMatchObject({ code: 'MISSING', seq: null });
     expect(refused.sentence).toContain(traced.root);
-    const traceGrant = await a.client.requestGrant(traced, 'trace');
+    const traceGrant = await a.client.requestGrant(traced, 'trace', new Uint8Array(1));
     await put(network, traced, lines, traceGrant);
     expect(await answer()).toMatchObject({ code: 'OK' });
     for (const { client, hotkey } of validators) {
@@ -152,7 +158,9 @@ describe('audits', () => {
     const { run } = network.orchestrator;
     expect(run.audits.get(audit.id)).toMatchObject({ status: 'failed', code: 'UNANSWERED' });
     expect(run.hotkeys.get(a.hotkey.hotkey)!.forfeits).toHaveLength(1);
-    await expect(a.client.requestGrant(bytesOf('state').artifact, 'state')).rejects.toThrow(/no audit/);
+    await expect(a.client.requestGrant(bytesOf('state').artifact, 'state', new Uint8Array(1))).rejects.toThrow(
+      /no audit/,
+    );
     const unknown = { audit: 99, start: null, end: { root: '1'.repeat(64) as Hash, sizeBytes: 1 } };
     expect(await a.client.submit('audit-answer', unknown)).toMatchObject({ code: 'UNKNOWN_AUDIT' });
   });

@@ -1,5 +1,6 @@
 /** @file The orchestrator with real journal, bus, store and ledger: what it takes, what it refuses, what survives a crash. */
-import { afterEach, describe, expect, it } from 'vitest';
+import { createHash } from 'node:crypto';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   LocalNetwork,
   networkOwner,
@@ -12,10 +13,11 @@ import { testArtifact, testHotkey, testSession } from '../../../tests/support/ru
 import { JournalError } from '../../journal/errors.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
-import type { Envelope, EventBody, JournalEntry } from '../../protocol/messages.ts';
+import { type Envelope, type EventBody, grantContext, type JournalEntry } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { maxMessageLength, type SignContext, type Signer, signMessage } from '../../protocol/signing.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
+import { fromHex, fromUtf8 } from '../../util/bytes.ts';
 import { BaseError } from '../../util/errors.ts';
 import { type SubmitResult, topics } from '../client.ts';
 import { runMerge } from './merge-runner.ts';
@@ -322,17 +324,39 @@ describe('claims', () => {
     const made = await a.make();
     const { artifact, trace } = made.body;
     const refused = async (asked: Promise<unknown>) => expect(asked).rejects.toMatchObject({ code: 'REFUSED' });
-    await refused(a.client.requestGrant(artifact, 'claim'));
+    await refused(a.client.requestGrant(artifact, 'claim', new Uint8Array(1)));
     await a.commit(made);
-    await refused(b.client.requestGrant(artifact, 'claim'));
-    await refused(a.client.requestGrant({ ...artifact, sizeBytes: artifact.sizeBytes + 1 }, 'claim'));
-    await refused(a.client.requestGrant(testArtifact('another'), 'claim'));
-    await refused(a.client.requestGrant(artifact, 'details'));
-    await refused(validators[0]!.client.requestGrant(artifact, 'claim'));
-    await refused(validators[0]!.client.requestGrant(testArtifact('details', 2 ** 21), 'details'));
+    await refused(b.client.requestGrant(artifact, 'claim', new Uint8Array(1)));
+    await refused(
+      a.client.requestGrant({ ...artifact, sizeBytes: artifact.sizeBytes + 1 }, 'claim', new Uint8Array(1)),
+    );
+    await refused(a.client.requestGrant(testArtifact('another'), 'claim', new Uint8Array(1)));
+    await refused(a.client.requestGrant(artifact, 'details', new Uint8Array(1)));
+    await refused(validators[0]!.client.requestGrant(artifact, 'claim', new Uint8Array(1)));
+    await refused(validators[0]!.client.requestGrant(testArtifact('details', 2 ** 21), 'details', new Uint8Array(1)));
     expect(network.granted).toEqual([]);
     await a.upload(made);
     expect(network.granted).toEqual([artifact, trace.artifact]);
+  });
+
+  it('have grants that only who asked can read, also when the request is sent again', async () => {
+    const { network, a } = await withRound();
+    const made = await a.make();
+    await a.commit(made);
+    const asking = vi.spyOn(network.bus, 'request');
+    const { artifact } = made.body;
+    const grant = await a.client.requestGrant(artifact, 'claim', made.bytes);
+    const [, request] = asking.mock.calls.find(([topic]) => topic === topics.grant)!;
+    asking.mockRestore();
+    expect(JSON.parse(request).body.parts).toEqual([createHash('sha256').update(made.bytes).digest('hex')]);
+    const again = await network.bus.request(topics.grant, request, { timeoutMs: 1_000 });
+    expect(again).not.toContain(grant.token);
+    const { sealed } = JSON.parse(again);
+    const open = (label: string, context: string) => testSession(label).unseal(fromHex(sealed)!, context);
+    const context = grantContext(a.client.runId, artifact.root);
+    expect(open('b', context)).toBeNull();
+    expect(open('a', grantContext(a.client.runId, made.body.trace.artifact.root))).toBeNull();
+    expect(JSON.parse(fromUtf8(open('a', context)!))).toMatchObject({ artifact, token: grant.token });
   });
 
   it('have no grant for more bytes than a claim can need', async () => {
@@ -345,8 +369,10 @@ describe('claims', () => {
       trace: { ...made.body.trace, artifact: testArtifact('trace', 2 ** 40) },
     };
     expect((await a.client.submit('claim-commit', body)).outcome).toBe('accept');
-    await expect(a.client.requestGrant(huge, 'claim')).rejects.toMatchObject({ code: 'REFUSED' });
-    await expect(a.client.requestGrant(body.trace.artifact, 'trace')).rejects.toMatchObject({ code: 'REFUSED' });
+    await expect(a.client.requestGrant(huge, 'claim', new Uint8Array(1))).rejects.toMatchObject({ code: 'REFUSED' });
+    await expect(a.client.requestGrant(body.trace.artifact, 'trace', new Uint8Array(1))).rejects.toMatchObject({
+      code: 'REFUSED',
+    });
     expect(network.granted).toEqual([]);
   });
 

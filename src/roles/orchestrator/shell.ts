@@ -14,15 +14,23 @@ import type { Ledger, LedgerSigner } from '../../ledger/port.ts';
 import type { Ed25519Equation } from '../../protocol/ed25519.ts';
 import type { SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
-import type { Envelope, EventBody, JournalEntry, RunEvent, WireBody } from '../../protocol/messages.ts';
+import {
+  type Envelope,
+  type EventBody,
+  grantContext,
+  type JournalEntry,
+  type RunEvent,
+  type WireBody,
+} from '../../protocol/messages.ts';
 import { countSchema, type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
+import { seal } from '../../protocol/sealed.ts';
 import { type OpenContext, type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
-import { fromHex } from '../../util/bytes.ts';
+import { fromHex, toHex, utf8 } from '../../util/bytes.ts';
 import { parseStrictJson } from '../../util/canonical-json.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
-import { bindingOf, journalPageEntries, type SubmitResult, topics } from '../client.ts';
+import { bindingOf, journalPageEntries, type SealedGrant, type SubmitResult, topics } from '../client.ts';
 import { RoleError } from '../errors.ts';
 import { HeadsHistory } from '../heads-history.ts';
 import { stateSizeBytes as stateSizeBytesOf } from '../learner/learner-state.ts';
@@ -44,7 +52,12 @@ export interface OrchestratorDeps {
   readonly anchorSigner: LedgerSigner | null;
   readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
   readonly equation?: Ed25519Equation;
-  readonly issueGrant: (artifact: ArtifactRef, learner: LearnerId) => WriteGrant;
+  /** `parts`: SHA-256 of the upload's parts, as the asker says. */
+  readonly issueGrant: (
+    artifact: ArtifactRef,
+    learner: LearnerId,
+    parts: readonly Hash[] | undefined,
+  ) => WriteGrant | Promise<WriteGrant>;
   /** Makes a release's folder and says where it is and what is in it; the same release twice is no error. */
   readonly writeRelease: (run: RunState, release: number, heads: readonly ArtifactRef[]) => Promise<WrittenRelease>;
   /** Told of every entry after it was folded, from the first on; it must not throw. */
@@ -406,13 +419,17 @@ export class Orchestrator {
     });
   }
 
-  async #onGrantRequest(payload: string): Promise<WriteGrant> {
+  async #onGrantRequest(payload: string): Promise<SealedGrant> {
     const { delegation, body } = this.#openWire(payload, 'grant-request');
     const stateSizeBytes =
       this.#deps.stateSizeBytes ?? ((manifest: RunManifest) => stateSizeBytesOf(runModelOf(manifest).plan));
     const refused = refuseGrant(this.run, delegation, body, { stakeRao: this.#state.stakeRao, stateSizeBytes });
     if (refused !== null) throw new RoleError('REFUSED', `no grant: ${refused}`);
-    return this.#deps.issueGrant(body.artifact, learnerIdOf(delegation.hotkey, delegation.name));
+    const { artifact, parts } = body;
+    const grant = await this.#deps.issueGrant(artifact, learnerIdOf(delegation.hotkey, delegation.name), parts);
+    // To exactly who asked: whoever sees the answer pass, or sends the request again, can do nothing with it.
+    const context = grantContext(bindingOf(this.run)!.run, artifact.root);
+    return { sealed: toHex(seal(utf8(JSON.stringify(grant)), delegation.sessionKey, context)) };
   }
 
   async #onJournalRead(payload: string): Promise<JournalEntry[]> {

@@ -292,7 +292,7 @@ class Validator {
   async #store(bytes: Uint8Array): Promise<ArtifactRef> {
     const { client, signal } = this.#deps;
     const artifact = artifactOf(bytes, nodeSha256);
-    const grant = await client.requestGrant(artifact, 'details');
+    const grant = await client.requestGrant(artifact, 'details', bytes);
     await client.store.put(artifact, bytes, { grant, signal });
     return artifact;
   }

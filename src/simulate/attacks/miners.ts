@@ -303,7 +303,7 @@ export function bound(client: BehaviourContext['client']): BehaviourContext['cli
     onEntry: (handler) => client.onEntry(handler),
     submit: (kind, body, options) => client.submit(kind, body, options),
     requestLease: () => client.requestLease(),
-    requestGrant: (artifact, purpose) => client.requestGrant(artifact, purpose),
+    requestGrant: (artifact, purpose, bytes) => client.requestGrant(artifact, purpose, bytes),
     heartbeat: (body) => client.heartbeat(body),
     close: () => client.close(),
   };
