@@ -32,7 +32,9 @@ export function loadCatalog(corpusDir: string, preset: string): Catalog {
   } catch (cause) {
     throw new DataError(
       'NOT_PREPARED',
-      `no prepared corpus of preset ${preset} in ${corpusDir}; run: npm run setup -- --preset ${preset}`,
+      preset === 'prepared'
+        ? `no prepared catalog in ${corpusDir}; run: ./bin/accrete data prepare --dir ${corpusDir}`
+        : `no prepared corpus of preset ${preset} in ${corpusDir}; run: npm run setup -- --preset ${preset}`,
       { cause },
     );
   }
