@@ -8,6 +8,9 @@ import { artifactRefSchema, shardSchema } from '../protocol/manifest.ts';
 import { countSchema } from '../protocol/names.ts';
 import { DataError } from './errors.ts';
 
+/** Of a data folder: the name of the catalog's folder, and of the catalog. */
+export const preparedName = 'prepared';
+
 const fileNameSchema = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,127}$/, 'expected a plain file name');
 const fileSchema = z.strictObject({ file: fileNameSchema, artifact: artifactRefSchema });
 

@@ -1,13 +1,23 @@
 /** @file A run's text as roles read it: shards fetched from the store by artifact, and sequences by order position. */
 import { buildOrder, type DataOrder, sequenceAt } from '../data/order.ts';
-import { decodeShard, readSequence, type Sequence, sequenceCounts, type TokenIds } from '../data/shards.ts';
+import { ShardIndex } from '../data/shard-index.ts';
+import { decodeShard, type LoadedShards, readLocated, type Sequence, type TokenIds } from '../data/shards.ts';
 import type { RunManifest, Shard } from '../protocol/manifest.ts';
 import type { Store } from '../store/port.ts';
+
+/** Where a position of a phase's order lies. */
+export interface LocatedSequence {
+  readonly source: string;
+  readonly shard: Shard;
+  /** Of its first token. */
+  readonly offset: number;
+  readonly length: number;
+}
 
 export interface RunData {
   readonly shards: readonly Shard[];
   /** By the root of their artifact. */
-  readonly loaded: ReadonlyMap<string, TokenIds>;
+  readonly loaded: LoadedShards;
   /** Closes documents. */
   readonly endOfText: number;
   /** The sequence at a position of a phase's order. */
@@ -33,28 +43,30 @@ export async function loadRunData(
   return runDataOf(manifest, loaded, endOfText);
 }
 
-/** Text that is at hand: reads sequences, fetches nothing. */
-export function runDataOf(manifest: RunManifest, loaded: ReadonlyMap<string, TokenIds>, endOfText: number): RunData {
-  const { shards } = manifest.data;
-  const orders = new Map<number, DataOrder>();
-  const located = (phase: number, position: number) => {
-    const { mixture, sequenceLength } = manifest.phases[phase]!;
-    let order = orders.get(phase);
-    if (order === undefined) {
-      const sequences = sequenceCounts(shards, 'train', sequenceLength);
-      order = buildOrder({ seed: manifest.seed, mixture, sequences });
-      orders.set(phase, order);
+/** The place of each position, in O(1); reads nothing. */
+export function locatorOf(manifest: RunManifest): (phase: number, position: number) => LocatedSequence {
+  const phases = new Map<number, { readonly order: DataOrder; readonly index: ShardIndex }>();
+  return (phase, position) => {
+    let known = phases.get(phase);
+    if (known === undefined) {
+      const { mixture, sequenceLength } = manifest.phases[phase]!;
+      const index = new ShardIndex(manifest.data.shards, 'train', sequenceLength);
+      known = { order: buildOrder({ seed: manifest.seed, mixture, sequences: index.counts() }), index };
+      phases.set(phase, known);
     }
-    return { ...sequenceAt(order, position), length: sequenceLength };
+    const { source, sequenceIndex } = sequenceAt(known.order, position);
+    return { source, ...known.index.locate(source, sequenceIndex), length: known.index.length };
   };
+}
+
+/** Text that is at hand: reads sequences, fetches nothing. */
+export function runDataOf(manifest: RunManifest, loaded: LoadedShards, endOfText: number): RunData {
+  const located = locatorOf(manifest);
   return {
-    shards,
+    shards: manifest.data.shards,
     loaded,
     endOfText,
-    sequenceAt(phase, position) {
-      const { source, sequenceIndex, length } = located(phase, position);
-      return readSequence(shards, loaded, { stage: 'train', source, sequenceIndex, length, endOfText });
-    },
+    sequenceAt: (phase, position) => readLocated(loaded, { ...located(phase, position), endOfText }),
     sourceAt: (phase, position) => located(phase, position).source,
   };
 }

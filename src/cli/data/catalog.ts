@@ -1,8 +1,7 @@
 /** @file Does `accrete data catalog`. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Catalog } from '../../data/catalog.ts';
-import { preparedName } from '../../data/pipeline/prepare.ts';
+import { type Catalog, preparedName } from '../../data/catalog.ts';
 import { loadCatalog } from '../../data/prepared.ts';
 import type { Handler } from '../command.ts';
 import { formatBytes, formatCount } from '../output.ts';

@@ -1,7 +1,7 @@
 /** @file Does `accrete data check`: reads everything that a prepared catalog names, one shard at a time. */
 
+import { preparedName } from '../../data/catalog.ts';
 import { DataError } from '../../data/errors.ts';
-import { preparedName } from '../../data/pipeline/prepare.ts';
 import { checkShard, checkTokenizer } from '../../data/pipeline/verify-catalog.ts';
 import { loadCatalog } from '../../data/prepared.ts';
 import type { Handler } from '../command.ts';

@@ -2,9 +2,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
+import { preparedName } from '../../data/catalog.ts';
 import { type EvaluationGrams, gramsOf } from '../../data/pipeline/contamination.ts';
 import { parseFilters } from '../../data/pipeline/filters.ts';
-import { type PrepareDataOptions, prepareData, preparedName } from '../../data/pipeline/prepare.ts';
+import { type PrepareDataOptions, prepareData } from '../../data/pipeline/prepare.ts';
 import { reportText } from '../../data/pipeline/report.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { Handler } from '../command.ts';

@@ -75,10 +75,10 @@ async function* tableDocuments(path: string, source: Source, options: ReadOption
 }
 
 /** Throws Error with what is wrong. */
-function documentOf(valueOf: (field: string) => unknown, source: Source): Document {
+function documentOf(fieldOf: (field: string) => unknown, source: Source): Document {
   const { textField, licence, licenceField, language, languageField } = source;
   const textOf = (field: string): string => {
-    const value = valueOf(field);
+    const value = fieldOf(field);
     if (typeof value === 'string') return value;
     throw new Error(
       `field ${field}: expected text in UTF-8, ${value === undefined ? 'it is missing' : `got ${kindOf(value)}`}`,

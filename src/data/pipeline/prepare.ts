@@ -10,7 +10,7 @@ import { artifactOf } from '../../protocol/artifact.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import type { Clock } from '../../util/clock.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
-import type { Catalog } from '../catalog.ts';
+import { type Catalog, preparedName } from '../catalog.ts';
 import { DataError } from '../errors.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { Assembly, type SourceTally } from './assemble.ts';
@@ -24,9 +24,6 @@ import { asDiskFault, sha256OfFile, writeWhole } from './durable.ts';
 import { buildFilters, type FilterSpec } from './filters.ts';
 import { type DataReport, type InputRecord, reportText, type SourceReport } from './report.ts';
 import type { Source, SourceInput } from './sources.ts';
-
-/** The name of the catalog's folder, and of the catalog. */
-export const preparedName = 'prepared';
 
 /** Text of a chunk, about: what a crash may cost a thread. */
 export const chunkBytes = 4 << 20;
