@@ -5,6 +5,7 @@ import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { dashboard } from './dashboard.bench.ts';
+import { data } from './data.bench.ts';
 import { decode } from './decode.bench.ts';
 import { exportBench } from './export.bench.ts';
 import { fairness } from './fairness.bench.ts';
@@ -29,6 +30,7 @@ const benches: readonly Bench[] = [
   merge,
   codecsBench,
   exportBench,
+  data,
   serveBench,
   journal,
   index,
