@@ -90,10 +90,10 @@ const options = (path: string, more: object = {}) => ({
 });
 
 describe('download', () => {
-  const bytes = rows('download', 3000);
+  const bytes = rows('download', 600);
 
   it('goes on with a range where the connection broke, as often as bytes come', async () => {
-    answers['/a'] = file(bytes, { breaksAfter: 100_000, times: 8 });
+    answers['/a'] = file(bytes, { breaksAfter: 20_000, times: 8 });
     const record = await download(options('/a'));
     expect(await readFile(join(dir, 'got'))).toEqual(bytes);
     expect(record.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
@@ -104,9 +104,9 @@ describe('download', () => {
   });
 
   it('begins anew where the file changed meanwhile, and never mixes two', async () => {
-    const other = rows('other', 2500);
+    const other = rows('other', 500);
     let asked = 0;
-    const [before, after] = [file(bytes, { breaksAfter: 200_000, times: 1 }), file(other)];
+    const [before, after] = [file(bytes, { breaksAfter: 40_000, times: 1 }), file(other)];
     answers['/a'] = (request, response) => (asked++ === 0 ? before : after)(request, response);
     await download(options('/a'));
     expect(await readFile(join(dir, 'got'))).toEqual(other);
