@@ -164,7 +164,7 @@ describe('prepareData', () => {
   it('makes chunks anew when what they depend on changes', async () => {
     const source = await jsonSource('words', many('k', 30));
     const first = await prepareData(prepareOptions(dir, [source]));
-    const second = await prepareData(prepareOptions(dir, [source], { filterText: 'length:min=100:mean-min=1' }));
+    const second = await prepareData(prepareOptions(dir, [source], { filterText: 'length:min=70:mean-min=1' }));
     expect(second.report.sources[0]!.stages.train!.documents).toBeLessThan(
       first.report.sources[0]!.stages.train!.documents,
     );
@@ -207,7 +207,8 @@ describe('prepareData', () => {
     expect(existsSync(join(dir, 'prepared'))).toBe(false);
     const gone = sourceOf({ name: 'gone', inputs: [{ path: join(dir, 'gone.jsonl') }] });
     await expect(prepareData(prepareOptions(dir, [gone]))).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(prepareData(prepareOptions(dir, [good], { maxHashBytes: 1 << 16 }))).rejects.toMatchObject({
+    const more = await jsonSource('more', many('l', 400));
+    await expect(prepareData(prepareOptions(dir, [more], { maxHashBytes: 1 << 16 }))).rejects.toMatchObject({
       code: 'LIMIT',
     });
   });
