@@ -116,7 +116,9 @@ async function openThreads(json: string) {
         workers.map(async (worker) => {
           while (next < documents.length) {
             const batch = documents.slice(next, (next += batchDocuments));
-            tokens += await ask(worker, batch);
+            // Not `tokens += await …`, which would read the sum before the other thread adds to it.
+            const count = await ask(worker, batch);
+            tokens += count;
           }
         }),
       );
