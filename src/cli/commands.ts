@@ -23,9 +23,11 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { plan } from './plan/index.ts';
 import { publish } from './publish/index.ts';
 import { pull } from './pull/index.ts';
 import { replay } from './replay/index.ts';
+import { runAmend, runDiff, runInit, runShow } from './run/index.ts';
 import { serve } from './serve/index.ts';
 import { simulate } from './simulate/index.ts';
 import { snapshot } from './snapshot/index.ts';
@@ -47,6 +49,10 @@ import {
 export const commands: readonly CommandDeclaration[] = [
   up,
   orchestrate,
+  runInit,
+  runShow,
+  runDiff,
+  runAmend,
   mine,
   validate,
   appeal,
@@ -64,6 +70,7 @@ export const commands: readonly CommandDeclaration[] = [
   evalNeedle,
   simulate,
   exportModel,
+  plan,
   publish,
   logits,
   status,

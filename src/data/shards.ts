@@ -27,7 +27,7 @@ export interface Sequence {
   readonly labels: BigInt64Array;
 }
 
-const IGNORED = -100n;
+export const IGNORED = -100n;
 const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 export const bytesPerToken = (vocabSize: number): 2 | 4 => (vocabSize <= 65_536 ? 2 : 4);
@@ -106,13 +106,21 @@ export function locateSequence(shards: readonly Shard[], request: SequenceReques
 }
 
 /** Reads one sequence. `endOfText` closes documents. */
-export function readSequence(
+export const readSequence = (
   shards: readonly Shard[],
   loaded: LoadedShards,
-  request: SequenceRequest & { readonly endOfText: number },
+  { endOfText, ...request }: SequenceRequest & { readonly endOfText: number },
+): Sequence => readPart(shards, loaded, request, { endOfText, from: 0, length: request.length });
+
+/** Reads `length` tokens of a sequence, from its token `from` on. */
+export function readPart(
+  shards: readonly Shard[],
+  loaded: LoadedShards,
+  request: SequenceRequest,
+  { endOfText, from, length }: { readonly endOfText: number; readonly from: number; readonly length: number },
 ): Sequence {
   const { shard, offset } = locateSequence(shards, request);
-  return readLocated(loaded, { shard, offset, length: request.length, endOfText: request.endOfText });
+  return readLocated(loaded, { shard, offset: offset + from, length, endOfText });
 }
 
 /** The sequence that begins at a token of a shard. */

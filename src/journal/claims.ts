@@ -16,7 +16,8 @@ import {
 } from '../util/ranges.ts';
 import { extendSegments } from './audit-draw.ts';
 import { admitCandidates, drawCommitteeAndNext } from './draws.ts';
-import { closeLease } from './leasing.ts';
+import { indexClaim, indexLease, setStatus } from './indexes.ts';
+import { closeLease, giveBack } from './leasing.ts';
 import { manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
 import {
   type EventContext,
@@ -159,9 +160,13 @@ function coverLeases(state: RunState, learner: Learner, body: Commit, timeMs: nu
   const fresh = freshSequences(learner, body);
   learner.segments.push({ lines: body.trace.lines, phase: body.phase, sequences: fresh });
   for (const lease of openLeases(state, learner.id)) {
+    // Whoever claims for a later phase has read what it had of an earlier one. What no claim of that phase covered is void.
+    if (lease.phase < body.phase) giveBack(state, lease, 'returned');
     const covered = lease.phase === body.phase ? intersectRanges(fresh, [lease.range]) : [];
     if (covered.length === 0) continue;
+    indexLease(state, lease, -1);
     lease.covered = unionRanges(lease.covered, covered);
+    indexLease(state, lease, 1);
     lease.activeAtMs = timeMs;
     if (countRanges(lease.covered) === lease.range[1] - lease.range[0]) closeLease(state, lease, 'done');
   }
@@ -199,6 +204,7 @@ function addClaim(state: RunState, learner: Learner, body: Commit, context: Even
   });
   hotkey.claims++;
   state.openClaims.add(id);
+  indexClaim(state, state.claims.get(id)!);
 }
 
 export const claimRevealRule: Rule<'claim-reveal'> = {
@@ -213,7 +219,7 @@ export const claimRevealRule: Rule<'claim-reveal'> = {
   apply(state, body, { timeMs }) {
     const claim = state.claims.get(body.claim)!;
     claim.revealedAtMs = timeMs;
-    if (claim.beacon !== null) claim.status = 'revealed';
+    if (claim.beacon !== null) setStatus(state, claim, 'revealed');
   },
 };
 
@@ -231,7 +237,7 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
     for (const { hotkey, stakeRao } of body.candidates) hotkeyState(state, hotkey).drawnStakeRao = stakeRao;
     // Whoever is drawn now judges by this draw; verdicts of an earlier one stay in the journal only.
     claim.verdicts.length = 0;
-    claim.status = claim.revealedAtMs === null ? 'beaconed' : 'revealed';
+    setStatus(state, claim, claim.revealedAtMs === null ? 'beaconed' : 'revealed');
   },
 };
 

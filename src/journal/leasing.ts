@@ -1,6 +1,7 @@
 /** @file Rules of the fold: leases. Every position of an order is in the pool, leased, covered, or never leased yet. */
 import { learnerIdOf } from '../protocol/names.ts';
 import { subtractRanges, unionRanges } from '../util/ranges.ts';
+import { indexLease } from './indexes.ts';
 import { manifestOf, nextLeaseRange } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, type Rule, reject, seconds } from './rule.ts';
 import type { Lease, RunState } from './state.ts';
@@ -39,6 +40,7 @@ export const leaseRule: Rule<'lease'> = {
       status: 'open',
     });
     learner.leases.add(body.lease);
+    indexLease(state, state.leases.get(body.lease)!, 1);
     state.nextLease++;
   },
 };
@@ -65,14 +67,19 @@ export const leaseReturnRule: Rule<'lease-return'> = {
     return reject('NOT_EXPIRED', `lease ${id} runs for another ${seconds(expiresAtMs - context.timeMs)}`);
   },
   apply(state, { lease: id, reason }) {
-    const lease = state.leases.get(id)!;
-    const uncovered = subtractRanges([lease.range], lease.covered);
-    state.pool[lease.phase] = unionRanges(state.pool[lease.phase]!, uncovered);
-    closeLease(state, lease, reason);
+    giveBack(state, state.leases.get(id)!, reason);
   },
 };
 
+/** What no committed trace line covers goes to the pool of its phase. */
+export function giveBack(state: RunState, lease: Lease, status: 'returned' | 'expired' | 'left'): void {
+  const uncovered = subtractRanges([lease.range], lease.covered);
+  state.pool[lease.phase] = unionRanges(state.pool[lease.phase]!, uncovered);
+  closeLease(state, lease, status);
+}
+
 export function closeLease(state: RunState, lease: Lease, status: Lease['status']): void {
+  indexLease(state, lease, -1);
   lease.status = status;
   state.learners.get(lease.learner)!.leases.delete(lease.id);
 }

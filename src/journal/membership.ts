@@ -3,7 +3,9 @@ import { runIdOf } from '../protocol/hash.ts';
 import { learnerIdOf } from '../protocol/names.ts';
 import { decodeSs58 } from '../protocol/ss58.ts';
 import { traceGenesis } from '../protocol/trace.ts';
+import { forgetDelegations, indexLearner } from './indexes.ts';
 import { breakTrace } from './pay.ts';
+import { layOutPhases } from './phases.ts';
 import { manifestOf, runOf } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, learnerIn, type Rule, reject, short } from './rule.ts';
 import { hotkeyState } from './standing.ts';
@@ -26,14 +28,10 @@ export const runRule: Rule<'run'> = {
       'frozen: an artifact of frozen tensors goes with a recipe that freezes, and only with it',
     );
   },
-  apply(state, { manifest, start, frozen }) {
+  apply(state, { manifest, start, frozen }, { seq, timeMs }) {
     state.run = { id: runIdOf(manifest), manifest, start, ...(frozen === undefined ? {} : { frozen }) };
-    for (const _ of manifest.phases) {
-      state.cursor.push(0);
-      state.pool.push([]);
-      state.phaseCellTokens.push(0);
-      state.claimedCells.push(start.map(() => []));
-    }
+    state.phases.push({ seq, atMs: timeMs, outerStep: 0 });
+    layOutPhases(state, manifest.phases.length);
     for (const artifact of start)
       state.fragments.push({
         version: 0,
@@ -71,6 +69,7 @@ export const delegateRule: Rule<'delegate'> = {
     if (before !== undefined) state.sessions.delete(before.sessionKey);
     state.delegations.set(key, body);
     state.sessions.set(body.sessionKey, key);
+    forgetDelegations(state);
   },
 };
 
@@ -115,6 +114,7 @@ export const joinRule: Rule<'join'> = {
         lastSentence: '',
         lastClaimAtMs: null,
       });
+      indexLearner(state, state.learners.get(id)!);
       return;
     }
     Object.assign(learner, { present: true, joinedSeq: context.seq, lastAtMs: atMs, capabilities, segments: [] });

@@ -6,6 +6,7 @@ import type { Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
 import { type Range, takeFromRanges } from '../util/ranges.ts';
+import { acceptedOf, delegationsByRole, indexesOf } from './indexes.ts';
 import type { Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
 
 /** The run; an empty journal is the caller's mistake. */
@@ -14,7 +15,8 @@ export function runOf(state: RunState): NonNullable<RunState['run']> {
   return state.run;
 }
 
-export const manifestOf = (state: RunState): RunManifest => runOf(state).manifest;
+/** As it is in force: with the amendments that have taken effect. What it hashes to is the run's id only before the first. */
+export const manifestOf = (state: RunState): RunManifest => state.amended ?? runOf(state).manifest;
 
 export function phaseOf(state: RunState, phase = state.phase): Phase {
   const found = manifestOf(state).phases[phase];
@@ -42,9 +44,7 @@ export function delegationOf(state: RunState, sessionKey: SessionKey, timeMs: nu
 
 /** Delegations of one role that are in force at `timeMs`, in order of hotkey and name. */
 export function delegationsOf(state: RunState, role: Role, timeMs: number): Delegation[] {
-  return [...state.delegations.values()]
-    .filter((delegation) => delegation.role === role && timeMs < delegation.expiresAtMs)
-    .sort((a, b) => (a.hotkey + a.name < b.hotkey + b.name ? -1 : 1));
+  return delegationsByRole(state, role).filter((delegation) => timeMs < delegation.expiresAtMs);
 }
 
 /** Hotkeys that may judge at `timeMs`: delegated to a validator and not barred. Ascending. */
@@ -75,9 +75,10 @@ export const isOnProbation = (state: RunState, hotkey: Hotkey): boolean =>
 
 /** Claims of a fragment that its next merge may take, in commit order. */
 export const mergeableClaims = (state: RunState, fragment: number): Claim[] =>
-  openClaims(state).filter(
-    ({ status, body, hotkey }) => status === 'accepted' && body.fragment === fragment && !isOnProbation(state, hotkey),
-  );
+  [...acceptedOf(state, fragment).claims]
+    .map((id) => state.claims.get(id)!)
+    .filter(({ hotkey }) => !isOnProbation(state, hotkey))
+    .sort((a, b) => a.commitSeq - b.commitSeq);
 
 /**
  * What the next lease must be: the smallest returned sequences first, then on from the cursor. At most `count` long; one
@@ -121,22 +122,13 @@ export function medianNorm(state: RunState, fragment: number): number | null {
 
 /** Whether a release may be journaled now: all fragments merged often enough, no merge half done. */
 export function isReleaseDue(state: RunState): boolean {
-  const needed = manifestOf(state).release.everyMerges;
+  const needed = phaseOf(state).release?.everyMerges ?? manifestOf(state).release.everyMerges;
   return state.fragments.every((f) => f.mergesSinceRelease >= needed && f.pendingMerge === null);
 }
 
 /** Merges published between the release before this one and this one. */
 export function mergesInSegment(state: RunState, release: number): number {
   return state.releases[release]!.merges - (state.releases[release - 1]?.merges ?? 0);
-}
-
-/** Whether the current phase's target is merged and another phase follows. */
-export function isPhaseDone(state: RunState): boolean {
-  const { phases, fragments } = manifestOf(state);
-  return (
-    state.phase + 1 < phases.length &&
-    state.phaseCellTokens[state.phase]! / fragments.count >= phases[state.phase]!.targetTokens
-  );
 }
 
 /** The RFC 6962 head over all events so far. */
@@ -167,13 +159,11 @@ export interface OwedVerdict {
 export function verdictsOwed(state: RunState, validator: Hotkey): OwedVerdict[] {
   const at = (ids: Iterable<Hash>): Claim[] => [...ids].map((id) => state.claims.get(id)!);
   const isBy = (verdict: { readonly hotkey: Hotkey }): boolean => verdict.hotkey === validator;
-  const committee = openClaims(state).filter(
-    (claim) =>
-      claim.status === 'revealed' &&
-      claim.dispute === null &&
-      claim.beacon!.committee.includes(validator) &&
-      !claim.verdicts.some(isBy),
-  );
+  const committee = at(indexesOf(state).open.revealed)
+    .filter(
+      (claim) => claim.dispute === null && claim.beacon!.committee.includes(validator) && !claim.verdicts.some(isBy),
+    )
+    .sort((a, b) => a.commitSeq - b.commitSeq);
   const rulings = at(state.openDisputes).filter(
     (claim) => claim.beacon!.candidates.some(isBy) && !claim.dispute!.rulings.some(isBy),
   );

@@ -1,13 +1,14 @@
 /** @file A run's text as roles read it: shards fetched from the store by artifact, and sequences by order position. */
-import { buildOrder, type DataOrder, sequenceAt } from '../data/order.ts';
+import { type OrderedPart, PhaseOrders } from '../data/phase-order.ts';
 import { ShardIndex } from '../data/shard-index.ts';
 import { decodeShard, type LoadedShards, readLocated, type Sequence, type TokenIds } from '../data/shards.ts';
-import type { RunManifest, Shard } from '../protocol/manifest.ts';
+import { manifestOf } from '../journal/queries.ts';
+import type { RunState } from '../journal/state.ts';
+import { type Phase, type RunManifest, type Shard, spanTokensOf } from '../protocol/manifest.ts';
 import type { Store } from '../store/port.ts';
 
 /** Where a position of a phase's order lies. */
-export interface LocatedSequence {
-  readonly source: string;
+export interface LocatedSequence extends OrderedPart {
   readonly shard: Shard;
   /** Of its first token. */
   readonly offset: number;
@@ -22,8 +23,8 @@ export interface RunData {
   readonly endOfText: number;
   /** The sequence at a position of a phase's order. */
   sequenceAt(phase: number, position: number): Sequence;
-  /** Source of the sequence at a position. */
-  sourceAt(phase: number, position: number): string;
+  /** Where the sequence at a position lies in its source's text. */
+  placeOf(phase: number, position: number): OrderedPart;
 }
 
 /** Fetches the shards of the given stages; the store checks their hashes. */
@@ -31,6 +32,7 @@ export async function loadRunData(
   manifest: RunManifest,
   store: Store,
   options: { readonly endOfText: number; readonly stages: readonly Shard['stage'][]; readonly signal: AbortSignal },
+  terms?: () => PhaseTerms,
 ): Promise<RunData> {
   const { endOfText, stages, signal } = options;
   const { shards } = manifest.data;
@@ -40,33 +42,53 @@ export async function loadRunData(
     const bytes = await store.get(shard.artifact, { signal });
     loaded.set(shard.artifact.root, decodeShard(bytes, shard, manifest.tokenizer.vocabSize));
   }
-  return runDataOf(manifest, loaded, endOfText);
+  return runDataOf(manifest, loaded, endOfText, terms);
 }
 
-/** The place of each position, in O(1); reads nothing. */
-export function locatorOf(manifest: RunManifest): (phase: number, position: number) => LocatedSequence {
-  const phases = new Map<number, { readonly order: DataOrder; readonly index: ShardIndex }>();
+/** Phases as they are now, amended ones too, and how many positions of its order each has drawn. */
+export interface PhaseTerms {
+  readonly phases: readonly Phase[];
+  readonly cursors: readonly number[];
+}
+
+export const phaseTermsOf = (run: RunState): PhaseTerms => ({
+  phases: manifestOf(run).phases,
+  cursors: [...run.cursor],
+});
+
+/** The place of each position, in O(1); reads nothing. `terms`: of now; the manifest's own phases without. */
+export function locatorOf(
+  manifest: RunManifest,
+  terms: () => PhaseTerms = () => ({ phases: manifest.phases, cursors: [] }),
+): (phase: number, position: number) => LocatedSequence {
+  const spanTokens = spanTokensOf(manifest.phases);
+  const index = new ShardIndex(manifest.data.shards, 'train', spanTokens);
+  const spans = index.counts();
+  let known: { readonly phases: readonly Phase[]; readonly orders: PhaseOrders } | null = null;
   return (phase, position) => {
-    let known = phases.get(phase);
-    if (known === undefined) {
-      const { mixture, sequenceLength } = manifest.phases[phase]!;
-      const index = new ShardIndex(manifest.data.shards, 'train', sequenceLength);
-      known = { order: buildOrder({ seed: manifest.seed, mixture, sequences: index.counts() }), index };
-      phases.set(phase, known);
-    }
-    const { source, sequenceIndex } = sequenceAt(known.order, position);
-    return { source, ...known.index.locate(source, sequenceIndex), length: known.index.length };
+    const { phases, cursors } = terms();
+    if (known?.phases !== phases)
+      known = { phases, orders: new PhaseOrders({ seed: manifest.seed, spanTokens, spans, phases }) };
+    const place = known.orders.at(phase, position, cursors);
+    const length = phases[phase]!.sequenceLength;
+    const { shard, offset } = index.locate(place.source, place.span);
+    return { ...place, shard, offset: offset + place.part * length, length };
   };
 }
 
 /** Text that is at hand: reads sequences, fetches nothing. */
-export function runDataOf(manifest: RunManifest, loaded: LoadedShards, endOfText: number): RunData {
-  const located = locatorOf(manifest);
+export function runDataOf(
+  manifest: RunManifest,
+  loaded: LoadedShards,
+  endOfText: number,
+  terms?: () => PhaseTerms,
+): RunData {
+  const located = locatorOf(manifest, terms);
   return {
     shards: manifest.data.shards,
     loaded,
     endOfText,
     sequenceAt: (phase, position) => readLocated(loaded, { ...located(phase, position), endOfText }),
-    sourceAt: (phase, position) => located(phase, position).source,
+    placeOf: located,
   };
 }
