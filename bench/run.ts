@@ -6,6 +6,7 @@ import { audits } from './audits.bench.ts';
 import { codecLoss, codecLossTiny } from './codec-loss.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { dashboard } from './dashboard.bench.ts';
+import { data } from './data.bench.ts';
 import { decode } from './decode.bench.ts';
 import { exportBench } from './export.bench.ts';
 import { fairness } from './fairness.bench.ts';
@@ -34,6 +35,7 @@ const benches: readonly Bench[] = [
   codecLoss,
   codecLossTiny,
   exportBench,
+  data,
   serveBench,
   journal,
   index,

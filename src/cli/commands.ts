@@ -2,6 +2,7 @@
 import { appeal } from './appeal/index.ts';
 import { chat } from './chat/index.ts';
 import type { CommandDeclaration } from './command.ts';
+import { dataAdd, dataCatalog, dataCheck, dataPrepare } from './data/index.ts';
 import { doctor } from './doctor/index.ts';
 import { evalModel } from './eval/index.ts';
 import { evalNeedle } from './eval-needle/index.ts';
@@ -57,6 +58,10 @@ export const commands: readonly CommandDeclaration[] = [
   appeal,
   replay,
   train,
+  dataAdd,
+  dataPrepare,
+  dataCatalog,
+  dataCheck,
   pull,
   chat,
   generate,

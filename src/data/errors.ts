@@ -17,6 +17,22 @@ export type DataErrorCode =
   /** A text package is not installed. */
   | 'PACKAGE_MISSING'
   /** A tokenizer cannot be trained or built as asked. */
-  | 'BAD_TOKENIZER';
+  | 'BAD_TOKENIZER'
+  /** A source's file ends in the middle: compressed data, a table without its footer, a download. */
+  | 'TRUNCATED'
+  /** A record of a source that is not what its format or its fields say; the message has file and line. */
+  | 'BAD_RECORD'
+  /** A source, or one of its files, is not there. */
+  | 'NOT_FOUND'
+  /** A source asks for a token, or refuses the one it got. */
+  | 'FORBIDDEN'
+  /** A source's server cannot be reached, or failed; trying again may help. */
+  | 'UNAVAILABLE'
+  /** A source's declaration, or a filter's, that cannot be. */
+  | 'BAD_SOURCE'
+  /** A bound that the operator set, or that protects memory. */
+  | 'LIMIT'
+  /** Stopped by its signal; the same command goes on where it stopped. */
+  | 'INTERRUPTED';
 
 export class DataError extends BaseError<DataErrorCode> {}

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { drawAt, layOutCycle } from './mixture.ts';
 import { buildOrder, sequenceAt } from './order.ts';
-import { permutationKey, permute } from './permutation.ts';
+import { permutationKey, permute, unpermute } from './permutation.ts';
 
 describe('permute', () => {
   it('is a bijection of [0, size) for every size', () => {
@@ -23,6 +23,30 @@ describe('permute', () => {
     expect(a).toBeGreaterThanOrEqual(0);
     expect(a).toBeLessThan(size);
     expect(a).not.toBe(b);
+  });
+
+  it('has an inverse, exact for every size up to 2^52, at powers of two and beside them', () => {
+    for (const bits of [1, 2, 5, 16, 31, 32, 33, 40, 48, 50, 51, 52])
+      for (const size of [2 ** bits - 1, 2 ** bits, 2 ** bits + 1]) {
+        if (size < 2 || size > 2 ** 52) continue;
+        const key = permutationKey('inverse', String(size));
+        for (const index of [0, 1, Math.floor(size / 3), Math.floor(size / 2) + 1, size - 2, size - 1]) {
+          if (index < 0 || index >= size) continue;
+          const image = permute(key, size, index);
+          expect(Number.isSafeInteger(image) && image >= 0 && image < size, `${size}: ${index} → ${image}`).toBe(true);
+          expect(unpermute(key, size, image), `${size}: ${index}`).toBe(index);
+        }
+      }
+  });
+
+  it('property: no two indices have one image, beyond 32 bits too', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2 ** 32, max: 2 ** 52 }), fc.maxSafeNat(), fc.string(), (size, at, name) => {
+        const key = permutationKey(name);
+        expect(unpermute(key, size, permute(key, size, at % size))).toBe(at % size);
+      }),
+      { seed: 9, numRuns: 300 },
+    );
   });
 
   it('spreads neighbours: no more runs than chance gives', () => {

@@ -20,14 +20,31 @@ export function permute(key: Uint8Array, size: number, index: number): number {
   assert(Number.isSafeInteger(size) && size >= 1 && size <= 2 ** MAX_BITS, `permute: size ${size} is out of bounds`);
   assert(Number.isSafeInteger(index) && index >= 0 && index < size, `permute: index ${index} is not in [0, ${size})`);
   if (size === 1) return 0;
-  const bits = Math.ceil(Math.log2(size));
-  const lowSize = 2 ** (bits >> 1);
-  const highSize = 2 ** (bits - (bits >> 1));
+  const { highSize, lowSize } = halvesOf(size);
   let image = index;
   // The domain is less than twice the size, so that the walk takes two steps on average at most.
   do image = feistel(key, image, highSize, lowSize);
   while (image >= size);
   return image;
+}
+
+/** The index whose image is `image`: `unpermute(key, size, permute(key, size, i))` is i. */
+export function unpermute(key: Uint8Array, size: number, image: number): number {
+  assert(Number.isSafeInteger(size) && size >= 1 && size <= 2 ** MAX_BITS, `unpermute: size ${size} is out of bounds`);
+  assert(Number.isSafeInteger(image) && image >= 0 && image < size, `unpermute: image ${image} is not in [0, ${size})`);
+  if (size === 1) return 0;
+  const { highSize, lowSize } = halvesOf(size);
+  let index = image;
+  do index = unfeistel(key, index, highSize, lowSize);
+  while (index >= size);
+  return index;
+}
+
+/** Powers of two whose product is the least that holds the size. Counted, not by a logarithm: that of 2^51 + 1 rounds to 51. */
+function halvesOf(size: number): { readonly highSize: number; readonly lowSize: number } {
+  let bits = 1;
+  while (2 ** bits < size) bits++;
+  return { lowSize: 2 ** (bits >> 1), highSize: 2 ** (bits - (bits >> 1)) };
 }
 
 /** One pass over (high, low): rounds alternate which half is masked, so that halves of unequal width work. */
@@ -37,6 +54,17 @@ function feistel(key: Uint8Array, value: number, highSize: number, lowSize: numb
   for (let round = 0; round < ROUNDS; round++) {
     if (round % 2 === 0) high = (high + roundValue(key, round, low)) % highSize;
     else low = (low + roundValue(key, round, high)) % lowSize;
+  }
+  return high * lowSize + low;
+}
+
+/** The rounds of `feistel`, undone in reverse. */
+function unfeistel(key: Uint8Array, value: number, highSize: number, lowSize: number): number {
+  let high = Math.floor(value / lowSize);
+  let low = value % lowSize;
+  for (let round = ROUNDS - 1; round >= 0; round--) {
+    if (round % 2 === 0) high = (high - (roundValue(key, round, low) % highSize) + highSize) % highSize;
+    else low = (low - (roundValue(key, round, high) % lowSize) + lowSize) % lowSize;
   }
   return high * lowSize + low;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { artifactOf } from '../protocol/artifact.ts';
 import { nodeSha256 } from '../util/node-sha256.ts';
-import { type Catalog, parseCatalog } from './catalog.ts';
+import { type Catalog, parseCatalog, preparedName } from './catalog.ts';
 import { DataError } from './errors.ts';
 import { decodeShard, type TokenIds } from './shards.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -32,7 +32,9 @@ export function loadCatalog(corpusDir: string, preset: string): Catalog {
   } catch (cause) {
     throw new DataError(
       'NOT_PREPARED',
-      `no prepared corpus of preset ${preset} in ${corpusDir}; run: npm run setup -- --preset ${preset}`,
+      preset === preparedName
+        ? `no prepared catalog in ${corpusDir}; run: ./bin/accrete data prepare --dir ${corpusDir}`
+        : `no prepared corpus of preset ${preset} in ${corpusDir}; run: npm run setup -- --preset ${preset}`,
       { cause },
     );
   }

@@ -10,8 +10,13 @@ import { DataError } from './errors.ts';
 export type TokenIds = Uint16Array | Uint32Array;
 export type Stage = Shard['stage'];
 
-/** Loaded shards by the root of their artifact. */
-export type LoadedShards = ReadonlyMap<string, TokenIds>;
+/** Reads a part of a shard from where it lies; undefined: it is not at hand. */
+export interface ShardReader {
+  read(shard: Shard, offset: number, length: number): TokenIds | undefined;
+}
+
+/** Shards at hand: whole in memory, by the root of their artifact, or read in parts. */
+export type LoadedShards = ReadonlyMap<string, TokenIds> | ShardReader;
 
 /** What one row of a batch feeds: all three of the sequence's length. */
 export interface Sequence {
@@ -115,14 +120,26 @@ export function readPart(
   { endOfText, from, length }: { readonly endOfText: number; readonly from: number; readonly length: number },
 ): Sequence {
   const { shard, offset } = locateSequence(shards, request);
-  const ids = loaded.get(shard.artifact.root);
+  return readLocated(loaded, { shard, offset: offset + from, length, endOfText });
+}
+
+/** The sequence that begins at a token of a shard. */
+export function readLocated(
+  loaded: LoadedShards,
+  place: { readonly shard: Shard; readonly offset: number; readonly length: number; readonly endOfText: number },
+): Sequence {
+  const { shard, offset, length, endOfText } = place;
+  const ids =
+    'read' in loaded
+      ? loaded.read(shard, offset, length)
+      : loaded.get(shard.artifact.root)?.subarray(offset, offset + length);
   if (ids === undefined) {
     throw new DataError(
       'SHARD_MISSING',
       `shard ${shard.source} (${shard.stage}, ${shard.artifact.root}) is not loaded`,
     );
   }
-  return packSequence(ids.subarray(offset + from, offset + from + length), endOfText);
+  return packSequence(ids, endOfText);
 }
 
 /** A document starts at the first token and after each end-of-text token. */

@@ -1,15 +1,24 @@
 /** @file A run's text as roles read it: shards fetched from the store by artifact, and sequences by order position. */
 import { type OrderedPart, PhaseOrders } from '../data/phase-order.ts';
-import { decodeShard, readPart, type Sequence, sequenceCounts, type TokenIds } from '../data/shards.ts';
+import { ShardIndex } from '../data/shard-index.ts';
+import { decodeShard, type LoadedShards, readLocated, type Sequence, type TokenIds } from '../data/shards.ts';
 import { manifestOf } from '../journal/queries.ts';
 import type { RunState } from '../journal/state.ts';
 import { type Phase, type RunManifest, type Shard, spanTokensOf } from '../protocol/manifest.ts';
 import type { Store } from '../store/port.ts';
 
+/** Where a position of a phase's order lies. */
+export interface LocatedSequence extends OrderedPart {
+  readonly shard: Shard;
+  /** Of its first token. */
+  readonly offset: number;
+  readonly length: number;
+}
+
 export interface RunData {
   readonly shards: readonly Shard[];
   /** By the root of their artifact. */
-  readonly loaded: ReadonlyMap<string, TokenIds>;
+  readonly loaded: LoadedShards;
   /** Closes documents. */
   readonly endOfText: number;
   /** The sequence at a position of a phase's order. */
@@ -47,32 +56,39 @@ export const phaseTermsOf = (run: RunState): PhaseTerms => ({
   cursors: [...run.cursor],
 });
 
-/** Text that is at hand: reads sequences, fetches nothing. `terms`: of now; the manifest's own phases without. */
-export function runDataOf(
+/** The place of each position, in O(1); reads nothing. `terms`: of now; the manifest's own phases without. */
+export function locatorOf(
   manifest: RunManifest,
-  loaded: ReadonlyMap<string, TokenIds>,
-  endOfText: number,
   terms: () => PhaseTerms = () => ({ phases: manifest.phases, cursors: [] }),
-): RunData {
-  const { shards } = manifest.data;
+): (phase: number, position: number) => LocatedSequence {
   const spanTokens = spanTokensOf(manifest.phases);
-  const spans = sequenceCounts(shards, 'train', spanTokens);
+  const index = new ShardIndex(manifest.data.shards, 'train', spanTokens);
+  const spans = index.counts();
   let known: { readonly phases: readonly Phase[]; readonly orders: PhaseOrders } | null = null;
-  const located = (phase: number, position: number) => {
+  return (phase, position) => {
     const { phases, cursors } = terms();
     if (known?.phases !== phases)
       known = { phases, orders: new PhaseOrders({ seed: manifest.seed, spanTokens, spans, phases }) };
-    return { ...known.orders.at(phase, position, cursors), length: phases[phase]!.sequenceLength };
+    const place = known.orders.at(phase, position, cursors);
+    const length = phases[phase]!.sequenceLength;
+    const { shard, offset } = index.locate(place.source, place.span);
+    return { ...place, shard, offset: offset + place.part * length, length };
   };
+}
+
+/** Text that is at hand: reads sequences, fetches nothing. */
+export function runDataOf(
+  manifest: RunManifest,
+  loaded: LoadedShards,
+  endOfText: number,
+  terms?: () => PhaseTerms,
+): RunData {
+  const located = locatorOf(manifest, terms);
   return {
-    shards,
+    shards: manifest.data.shards,
     loaded,
     endOfText,
-    sequenceAt(phase, position) {
-      const { source, span, part, length } = located(phase, position);
-      const whole = { stage: 'train', source, sequenceIndex: span, length: spanTokens } as const;
-      return readPart(shards, loaded, whole, { endOfText, from: part * length, length });
-    },
+    sequenceAt: (phase, position) => readLocated(loaded, { ...located(phase, position), endOfText }),
     placeOf: located,
   };
 }

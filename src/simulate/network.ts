@@ -251,7 +251,7 @@ export class SimulatedNetwork {
       };
       await runMiner(
         {
-          ...{ name, threads: 1, stateDir: '', statesDir: '' },
+          ...{ name, threads: 1, stateDir: '', cacheBytes: 0, statesDir: '' },
           capabilities: { threads: 1, memoryGib: 1, machineClass: 'simulated' },
         },
         {

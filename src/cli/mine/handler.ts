@@ -37,7 +37,8 @@ export const handle: Handler = async (settings, io) => {
       const { name, threads, device } = options;
       const summary = await runMiner(
         {
-          ...{ name, threads, device, stateDir: join(options.dir, 'shards'), statesDir: join(options.dir, 'states') },
+          ...{ name, threads, device, stateDir: join(options.dir, 'shards'), cacheBytes: options.cacheBytes },
+          ...{ statesDir: join(options.dir, 'states') },
           capabilities: { threads, memoryGib: roundedMemoryGib(), machineClass: machineClassOf({ threads, device }) },
         },
         {

@@ -12,6 +12,7 @@ export const mine: CommandDeclaration = {
     { name: 'dir', value: 'DIR', description: 'folder of this miner (keys, state)', default: '.accrete/miner' },
     { name: 'name', value: 'NAME', description: "the learner's name under its hotkey", default: 'learner-1' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    { name: 'cache-gib', value: 'N', description: 'text that is kept on this machine, in GiB', default: '64' },
     deviceOption,
     ...ledgerOptions,
     ...signerOptions,

@@ -11,6 +11,8 @@ export interface MineOptions {
   readonly dir: string;
   readonly name: string;
   readonly threads: number;
+  /** Of text that is kept on this machine. */
+  readonly cacheBytes: number;
   readonly device: Device;
   readonly ledger: LedgerChoice;
   readonly json: boolean;
@@ -22,6 +24,7 @@ export function parseMineOptions(settings: Settings): MineOptions {
     dir: settings.path('dir'),
     name: parseName(settings),
     threads: parseThreads(settings),
+    cacheBytes: settings.count('cache-gib', { min: 1, max: 1 << 20 }) * 1024 ** 3,
     device: parseDevice(settings),
     ledger: parseLedgerChoice(settings),
     json: settings.switch('json'),

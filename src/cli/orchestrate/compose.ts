@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
-import type { Catalog } from '../../data/catalog.ts';
+import { type Catalog, manifestShards, preparedName } from '../../data/catalog.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
 import { LiveFeed } from '../../http/api/live-feed.ts';
 import { apiRoutesOf } from '../../http/api/register.ts';
@@ -38,7 +38,7 @@ import type { EventBody } from '../../protocol/messages.ts';
 import { describeFault } from '../../protocol/signing.ts';
 import { topics } from '../../roles/client.ts';
 import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
-import { initRun } from '../../roles/orchestrator/run-init.ts';
+import { initRun, type NewRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
 import { settingsOfRunFile } from '../../roles/run-file.ts';
@@ -366,8 +366,7 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
   const { preset, chosen } = options;
   const seed = chosen?.file.seed ?? String(options.seed);
   if (journal.head.size === 0) {
-    ensureCorpus(preset);
-    const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
+    const { catalog, readFile } = openTexts(options);
     const settings = newSettings(options, catalog);
     const tempos = bittensor === null ? settings.ledger : await temposOf(bittensor);
     const checkpoint =
@@ -381,7 +380,7 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
       ...(checkpoint === null ? {} : { checkpoint }),
       ledger: bittensor === null ? { chainId, netuid } : { chainId: bittensor.chainId, netuid: bittensor.netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
-      readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
+      readCatalogFile: readFile,
     })
       .catch((error) => {
         throw asFreezeFault(error);
@@ -404,7 +403,29 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
     throw new UsageError(`${options.dir}: preset ${manifest.model.preset} is not known`);
   requireSameLedger(manifest, bittensor ?? { chainId, netuid });
   checkSameRecipe(manifest, options);
+  checkSameData(manifest, options);
   return manifest;
+}
+
+/** What a new run trains on: the data folder that was named, or the clone's own text. */
+function openTexts({ data, preset }: OrchestrateOptions): {
+  readonly catalog: Catalog;
+  readonly readFile: NewRun['readCatalogFile'];
+} {
+  if (data === null) ensureCorpus(preset);
+  const folder = data ?? corpusDir;
+  const catalog = loadCatalog(folder, data === null ? corpusPresetOf(preset) : preparedName);
+  return { catalog, readFile: (entry) => readCatalogFile(folder, catalog, entry) };
+}
+
+/** A run keeps the shards that it began with. */
+function checkSameData(manifest: RunManifest, { dir, data }: OrchestrateOptions): void {
+  if (data === null) return;
+  const shards = manifestShards(loadCatalog(data, preparedName));
+  if (canonicalJson(shards) === canonicalJson(manifest.data.shards)) return;
+  throw new UsageError(
+    `${dir} holds a run on other data than ${data} has now; leave --data out to go on with it, or choose another folder with --dir`,
+  );
 }
 
 /** A run keeps the recipe that it began with; options that say otherwise would be ignored in silence. */

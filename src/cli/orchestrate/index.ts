@@ -20,6 +20,11 @@ export const orchestrate: CommandDeclaration = {
     },
     { name: 'dir', value: 'DIR', description: 'folder of the run', default: '.accrete/run' },
     {
+      name: 'data',
+      value: 'DIR',
+      description: "train a new run on this data folder (accrete data prepare) instead of the clone's own text",
+    },
+    {
       name: 'host',
       value: 'HOST',
       description: 'address to listen on; 0.0.0.0 lets other machines join',

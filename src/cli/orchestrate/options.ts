@@ -12,6 +12,8 @@ export interface OrchestrateOptions {
   /** Whether preset and seed were asked for, or are only what a new run would have. */
   readonly isRunGiven: boolean;
   readonly dir: string;
+  /** A data folder; null: the clone's own text. */
+  readonly data: string | null;
   readonly host: string;
   readonly port: number;
   readonly seed: number;
@@ -36,6 +38,7 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),
     dir: settings.path('dir'),
+    data: settings.has('data') ? settings.path('data') : null,
     host: settings.text('host'),
     port: settings.count('port', { min: 1, max: 65_535 }),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),

@@ -19,7 +19,7 @@ export const handle: Handler = async (settings, io) => {
   try {
     await waitForPort(options.port, io.stop);
     await requireRegistered(options, settings);
-    ensureCorpus(options.preset);
+    if (options.data === null) ensureCorpus(options.preset);
     const outcome = await new Supervisor(options, folder, io).run();
     return await tell(outcome, options, io);
   } finally {

@@ -16,6 +16,8 @@ export interface UpOptions {
   readonly miners: number;
   readonly validators: number;
   readonly dir: string;
+  /** A data folder; null: the clone's own text. */
+  readonly data: string | null;
   readonly port: number;
   readonly seed: number;
   /** Null: no such end. */
@@ -47,6 +49,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
     miners: settings.count('miners', { min: 1, max: 64 }),
     validators: settings.count('validators', { min: 1, max: 64 }),
     dir: settings.path('dir'),
+    data: settings.has('data') ? settings.path('data') : null,
     port: settings.count('port', { min: 1, max: 65_535 }),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     tokens: tokens === 0 ? null : tokens,
@@ -56,6 +59,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
       ...(settings.has('from') ? ['--from', settings.text('from')] : []),
       ...publishArguments(settings),
       ...storeArguments(settings),
+      ...(settings.has('data') ? ['--data', settings.path('data')] : []),
     ],
     ...walletChoice(settings),
     json: settings.switch('json'),

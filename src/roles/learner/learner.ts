@@ -2,7 +2,7 @@
  * @file A learner: the model, its optimiser, its view of the fragments and the text it reads, for one run. Does what it
  * is told in the order it is told; holds the thread while a step runs. Miners train with it, validators redo steps.
  */
-import type { Sequence, TokenIds } from '../../data/shards.ts';
+import type { LoadedShards, Sequence } from '../../data/shards.ts';
 import type { Device } from '../../engine/device.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { FragmentPlan } from '../../merge/fragment-plan.ts';
@@ -49,7 +49,7 @@ export interface LearnerOptions {
   readonly start: readonly Uint8Array[] | LearnerState;
   /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
   readonly frozen?: Uint8Array | null;
-  readonly loaded: ReadonlyMap<string, TokenIds>;
+  readonly loaded: LoadedShards;
   readonly hash: Sha256;
   /** Of now; without, the manifest's phases, and nothing drawn. */
   readonly terms?: () => PhaseTerms;

@@ -2,7 +2,7 @@
  * @file A replay (DESIGN section 4, check 5): a segment of a learner's trace is done again, from the state before it, and
  * must lead to the state after it. Whether the lines are the learner's is the caller's to check.
  */
-import type { TokenIds } from '../../data/shards.ts';
+import type { LoadedShards } from '../../data/shards.ts';
 import type { Device } from '../../engine/device.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { CodecError } from '../../merge/errors.ts';
@@ -33,7 +33,7 @@ import { scheduleTokensAt, warmupOf } from './schedule-position.ts';
 export interface ReplayerOptions {
   readonly manifest: RunManifest;
   /** Training shards by artifact root. */
-  readonly loaded: ReadonlyMap<string, TokenIds>;
+  readonly loaded: LoadedShards;
   /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
   readonly frozen?: Uint8Array | null;
   readonly hash: Sha256;

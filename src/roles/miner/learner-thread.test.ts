@@ -81,7 +81,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'accrete-learner-'));
   const rng = new Rng(1);
   const ids = Array.from({ length: 4096 }, (_, i) => (i % 97 === 96 ? 0 : 1 + (i % 7) + rng.below(2)));
-  await writeFile(join(dir, 'shard'), encodeShard(ids, config.vocab_size));
+  await writeFile(join(dir, `${root}.tokens`), encodeShard(ids, config.vocab_size));
 });
 afterAll(async () => {
   for (const thread of threads) await thread.close();
@@ -98,10 +98,9 @@ function startThread(
   files: readonly Uint8Array[] = start,
   { freezes, frozen = null, statesDir = join(dir, `states-${threads.length}`) }: ThreadParts = {},
 ): LearnerThread {
-  const shardFiles = new Map([[root as string, join(dir, 'shard')]]);
   const states = { dir: statesDir, run: root, keep: 2, committedSteps: 0 };
   const manifest = tinyManifest(freezes);
-  const thread = startLearnerThread({ manifest, threads: 1, start: files, frozen, shardFiles, states });
+  const thread = startLearnerThread({ manifest, threads: 1, start: files, frozen, shardDir: dir, states });
   threads.push(thread);
   return thread;
 }

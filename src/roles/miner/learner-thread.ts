@@ -21,8 +21,8 @@ export interface ThreadSetup {
   readonly device?: Device;
   readonly start: readonly Uint8Array[];
   readonly frozen: Uint8Array | null;
-  /** Checked files of the manifest's training shards by artifact root. */
-  readonly shardFiles: ReadonlyMap<string, string>;
+  /** Of a shard cache; the shards of a step are held there while it is done. */
+  readonly shardDir: string;
   /** Where states are kept for audits; `committedSteps`: the learner's, those that the journal knows. */
   readonly states: StateFolderOptions & { readonly committedSteps: number };
 }

@@ -1,12 +1,11 @@
 /** @file The other side of `learner-thread.ts`: reads the shards, opens the learner, does its calls one by one. */
-import { readFile } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { decodeShard, type TokenIds } from '../../data/shards.ts';
 import { assert, assertNever, BaseError } from '../../util/errors.ts';
 import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { Learner } from '../learner/learner.ts';
 import { StateFolder } from '../learner/state-folder.ts';
 import type { PhaseTerms } from '../run-data.ts';
+import { ShardFiles } from '../shard-files.ts';
 import type { ThreadCall, ThreadReply, ThreadRequest, ThreadSetup } from './learner-thread.ts';
 
 interface Kept {
@@ -16,13 +15,8 @@ interface Kept {
 }
 
 async function openLearner(setup: ThreadSetup): Promise<Kept> {
-  const { manifest, threads, device = 'cpu', start, frozen, shardFiles, states } = setup;
-  const loaded = new Map<string, TokenIds>();
-  for (const shard of manifest.data.shards) {
-    const file = shardFiles.get(shard.artifact.root);
-    if (file === undefined) continue;
-    loaded.set(shard.artifact.root, decodeShard(await readFile(file), shard, manifest.tokenizer.vocabSize));
-  }
+  const { manifest, threads, device = 'cpu', start, frozen, shardDir, states } = setup;
+  const loaded = new ShardFiles(shardDir, manifest.tokenizer.vocabSize);
   const folder = await StateFolder.open(states, states.committedSteps);
   const onState = folder.add.bind(folder);
   let followed: PhaseTerms = { phases: manifest.phases, cursors: [] };

@@ -8,13 +8,15 @@ import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
-import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
+import type { ArtifactRef, RunManifest, Shard } from '../../protocol/manifest.ts';
 import type { EventBody, EventKind, JournalEntry } from '../../protocol/messages.ts';
 import { type Hash, type LearnerId, learnerIdOf, toDecimal } from '../../protocol/names.ts';
+import { StoreError } from '../../store/errors.ts';
 import { RouterMeter } from '../../training/router-health.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
+import { eachInRanges, type Range } from '../../util/ranges.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
@@ -23,13 +25,13 @@ import { batchTermsOf } from '../learner/schedule-position.ts';
 import { keptStates } from '../learner/state-folder.ts';
 import { RedoneVersions } from '../redone-versions.ts';
 import { routersBody } from '../routers-body.ts';
-import { phaseTermsOf } from '../run-data.ts';
+import { type LocatedSequence, locatorOf, phaseTermsOf } from '../run-data.ts';
 import { fetchFrozen, runModelOf } from '../run-model.ts';
-import { fetchShards } from '../shard-cache.ts';
+import { ShardCache } from '../shard-cache.ts';
 import { AuditAnswerer } from './audit-answerer.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
-import { type LearnerThread, startLearnerThread } from './learner-thread.ts';
+import { type LearnerThread, startLearnerThread, type ThreadStepReport } from './learner-thread.ts';
 import { initialMinerState, stepMiner } from './step.ts';
 import { TraceBook } from './trace-book.ts';
 
@@ -39,8 +41,9 @@ export interface MinerOptions {
   readonly threads: number;
   /** Default cpu. */
   readonly device?: Device;
-  /** Where the run's shards are kept. */
+  /** Where the shards of the leases are kept, and how much of them; of this learner alone. */
   readonly stateDir: string;
+  readonly cacheBytes: number;
   /** Where this learner's states are kept for audits; of this learner alone. */
   readonly statesDir: string;
   readonly capabilities: Omit<EventBody<'join'>, 'atMs'>;
@@ -64,7 +67,7 @@ export interface MinerDeps {
   readonly rssBytes: () => number;
   /** Asks for a clean leave: the running step and the open claim end first. */
   readonly signal: AbortSignal;
-  /** A thread of its own by default. */
+  /** A thread of its own by default, which reads a cache of shards; this one has its text itself. */
   readonly openLearner?: (parts: LearnerParts) => Promise<LearnerThread>;
   /** After each inner step. */
   readonly onStep?: (plan: TrainPlan, report: StepReport) => void;
@@ -97,6 +100,7 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
   const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
   const frozen = await fetchFrozen(client.state, client.store, deps.signal);
+  const shards = deps.openLearner === undefined ? await openShards(options, deps) : null;
   const thread = await (deps.openLearner ?? ((parts) => openThread(options, deps, parts)))({ start, frozen });
   try {
     await thread.prepare(client.state.phase, phaseTermsOf(client.state));
@@ -108,7 +112,7 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
       artifactOf: (bytes) => artifactOf(bytes, nodeSha256),
     });
     for (const [fragment, artifact] of artifacts.entries()) redone.hold(fragment, artifact, start[fragment]!);
-    return await new Miner({ learner, thread, versions, redone, deps }).run();
+    return await new Miner({ learner, thread, shards, versions, redone, deps }).run();
   } finally {
     await thread.close();
   }
@@ -126,13 +130,12 @@ export function minerRulesOf(manifest: RunManifest): MinerRules {
   };
 }
 
+function openShards({ stateDir, cacheBytes }: MinerOptions, { client, log }: MinerDeps): Promise<ShardCache> {
+  return ShardCache.open({ dir: stateDir, limitBytes: cacheBytes, store: client.store, log, signal: client.signal });
+}
+
 async function openThread(options: MinerOptions, deps: MinerDeps, parts: LearnerParts): Promise<LearnerThread> {
-  const { client, log, signal } = deps;
-  const { shards } = client.manifest.data;
-  const shardFiles = await fetchShards({
-    ...{ shards, dir: options.stateDir, store: client.store, log, signal },
-    wants: ({ stage }) => stage === 'train',
-  });
+  const { client } = deps;
   const { threads, device = 'cpu' } = options;
   const { manifest, runId: run } = client;
   const learner = learnerIdOf(deps.hotkey.hotkey, options.name);
@@ -140,7 +143,7 @@ async function openThread(options: MinerOptions, deps: MinerDeps, parts: Learner
     ...{ dir: options.statesDir, run, keep: keptStates(manifest.audit.window) },
     committedSteps: client.state.learners.get(learner)?.innerSteps ?? 0,
   };
-  return startLearnerThread({ manifest, threads, device, ...parts, shardFiles, states });
+  return startLearnerThread({ manifest, threads, device, ...parts, shardDir: options.stateDir, states });
 }
 
 /** Joins and leaves of a learner are told apart by their times, which must grow even if the clock went back. */
@@ -154,6 +157,8 @@ class Miner {
   readonly #learner: LearnerId;
   readonly #thread: LearnerThread;
   readonly #deps: MinerDeps;
+  readonly #shards: ShardCache | null;
+  readonly #locate: (phase: number, position: number) => LocatedSequence;
   readonly #uploader: ClaimUploader;
   readonly #trace: TraceBook;
   readonly #answerer: AuditAnswerer;
@@ -174,6 +179,7 @@ class Miner {
   constructor(parts: {
     readonly learner: LearnerId;
     readonly thread: LearnerThread;
+    readonly shards: ShardCache | null;
     /** Versions that the thread started from. */
     readonly versions: readonly number[];
     readonly redone: RedoneVersions;
@@ -183,6 +189,8 @@ class Miner {
     this.#learner = parts.learner;
     this.#thread = parts.thread;
     this.#deps = parts.deps;
+    this.#shards = parts.shards;
+    this.#locate = locatorOf(client.manifest, () => phaseTermsOf(client.state));
     this.#redone = parts.redone;
     this.#uploader = new ClaimUploader({ client, log, clock: parts.deps.clock });
     this.#answerer = new AuditAnswerer({
@@ -349,7 +357,7 @@ class Miner {
   }
 
   async #train(plan: TrainPlan): Promise<void> {
-    const report = await this.#thread.step(plan);
+    const report = await this.#stepOn(plan);
     const { step, leases, sequences, scheduleTokens, start, takenIn, claimed } = plan;
     this.#trace.add({
       step,
@@ -372,6 +380,33 @@ class Miner {
     this.#deps.metrics.count('inner_steps_total');
     this.#deps.onStep?.(plan, report);
     this.#dispatch({ kind: 'step-done' });
+  }
+
+  /** The step's text stays while it is read. */
+  async #stepOn(plan: TrainPlan): Promise<ThreadStepReport> {
+    const cache = this.#shards;
+    if (cache === null) return await this.#thread.step(plan);
+    const shards = this.#shardsOf(plan.phase, plan.sequences);
+    await this.#holdShards(cache, shards);
+    return await this.#thread.step(plan).finally(() => cache.release(shards));
+  }
+
+  #shardsOf(phase: number, ranges: readonly Range[]): readonly Shard[] {
+    return Array.from(eachInRanges(ranges), (position) => this.#locate(phase, position).shard);
+  }
+
+  /** Tried until it works: a store that is away for a while costs time, not the learner. */
+  async #holdShards(cache: ShardCache, shards: readonly Shard[]): Promise<void> {
+    const { client, clock, log } = this.#deps;
+    for (;;) {
+      try {
+        return await cache.hold(shards);
+      } catch (error) {
+        if (client.signal.aborted || !(error instanceof StoreError)) throw error;
+        log.warn('text not fetched yet', { error: String(error) });
+        await clock.sleep(fetchRetryMs, client.signal);
+      }
+    }
   }
 
   async #claim(plan: Extract<MinerEffect, { kind: 'claim' }>['plan']): Promise<void> {
@@ -438,6 +473,7 @@ class Miner {
 
   #onLease({ lease, hotkey, name, phase, range, scheduleTokens }: EventBody<'lease'>): void {
     if (learnerIdOf(hotkey, name) !== this.#learner) return;
+    void this.#shards?.fetchAhead(this.#shardsOf(phase, [range]));
     const batch = batchTermsOf(manifestOf(this.#deps.client.state), phase);
     this.#dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens, batch } });
   }

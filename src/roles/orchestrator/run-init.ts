@@ -64,8 +64,9 @@ export function runConfig(preset: RunPresetName, catalog: Catalog): QuasarLongCo
   });
 }
 
-/** The tokenizer's files put the two special tokens side by side, end of text first. */
-const startOfText = (catalog: Catalog): number => catalog.endOfText + 1;
+/** The tokenizers that a clone trains have the two special tokens side by side, end of text first. */
+const startOfText = ({ startOfText, endOfText }: Catalog): number =>
+  startOfText ?? (startOfText === null ? endOfText : endOfText + 1);
 
 /** @throws ModelError BAD_FROZEN */
 export function buildManifest(

@@ -1,5 +1,5 @@
 /** @file What a validator needs to redo an audited segment: lines, claims, states and versions, fetched and handed over. */
-import type { TokenIds } from '../../data/shards.ts';
+import type { LoadedShards } from '../../data/shards.ts';
 import type { Audit, RunState } from '../../journal/state.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { LearnerId } from '../../protocol/names.ts';
@@ -21,7 +21,7 @@ export interface SegmentAsked extends Pick<Audit, 'learner' | 'isFirst' | 'joine
 export interface AuditJudgeDeps {
   readonly manifest: RunManifest;
   /** Training shards by artifact root. */
-  readonly loaded: ReadonlyMap<string, TokenIds>;
+  readonly loaded: LoadedShards;
   /** Phases as they are now, and what each has drawn. */
   readonly terms: () => PhaseTerms;
   readonly frozen: Uint8Array | null;

@@ -1,0 +1,89 @@
+/** @file MinHash finds near copies as often as its formula says; the set of hashes is a set; words are cut in every script. */
+import { describe, expect, it } from 'vitest';
+import { Rng } from '../../util/rng.ts';
+import { HashSet } from './hash-set.ts';
+import { bandsOf, minhashBands, minhashRows, shingleWords } from './minhash.ts';
+import { wordsOf } from './test-support.ts';
+import { WordCutter } from './words.ts';
+
+const cutter = new WordCutter();
+const cut = (text: string) => cutter.cut(text);
+
+function sharesBand(a: string, b: string): boolean {
+  const [one, two] = [bandsOf(cut(a))!, bandsOf(cut(b))!];
+  for (let i = 0; i < one.length; i += 2) if (one[i] === two[i] && one[i + 1] === two[i + 1]) return true;
+  return false;
+}
+
+const shingles = (words: readonly string[]): Set<string> =>
+  new Set(
+    Array.from({ length: words.length - shingleWords + 1 }, (_, i) => words.slice(i, i + shingleWords).join(' ')),
+  );
+
+function jaccard(a: readonly string[], b: readonly string[]): number {
+  const [one, two] = [shingles(a), shingles(b)];
+  const both = [...one].filter((each) => two.has(each)).length;
+  return both / (one.size + two.size - both);
+}
+
+describe('bandsOf', () => {
+  it('finds pairs as often as 1 − (1 − s^rows)^bands says, at three similarities', () => {
+    for (const changed of [6, 16, 60]) {
+      let [found, expected] = [0, 0];
+      const pairs = 150;
+      for (let n = 0; n < pairs; n++) {
+        const words = wordsOf(`pair ${changed} ${n}`, 400);
+        const rng = new Rng(`change ${changed} ${n}`);
+        const other = [...words];
+        for (let i = 0; i < changed; i++) other[rng.below(400)] = `changed${i}`;
+        if (sharesBand(words.join(' '), other.join(' '))) found++;
+        expected += 1 - (1 - jaccard(words, other) ** minhashRows) ** minhashBands;
+      }
+      // Four standard deviations of a binomial.
+      const spread = 4 * Math.sqrt(Math.max(1, expected * (1 - expected / pairs)));
+      expect(Math.abs(found - expected), `${changed} words changed: ${found} of ${expected.toFixed(1)}`).toBeLessThan(
+        spread,
+      );
+    }
+  });
+
+  it('tells unlike texts apart, and short ones by what they are', () => {
+    for (let n = 0; n < 100; n++)
+      expect(sharesBand(wordsOf(`a${n}`, 300).join(' '), wordsOf(`b${n}`, 300).join(' '))).toBe(false);
+    expect(sharesBand('one two', 'One, two!')).toBe(true);
+    expect(sharesBand('one two', 'one three')).toBe(false);
+    expect(bandsOf(cut('… !'))).toBeNull();
+  });
+});
+
+describe('WordCutter', () => {
+  it('cuts words whatever the case, signs and spaces, and scripts without spaces by the character', () => {
+    const hashesOf = (text: string) => [...cut(text).hashes.subarray(0, cut(text).count)];
+    expect(hashesOf('Ein  Haus, EIN haus')).toEqual([...hashesOf('ein haus'), ...hashesOf('ein haus')]);
+    expect(cut('漢字かな mixed').count).toBe(5);
+    expect(cut('e\u0301t\u0301').count).toBe(1);
+    expect(cut('\u{1F600}').count).toBe(1);
+    expect(cut('').count).toBe(0);
+  });
+});
+
+describe('HashSet', () => {
+  it('holds what was added, grows, and says when it may not', () => {
+    const set = new HashSet({ maxBytes: 1 << 20, what: 'test' });
+    const rng = new Rng(3);
+    const seen = new Set<string>();
+    for (let i = 0; i < 30_000; i++) {
+      const [low, high] = [rng.below(300), rng.below(300)]; // many are there already, and zeros too
+      expect(set.add(low, high)).toBe(!seen.has(`${low}/${high || 1}`));
+      seen.add(`${low}/${high || 1}`);
+    }
+    expect(set.size).toBe(seen.size);
+    expect(HashSet.readOnly(set.shared()).has(301, 5)).toBe(false);
+    expect(HashSet.readOnly(set.shared()).has(...([...seen][0]!.split('/').map(Number) as [number, number]))).toBe(
+      true,
+    );
+    expect(() => {
+      for (let i = 0; i < 1e6; i++) set.add(i, i ^ 0x5555);
+    }).toThrow(/--memory-mib/);
+  });
+});
