@@ -8,10 +8,10 @@ import { auditCheckMs } from '../../journal/audits.ts';
 import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
 import { acceptedOf, indexesOf, untrainedOf } from '../../journal/indexes.ts';
+import { duePhaseChange } from '../../journal/phases.ts';
 import {
   countedTokens,
   isOnProbation,
-  isPhaseDone,
   isReleaseDue,
   manifestOf,
   mergeableClaims,
@@ -455,7 +455,8 @@ function expireLease(state: OrchestratorState, nowMs: number): RunEvent | null {
 }
 
 function phaseChange({ run }: OrchestratorState): RunEvent | null {
-  return isPhaseDone(run) ? { kind: 'phase-change', body: { phase: run.phase + 1 } } : null;
+  const body = duePhaseChange(run);
+  return body === null ? null : { kind: 'phase-change', body };
 }
 
 /** Release 0 is the start checkpoint: what all later losses are compared with. */
@@ -523,7 +524,8 @@ export function leaseFor(state: OrchestratorState, learner: Learner, nowMs: numb
   const { sequenceLength } = phaseOf(run);
   const trained = Math.max(0, (run.cursor[run.phase] ?? 0) - countRanges(run.pool[run.phase] ?? []) - untrained);
   // The learner's own untrained leases come first.
-  const own = open.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
+  const ofPhase = open.filter((lease) => lease.phase === run.phase);
+  const own = ofPhase.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
   const pace = paceOf(state, nowMs);
   const start = (trained + own * pace) * sequenceLength;
   return {
