@@ -5,7 +5,7 @@
  */
 
 import { revealTimeoutMs } from '../journal/claims.ts';
-import type { RunManifest } from '../protocol/manifest.ts';
+import { codecNames, type RunManifest } from '../protocol/manifest.ts';
 import { fromDecimal } from '../protocol/names.ts';
 import { mfuRange } from '../simulate/fleet/accelerators.ts';
 import { type Fleet, type MachineKind, speedOf } from '../simulate/fleet/fleet-file.ts';
@@ -260,7 +260,7 @@ function sensitivitiesOf(manifest: RunManifest, fleet: Fleet, tokensADay: number
       { ...manifest, sync: { ...manifest.sync, leaseSequences: 10 * manifest.sync.leaseSequences } },
       fleet,
     ],
-    ...(['f32', 'bf16', 'int8'] as const)
+    ...codecNames
       .filter((codec) => codec !== manifest.codec)
       .map((codec): [string, RunManifest, Fleet] => [`codec ${codec}`, withCodec(codec), fleet]),
   ];
