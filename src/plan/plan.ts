@@ -5,35 +5,17 @@
  */
 
 import { revealTimeoutMs } from '../journal/claims.ts';
-import type { RunManifest } from '../protocol/manifest.ts';
+import { codecNames, type RunManifest } from '../protocol/manifest.ts';
 import { fromDecimal } from '../protocol/names.ts';
 import { mfuRange } from '../simulate/fleet/accelerators.ts';
 import { type Fleet, type MachineKind, speedOf } from '../simulate/fleet/fleet-file.ts';
 import { type FleetSizes, sizesOf } from '../simulate/fleet/sizes.ts';
 import { outerStepSeconds, shareUp } from './pace.ts';
 import { journalOf, type PlannedJournal } from './planned-journal.ts';
+import type { PlannedKind, Steady } from './steady.ts';
 
 export const planFormat = 'accrete-plan/1';
 const dayS = 86_400;
-
-export interface PlannedKind {
-  readonly kind: string;
-  readonly machines: number;
-  readonly tokensPerSecond: number;
-  /** Share of the day in which one machine trains: hours, failures, stalls, slow spells. */
-  readonly availability: number;
-  readonly stepSeconds: number;
-  readonly claimsADay: number;
-  /** Of one learner and day. */
-  readonly bytesUpADay: number;
-  readonly bytesDownADay: number;
-  readonly claimUploadSeconds: number;
-  readonly joinSeconds: number;
-  /** Merged tokens of all machines of the kind and day; 0 where they cannot take part. */
-  readonly tokensADay: number;
-  /** Why they cannot take part, or what holds them back. */
-  readonly limits: readonly string[];
-}
 
 export interface PlannedPhase {
   readonly name: string;
@@ -81,16 +63,6 @@ export interface Plan {
   readonly limits: readonly string[];
   /** The strongest first. */
   readonly sensitivities: readonly Sensitivity[];
-}
-
-/** Counts that follow from kinds and outer steps. */
-export interface Steady {
-  readonly sizes: FleetSizes;
-  readonly outerStepSeconds: number;
-  readonly kinds: readonly PlannedKind[];
-  readonly claimsADay: number;
-  readonly learners: number;
-  readonly hotkeys: number;
 }
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -288,7 +260,7 @@ function sensitivitiesOf(manifest: RunManifest, fleet: Fleet, tokensADay: number
       { ...manifest, sync: { ...manifest.sync, leaseSequences: 10 * manifest.sync.leaseSequences } },
       fleet,
     ],
-    ...(['f32', 'bf16', 'int8'] as const)
+    ...codecNames
       .filter((codec) => codec !== manifest.codec)
       .map((codec): [string, RunManifest, Fleet] => [`codec ${codec}`, withCodec(codec), fleet]),
   ];

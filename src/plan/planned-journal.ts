@@ -3,7 +3,7 @@
 import type { RunManifest } from '../protocol/manifest.ts';
 import { fromDecimal } from '../protocol/names.ts';
 import type { Fleet } from '../simulate/fleet/fleet-file.ts';
-import type { Steady } from './plan.ts';
+import type { Steady } from './steady.ts';
 
 export interface PlannedJournal {
   readonly eventsADay: number;

@@ -3,6 +3,7 @@
  * validates; what goes wrong for all. Parsed at the edge; a fault names the field.
  */
 import { z } from 'zod';
+import { codecNames } from '../../protocol/manifest.ts';
 import { acceleratorNamed, accelerators, mfuRange, tokensPerSecondOf } from './accelerators.ts';
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9.-]{0,31}$/, 'expected 1-32 of a-z, 0-9, . and -');
@@ -62,7 +63,7 @@ const runSchema = z.strictObject({
   leaseSequences: z.int().min(1).max(10_000_000).optional(),
   leaseSeconds: z.number().gt(0).optional(),
   stateRootEverySteps: z.int().min(1).max(10_000).optional(),
-  codec: z.enum(['f32', 'bf16', 'int8']).optional(),
+  codec: z.enum(codecNames).optional(),
   blockSeconds: z.number().gt(0).max(3_600).optional(),
   tempoBlocks: z.int().min(8).max(100_000).optional(),
   auditsPerTempo: z.int().min(0).max(64).optional(),

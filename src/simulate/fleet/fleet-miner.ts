@@ -2,12 +2,14 @@
  * @file A miner of a simulated fleet: the real step on virtual time; training takes as long as the machine needs and changes
  * nothing, bytes are sizes that travel. It counts what was truly done, whatever becomes of it.
  */
+import { phaseOf } from '../../journal/queries.ts';
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { type Hash, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
-import type { MinerEffect, MinerEvent, MinerRules, MinerState } from '../../roles/miner/events.ts';
+import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from '../../roles/miner/events.ts';
 import { initialMinerState, stepMiner } from '../../roles/miner/step.ts';
 import { assertNever } from '../../util/errors.ts';
+import { countRanges } from '../../util/ranges.ts';
 import type { EventQueue } from './event-queue.ts';
 import type { FleetJournal } from './fleet-journal.ts';
 import type { SimulatedHotkey, SimulatedSession } from './fleet-keys.ts';
@@ -27,7 +29,6 @@ export interface FleetMinerOptions {
   readonly sizes: FleetSizes;
   readonly roots: SyntheticRoots;
   readonly rules: MinerRules;
-  readonly stepTokens: number;
   /** Claims steps that it does not do: its inner steps take a tenth of the time, and no replay finds them. */
   readonly isFreeloader: boolean;
   readonly onTokens: (tokens: number) => void;
@@ -200,7 +201,7 @@ export class FleetMiner {
         this.#abandoned.add(effect.claim);
         return;
       case 'train':
-        return this.#train(life);
+        return this.#train(effect.plan, life);
       case 'leave':
         return this.#after(machine.roundTripMs(), life, () => {
           const atMs = Math.max(Math.round(this.options.queue.nowMs), (this.#record()?.lastAtMs ?? 0) + 1);
@@ -218,8 +219,9 @@ export class FleetMiner {
     this.#after(this.options.rules.leaseRetryMs, life, () => this.dispatch({ kind: 'tick' }));
   }
 
-  #train(life: number): void {
-    const { machine, stepTokens, isFreeloader } = this.options;
+  #train(plan: TrainPlan, life: number): void {
+    const { machine, journal, isFreeloader } = this.options;
+    const stepTokens = countRanges(plan.sequences) * phaseOf(journal.run, plan.phase).sequenceLength;
     const ms = machine.stepMs(stepTokens) / (isFreeloader ? freeloaderSpeedup : 1);
     this.#after(ms, life, () => {
       if (!isFreeloader) {

@@ -9,6 +9,7 @@ import type { RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
 import type { OpenedEntry } from '../../protocol/signing.ts';
+import { batchTermsOf } from '../../roles/learner/schedule-position.ts';
 import { minerRulesOf } from '../../roles/miner/shell.ts';
 import { assert } from '../../util/errors.ts';
 import { Rng } from '../../util/rng.ts';
@@ -137,7 +138,6 @@ export class FleetRun {
   #addMachines(): void {
     const { fleet, seed, mode, freeloaders = 0 } = this.#options;
     const rules = minerRulesOf(this.manifest);
-    const stepTokens = this.manifest.recipe.batchSequences * this.manifest.phases[0]!.sequenceLength;
     for (const kind of fleet.machines) {
       const rng = new Rng(`machines ${seed} ${kind.kind}`);
       const middle = speedOf(kind, this.sizes.activeParameters);
@@ -151,7 +151,7 @@ export class FleetRun {
         const tokensPerSecond = middle * kind.spread ** (place - 0.5);
         const { site, miners } = this.#siteOf(kind.site);
         const miner = new FleetMiner({
-          ...{ name, hotkey, rules, stepTokens, queue: this.queue, journal: this.journal, syncer: this.#syncer },
+          ...{ name, hotkey, rules, queue: this.queue, journal: this.journal, syncer: this.#syncer },
           session: sessionOf(id, mode),
           machine: new Machine({ kind, site, tokensPerSecond, queue: this.queue, rng }),
           ...{ sizes: this.sizes, roots: this.#roots },
@@ -261,7 +261,8 @@ export class FleetRun {
       case 'lease': {
         const { lease, hotkey, name, phase, range, scheduleTokens } = body as EventBody<'lease'>;
         const miner = this.#ofLearner.get(learnerIdOf(hotkey, name));
-        return miner?.dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens } });
+        const batch = batchTermsOf(this.manifest, phase);
+        return miner?.dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens, batch } });
       }
       case 'lease-return': {
         const { lease } = body as EventBody<'lease-return'>;

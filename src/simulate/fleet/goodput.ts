@@ -4,6 +4,7 @@
  * not published where we could read them and are solved from two of the paper's own rows; every other row is a prediction.
  */
 import { type Fleet, fleetSchema } from './fleet-file.ts';
+import type { Sample } from './fleet-run.ts';
 
 export interface GoodputRow {
   readonly chips: number;
@@ -53,6 +54,7 @@ export const goodputAssumptions: readonly string[] = [
   `an interrupted learner keeps its state and goes on with ${lostChips} chips fewer for ${repairMinutes} minutes: our assumption, ${((100 * lostChips * repairMinutes) / (daysBetweenInterruptions * 1_440)).toFixed(2)} % of the chips in the mean`,
   'the paper may count losses that we do not know of (recovering learners, stale parameters): where ours is above theirs, this may be why',
   "ours: merged tokens of the run's journal, by the real steps of syncer, learners and validators, quorum M/2 + 1; data-parallel and elastic rows are one learner",
+  'measured from a third of the time on: what was trained then is merged over the next outer steps, as what was trained before is',
   'chips are of one speed; links between learners and syncer are never the limit',
 ];
 
@@ -101,19 +103,21 @@ export interface GoodputResult extends GoodputRow {
 export function goodputResult(
   row: GoodputRow,
   run: {
-    readonly mergedTokens: number;
-    readonly doneTokens: number;
+    readonly samples: readonly Pick<Sample, 'hour' | 'mergedTokens' | 'doneTokens'>[];
     readonly hours: number;
     readonly uptime: number;
     readonly headHash: string;
   },
 ): GoodputResult {
-  const full = ((batchSequences * sequenceLength) / stepSeconds) * row.learners * 3_600 * run.hours;
+  // A step's tokens are merged fragment by fragment over the next outer steps: the beginning would count against a short run.
+  const first = run.samples.find(({ hour }) => hour >= run.hours / 3)!;
+  const last = run.samples.at(-1)!;
+  const full = ((batchSequences * sequenceLength) / stepSeconds) * row.learners * 3_600 * (last.hour - first.hour);
   const percent = (tokens: number): number => (100 * tokens) / full;
   return {
     ...row,
-    ours: percent(run.mergedTokens),
-    trained: percent(run.doneTokens),
+    ours: percent(last.mergedTokens - first.mergedTokens),
+    trained: percent(last.doneTokens - first.doneTokens),
     uptime: 100 * run.uptime,
     headHash: run.headHash,
   };

@@ -19,7 +19,9 @@ export async function runFleet(options: FleetOptions, io: Io): Promise<FleetOutc
     onHour: (hour) => {
       const seconds = ((performance.now() - beganMs) / 1_000).toFixed(1);
       const mebibytes = Math.round(process.memoryUsage().rss / 2 ** 20);
-      io.err(`hour ${hour} of ${hours}: ${run.journal.run.size} entries, ${seconds} s, ${mebibytes} MiB`);
+      io.err(
+        `hour ${Math.min(hour, hours)} of ${hours}: ${run.journal.run.size} entries, ${seconds} s, ${mebibytes} MiB`,
+      );
     },
   });
   run.run();
