@@ -20,9 +20,6 @@ import { siteRoutes } from '../../http/site.ts';
 import type { Status } from '../../http/status.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
-import { Indexer } from '../../journal/index/indexer.ts';
-import type { JournalIndex } from '../../journal/index/port.ts';
-import { openSqliteIndex } from '../../journal/index/sqlite.ts';
 import type { Journal } from '../../journal/port.ts';
 import { countedTokens } from '../../journal/queries.ts';
 import type { BittensorLedger } from '../../ledger/bittensor/ledger.ts';
@@ -54,6 +51,7 @@ import { followRun } from '../api/follow-run.ts';
 import { LedgerReader } from '../api/ledger-view.ts';
 import { modelCardsIn } from '../api/model-card.ts';
 import { modelViewOf } from '../api/model-view.ts';
+import { openIndex } from '../chosen-index.ts';
 import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
@@ -158,7 +156,7 @@ async function open(
   const ending = new AbortController();
   // A restart must honour the grants of the process before it, so the secret follows from the session key.
   const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
-  const { index, indexer } = await openIndex(join(options.dir, 'index', 'journal.sqlite'), journal, log);
+  const { index, indexer, fault: indexFault } = await openIndex(options.index, options.dir, journal, log);
   closing.add(() => index.close());
   const orchestrator = await Orchestrator.open({
     onFold: indexer.onFold,
@@ -239,7 +237,7 @@ async function open(
         }),
     routes: [
       apiRoutesOf({ sources, version: '0.1.0', feed, log, metrics, requestsPerMinute: options.requestsPerMinute }),
-      operationsRoutes({ metrics, gauges: () => gaugesOf(orchestrator), check: async () => follower.fault() }),
+      operationsRoutes({ metrics, gauges: () => gaugesOf(orchestrator), check: async () => follower.fault() ?? indexFault }),
       siteRoutes(siteDir),
     ],
     mounts: {
@@ -302,15 +300,6 @@ function publishing(
     publisher?.add(written.folder);
     return written;
   };
-}
-
-/** Where the folder cannot hold one, it is kept in memory: a run must not stop for it. */
-async function openIndex(path: string, journal: Journal, log: Log): Promise<{ index: JournalIndex; indexer: Indexer }> {
-  const index = await openSqliteIndex({ path, log }).catch((error) => {
-    log.error('the index of the journal cannot be opened and is kept in memory', { path, error });
-    return openSqliteIndex({ path: ':memory:' });
-  });
-  return { index, indexer: await Indexer.open(index, journal) };
 }
 
 /** Numbers of the run for `/metrics`. */

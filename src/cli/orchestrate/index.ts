@@ -1,5 +1,6 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
 import type { CommandDeclaration } from '../command.ts';
+import { indexOption } from '../index-option.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
@@ -43,6 +44,7 @@ export const orchestrate: CommandDeclaration = {
       description: 'requests a minute that the read API answers one address; behind a proxy all clients have one',
       default: '1200',
     },
+    indexOption,
     ...ledgerOptions,
     ...signerOptions,
     ...publishOptions,

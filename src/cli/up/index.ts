@@ -1,5 +1,6 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
 import type { CommandDeclaration } from '../command.ts';
+import { indexOption } from '../index-option.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions } from '../recipe-declarations.ts';
@@ -39,6 +40,7 @@ export const up: CommandDeclaration = {
       description: 'end this many minutes after the first inner step; 0: no such end',
       default: '10',
     },
+    indexOption,
     ...ledgerOptions,
     {
       name: 'wallet',

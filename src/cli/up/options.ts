@@ -1,5 +1,6 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
+import { parseIndexChoice } from '../chosen-index.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { publishArguments } from '../publish/declarations.ts';
 import { newRunArguments } from '../recipe-options.ts';
@@ -18,6 +19,8 @@ export interface UpOptions {
   /** Options of a new run and of publishing, as `accrete orchestrate` takes them. */
   readonly runArguments: readonly string[];
   readonly ledger: LedgerChoice;
+  /** As the orchestrator takes it. */
+  readonly index: string;
   /** Hotkeys `syncer`, `miner-N`, `validator-N` of this wallet work for Bittensor; null: keys of the run's folder. */
   readonly wallet: string | null;
   /** How a child finds it: `--wallet NAME` and where it lies, without the hotkey. */
@@ -43,9 +46,16 @@ export function parseUpOptions(settings: Settings): UpOptions {
     tokens: tokens === 0 ? null : tokens,
     limitMs: minutes === 0 ? null : Math.round(minutes * 60_000),
     runArguments: [...newRunArguments(settings), ...publishArguments(settings)],
+    index: checkedIndex(settings),
     ...walletChoice(settings),
     json: settings.switch('json'),
   };
+}
+
+/** Checked here, so that the fault comes before any process. */
+function checkedIndex(settings: Settings): string {
+  parseIndexChoice(settings);
+  return settings.text('index');
 }
 
 /** @throws UsageError where Bittensor is meant and no wallet is named: keys that the folder made are registered nowhere */
