@@ -20,7 +20,9 @@ export function parseIndexChoice(settings: Settings): IndexChoice {
   const text = settings.text('index');
   if (text === 'sqlite') return null;
   if (hasPassword(text))
-    throw new UsageError('--index: a password belongs into PGPASSWORD or a file that PGPASSFILE names, not into the URL');
+    throw new UsageError(
+      '--index: a password belongs into PGPASSWORD or a file that PGPASSFILE names, not into the URL',
+    );
   const target = parsePostgresUrl(text);
   if (typeof target === 'string') throw new UsageError(`--index: ${target}, or 'sqlite'`);
   return target;

@@ -20,6 +20,7 @@ import { siteRoutes } from '../../http/site.ts';
 import type { Status } from '../../http/status.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
+import type { Indexer } from '../../journal/index/indexer.ts';
 import type { Journal } from '../../journal/port.ts';
 import { countedTokens } from '../../journal/queries.ts';
 import type { BittensorLedger } from '../../ledger/bittensor/ledger.ts';
@@ -237,7 +238,11 @@ async function open(
         }),
     routes: [
       apiRoutesOf({ sources, version: '0.1.0', feed, log, metrics, requestsPerMinute: options.requestsPerMinute }),
-      operationsRoutes({ metrics, gauges: () => gaugesOf(orchestrator), check: async () => follower.fault() ?? indexFault }),
+      operationsRoutes({
+        metrics,
+        gauges: () => gaugesOf(orchestrator, indexer),
+        check: async () => follower.fault() ?? indexFault,
+      }),
       siteRoutes(siteDir),
     ],
     mounts: {
@@ -303,9 +308,10 @@ function publishing(
 }
 
 /** Numbers of the run for `/metrics`. */
-function gaugesOf({ run, pulses }: Orchestrator): Record<string, number> {
+function gaugesOf({ run, pulses }: Orchestrator, { head }: Indexer): Record<string, number> {
   return {
     journal_entries_total: run.size,
+    index_behind_entries: Math.max(0, run.size - head.size),
     counted_tokens_total: countedTokens(run),
     merges_total: run.merges,
     releases_total: run.releases.length,

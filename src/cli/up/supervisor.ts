@@ -78,7 +78,7 @@ export class Supervisor {
   }
 
   async #startAll(): Promise<void> {
-    const { preset, miners, validators, dir, port, seed, runArguments } = this.#options;
+    const { preset, miners, validators, dir, port, seed, runArguments, index } = this.#options;
     this.#children.start({
       name: 'syncer',
       niceness: 0,
@@ -95,6 +95,7 @@ export class Supervisor {
         '--miners',
         `${miners}`,
         ...this.#identity('syncer'),
+        ...['--index', index],
         ...runArguments,
       ],
     });
