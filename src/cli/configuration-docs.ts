@@ -45,6 +45,7 @@ const kinds: Readonly<Record<string, string>> = {
     ID: 'name',
     ADDRESS: 'address',
     TARGET: 'URL or folder',
+    PLACE: 'folder or URL',
     LIST: 'names',
     NAMES: 'names',
     'DIR|URL': 'folder or URL',
@@ -178,6 +179,7 @@ function walk(node: Node, path: string, fields: Map<string, Set<string>>): void 
 function typeOf(node: Node): string {
   if (node.name !== undefined) return node.name;
   if (node.const !== undefined) return `\`${String(node.const)}\``;
+  if (node.type === 'boolean') return 'true or false';
   if (node.enum !== undefined) return node.enum.map((value) => `\`${String(value)}\``).join(', ');
   const {
     minimum,

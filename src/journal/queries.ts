@@ -14,7 +14,8 @@ export function runOf(state: RunState): NonNullable<RunState['run']> {
   return state.run;
 }
 
-export const manifestOf = (state: RunState): RunManifest => runOf(state).manifest;
+/** As it is in force: with the amendments that have taken effect. What it hashes to is the run's id only before the first. */
+export const manifestOf = (state: RunState): RunManifest => state.amended ?? runOf(state).manifest;
 
 export function phaseOf(state: RunState, phase = state.phase): Phase {
   const found = manifestOf(state).phases[phase];
@@ -90,15 +91,21 @@ export function nextLeaseRange(state: RunState, phase: number, count: number): R
   return [cursor, cursor + count];
 }
 
-/**
- * Tempo of the journal at a block. It ends an eighth before the ledger's, so that validators can set the weights of a tempo
- * before the ledger pays it.
- */
-export const tempoAt = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
-  Math.floor((block + Math.floor(tempoBlocks / 8)) / tempoBlocks);
+type Tempos = Pick<RunManifest['ledger'], 'tempoBlocks' | 'firstEpochBlock'>;
 
-export const blocksToNextTempo = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
-  tempoBlocks - ((block + Math.floor(tempoBlocks / 8)) % tempoBlocks);
+/** From an epoch to the end of the journal's tempo: an eighth before the next, so that the weights of a tempo are set before it is paid. */
+const epochLeadBlocks = (tempoBlocks: number): number => Math.floor(tempoBlocks / 8);
+
+/** Blocks of the journal's tempo 0 that lie before block 0. */
+const blocksBefore = ({ tempoBlocks, firstEpochBlock = tempoBlocks }: Tempos): number =>
+  (((epochLeadBlocks(tempoBlocks) - firstEpochBlock) % tempoBlocks) + tempoBlocks) % tempoBlocks;
+
+/** Tempo of the journal at a block. */
+export const tempoAt = (ledger: Tempos, block: number): number =>
+  Math.floor((block + blocksBefore(ledger)) / ledger.tempoBlocks);
+
+export const blocksToNextTempo = (ledger: Tempos, block: number): number =>
+  ledger.tempoBlocks - ((block + blocksBefore(ledger)) % ledger.tempoBlocks);
 
 /** How many versions of its fragment were published since the one that the claim started from. */
 export function stalenessOf(state: RunState, claim: Claim): number {
@@ -115,22 +122,13 @@ export function medianNorm(state: RunState, fragment: number): number | null {
 
 /** Whether a release may be journaled now: all fragments merged often enough, no merge half done. */
 export function isReleaseDue(state: RunState): boolean {
-  const needed = manifestOf(state).release.everyMerges;
+  const needed = phaseOf(state).release?.everyMerges ?? manifestOf(state).release.everyMerges;
   return state.fragments.every((f) => f.mergesSinceRelease >= needed && f.pendingMerge === null);
 }
 
 /** Merges published between the release before this one and this one. */
 export function mergesInSegment(state: RunState, release: number): number {
   return state.releases[release]!.merges - (state.releases[release - 1]?.merges ?? 0);
-}
-
-/** Whether the current phase's target is merged and another phase follows. */
-export function isPhaseDone(state: RunState): boolean {
-  const { phases, fragments } = manifestOf(state);
-  return (
-    state.phase + 1 < phases.length &&
-    state.phaseCellTokens[state.phase]! / fragments.count >= phases[state.phase]!.targetTokens
-  );
 }
 
 /** The RFC 6962 head over all events so far. */
