@@ -1,14 +1,19 @@
 /**
  * @file The journal's index and the read API over a long journal (--run DIR, as `scripts/large-journal.ts` writes it): how fast the
- * index is made again beside the fold alone, what it takes on disk and in memory, and how long each route takes.
+ * index is made again beside the fold alone, what it takes on disk and in memory, and how long each route takes: in SQLite, and in
+ * PostgreSQL where that is installed.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { journalFileName } from '../src/journal/file.ts';
+import type { JournalIndex } from '../src/journal/index/port.ts';
+import { openPostgresIndex } from '../src/journal/index/postgres.ts';
+import { parsePostgresUrl } from '../src/journal/index/postgres-url.ts';
 import { Projector } from '../src/journal/index/projector.ts';
 import { openSqliteIndex } from '../src/journal/index/sqlite.ts';
 import type { JournalEntry } from '../src/protocol/messages.ts';
+import { PostgresServer, postgresProgram } from '../tests/support/postgres-server.ts';
 import { refold } from '../tests/support/refold.ts';
 import { ReplayedRun } from '../tests/support/replayed-run.ts';
 import { type Bench, type BenchRow, percentile } from './measure.ts';
@@ -27,7 +32,10 @@ export const index: Bench = {
     const entries = lines.map((line) => JSON.parse(line) as JournalEntry);
     const folder = mkdtempSync(join(tmpdir(), 'accrete-index-bench-'));
     try {
-      return [...(await rebuild(entries, join(folder, 'journal.sqlite'))), ...(await answer(entries))];
+      const file = join(folder, 'journal.sqlite');
+      const rows = await rebuild(entries, await openSqliteIndex({ path: file }));
+      rows.push(fileRow(file), ...(await answer(entries)));
+      return [...rows, ...(await besidePostgres(entries))];
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -53,10 +61,36 @@ function spend<T>(on: Spent, work: () => T): T {
   return result;
 }
 
+const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
+
+function fileRow(path: string): BenchRow {
+  const sizeOf = (end: string): number => statSync(`${path}${end}`, { throwIfNoEntry: false })?.size ?? 0;
+  return { what: 'file', value: megabytes(sizeOf('') + sizeOf('-wal')), detail: 'with its log' };
+}
+
+/** The same over a real PostgreSQL that writes through to the disk, on this machine: its own processor time is not in the numbers. */
+async function besidePostgres(entries: readonly JournalEntry[]): Promise<BenchRow[]> {
+  if (!postgresProgram.isThere) return [{ what: 'PostgreSQL', value: 'skipped', detail: postgresProgram.need }];
+  const server = await PostgresServer.start({ isDurable: true });
+  try {
+    const open = (schema: string): Promise<JournalIndex> => {
+      const target = parsePostgresUrl(`${server.url()}?schema=${schema}`);
+      if (typeof target === 'string') throw new Error(target);
+      return openPostgresIndex({ target });
+    };
+    const rows = await rebuild(entries, await open('rebuilt'));
+    const [size] = await server.query(`select pg_database_size('postgres') as bytes`);
+    rows.push({ what: 'database', value: megabytes(Number(size!.bytes)), detail: 'with the 8 MB of an empty one' });
+    rows.push(...(await answer(entries, await open('answering'))));
+    return rows.map((row) => ({ ...row, what: `PostgreSQL: ${row.what}` }));
+  } finally {
+    await server.stop();
+  }
+}
+
 /** One pass over the journal, its parts timed apart: the fold, which every role does anyway, and what the index adds. */
-async function rebuild(entries: readonly JournalEntry[], path: string): Promise<BenchRow[]> {
+async function rebuild(entries: readonly JournalEntry[], index: JournalIndex): Promise<BenchRow[]> {
   const [folding, projecting, writing] = Array.from({ length: 3 }, (): Spent => ({ wallMs: 0, cpuMs: 0 }));
-  const sqlite = await openSqliteIndex({ path });
   const projector = new Projector();
   const folded = refold(entries);
   for (let from = 0; from < entries.length; from += batchEntries) {
@@ -67,7 +101,7 @@ async function rebuild(entries: readonly JournalEntry[], path: string): Promise<
       spend(projecting!, () => projector.onFold(next.value.state, entry));
       if (entry !== batch.at(-1)) continue;
       const rows = spend(projecting!, () => projector.take(next.value.state)!);
-      await spend(writing!, () => sqlite.apply(rows));
+      await spend(writing!, () => index.apply(rows));
     }
   }
   const rate = ({ cpuMs }: Spent): string =>
@@ -77,24 +111,23 @@ async function rebuild(entries: readonly JournalEntry[], path: string): Promise<
     value: rate(spent),
     detail: `${Math.round(spent.cpuMs)} ms of processor, ${Math.round(spent.wallMs)} ms in all; ${detail}`,
   });
-  const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
-  const sizeOf = (end: string): number => statSync(`${path}${end}`, { throwIfNoEntry: false })?.size ?? 0;
-  const sizeBytes = sizeOf('') + sizeOf('-wal');
-  await sqlite.close();
+  await index.close();
   return [
     row('fold', folding!, `${entries.length} events, signatures not checked`),
     row('projection', projecting!, 'rows made from the fold'),
-    row('writing', writing!, `one transaction for ${batchEntries} events, to a file`),
-    { what: 'file', value: megabytes(sizeBytes), detail: 'with its log' },
+    row('writing', writing!, `one transaction for ${batchEntries} events; waiting is in the whole time only`),
     { what: 'memory', value: megabytes(process.memoryUsage.rss()), detail: 'resident, with all entries and one fold' },
   ];
 }
 
 /** Each route over HTTP, one request after another; no answer from the cache but where it says so. */
-async function answer(entries: readonly JournalEntry[]): Promise<BenchRow[]> {
+async function answer(entries: readonly JournalEntry[], index?: JournalIndex): Promise<BenchRow[]> {
   const nowMs = entries.at(-1)!.timeMs + 1_000;
   const clock = { nowMs: () => nowMs, sleep: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)) };
-  const run = await ReplayedRun.open({ entries, clock, requestsPerMinute: 1_000_000 });
+  const run = await ReplayedRun.open({
+    ...{ entries, clock, requestsPerMinute: 1_000_000 },
+    ...(index === undefined ? {} : { index }),
+  });
   const rows: BenchRow[] = [];
   try {
     const miners = [...new Set([...run.state.learners.values()].map(({ hotkey }) => hotkey))];

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { commands } from '../src/cli/commands.ts';
+import { manifestFields, renderConfigurationDocs } from '../src/cli/configuration-docs.ts';
 import { renderCliDocs } from '../src/cli/docs.ts';
 import type { Io } from '../src/cli/io.ts';
 import { main } from '../src/cli/main.ts';
+import { manifestMeanings } from '../src/cli/manifest-meanings.ts';
 
 const root = join(import.meta.dirname, '..');
 let cwd: string;
@@ -70,6 +72,17 @@ describe('help', () => {
   });
 });
 
+describe('docs/configuration.md', () => {
+  it('is what declarations and schema say', () => {
+    expect(readFileSync(join(root, 'docs/configuration.md'), 'utf8')).toBe(renderConfigurationDocs(commands));
+  });
+
+  it('says what every field of the manifest means, and of no other', () => {
+    const fields = [...manifestFields().keys()].map((path) => path.replaceAll('?', ''));
+    expect(Object.keys(manifestMeanings).sort()).toEqual(fields.sort());
+  });
+});
+
 describe('mistakes', () => {
   const mistakes: readonly { argv: readonly string[]; says: readonly string[] }[] = [
     { argv: ['minx'], says: ['unknown command', 'did you mean mine', './bin/accrete --help'] },
@@ -86,6 +99,8 @@ describe('mistakes', () => {
       says: ['--preset: expected one of tiny, nano, nano-gguf, small', "got 'huge'"],
     },
     { argv: ['up', '--port', '70000'], says: ['--port: expected a whole number from 1 to 65535'] },
+    { argv: ['up', '--index', 'mysql://x/y'], says: ['--index: expected postgres://USER@HOST', "or 'sqlite'"] },
+    { argv: ['up', '--index', 'postgres://a:b@x/y'], says: ['--index: a password belongs into PGPASSWORD'] },
     { argv: ['model'], says: ['expected one of check, count'] },
     { argv: ['model', 'count'], says: ['expected --config FILE or --preset NAME'] },
     { argv: ['model', 'count', '--config', 'nowhere.json'], says: ['there is no file at', 'config.json'] },

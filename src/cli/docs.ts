@@ -42,10 +42,14 @@ function commandSection(command: CommandDeclaration): string[] {
 
 function optionTable(options: readonly OptionDeclaration[]): string[] {
   const rows = options.map((option) => {
-    const flag = `\`--${option.name}${option.value === undefined ? '' : ` ${option.value}`}\``;
     const choices = option.choices === undefined ? '' : ` (${option.choices.join(', ')})`;
-    const fallback = option.required ? 'required' : option.default === undefined ? '' : `\`${option.default}\``;
-    return `| ${flag} | ${option.description}${choices} | ${fallback} | \`${environmentNameOf(option.name)}\` |`;
+    return `| ${flagCell(option)} | ${option.description}${choices} | ${fallbackCell(option)} | \`${environmentNameOf(option.name)}\` |`;
   });
   return ['| option | meaning | default | environment |', '|---|---|---|---|', ...rows];
 }
+
+export const flagCell = ({ name, value }: OptionDeclaration): string =>
+  `\`--${name}${value === undefined ? '' : ` ${value}`}\``;
+
+export const fallbackCell = (option: OptionDeclaration): string =>
+  option.required ? 'required' : option.default === undefined ? '' : `\`${option.default}\``;

@@ -14,6 +14,7 @@ import { type LedgerSource, startHttpServer } from '../../src/http/server.ts';
 import { siteRoutes } from '../../src/http/site.ts';
 import { applyEvent } from '../../src/journal/fold.ts';
 import { Indexer } from '../../src/journal/index/indexer.ts';
+import type { JournalIndex } from '../../src/journal/index/port.ts';
 import { openSqliteIndex } from '../../src/journal/index/sqlite.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { emptyState, type RunState } from '../../src/journal/state.ts';
@@ -43,6 +44,8 @@ export interface ReplayedRunOptions {
   readonly routes?: readonly ((app: FastifyInstance) => Promise<void>)[];
   readonly mounts?: Parameters<typeof startHttpServer>[0]['mounts'];
   readonly indexPath?: string;
+  /** Default: SQLite. Closed with the run. */
+  readonly index?: JournalIndex;
   /** The ledger's public history. */
   readonly ledgerHistory?: LedgerSource;
   /** Lines of the journal as they are served, e.g. falsified ones; default: the entries that were played. */
@@ -67,7 +70,7 @@ export class ReplayedRun {
   /** Serves the first `played` entries (default: all). */
   static async open(options: ReplayedRunOptions & { readonly played?: number }): Promise<ReplayedRun> {
     const run = new ReplayedRun(options);
-    const index = await openSqliteIndex({ path: options.indexPath ?? ':memory:' });
+    const index = options.index ?? (await openSqliteIndex({ path: options.indexPath ?? ':memory:' }));
     run.#indexer = await Indexer.open(index, run.journal);
     const { clock, model = testModel, ledger = async () => null, pulses = () => null } = options;
     run.sources = {

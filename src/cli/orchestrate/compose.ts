@@ -21,9 +21,7 @@ import { siteRoutes } from '../../http/site.ts';
 import type { Status } from '../../http/status.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
-import { Indexer } from '../../journal/index/indexer.ts';
-import type { JournalIndex } from '../../journal/index/port.ts';
-import { openSqliteIndex } from '../../journal/index/sqlite.ts';
+import type { Indexer } from '../../journal/index/indexer.ts';
 import type { Journal } from '../../journal/port.ts';
 import { countedTokens } from '../../journal/queries.ts';
 import type { BittensorLedger } from '../../ledger/bittensor/ledger.ts';
@@ -54,6 +52,7 @@ import { followRun } from '../api/follow-run.ts';
 import { LedgerReader } from '../api/ledger-view.ts';
 import { modelCardsIn } from '../api/model-card.ts';
 import { modelViewOf } from '../api/model-view.ts';
+import { openIndex } from '../chosen-index.ts';
 import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
 import { openRunStore } from '../chosen-store.ts';
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
@@ -165,7 +164,7 @@ async function open(
   const publisher = openPublisher(options, log);
   if (publisher !== null) closing.add(() => publisher.close());
   const ending = new AbortController();
-  const { index, indexer } = await openIndex(join(options.dir, 'index', 'journal.sqlite'), journal, log);
+  const { index, indexer, fault: indexFault } = await openIndex(options.index, options.dir, journal, log);
   closing.add(() => index.close());
   const orchestrator = await Orchestrator.open({
     onFold: indexer.onFold,
@@ -246,7 +245,11 @@ async function open(
         }),
     routes: [
       apiRoutesOf({ sources, version: '0.1.0', feed, log, metrics, requestsPerMinute: options.requestsPerMinute }),
-      operationsRoutes({ metrics, gauges: () => gaugesOf(orchestrator), check: async () => follower.fault() }),
+      operationsRoutes({
+        metrics,
+        gauges: () => gaugesOf(orchestrator, indexer),
+        check: async () => follower.fault() ?? indexFault,
+      }),
       siteRoutes(siteDir),
     ],
     mounts: {
@@ -311,19 +314,11 @@ function publishing(
   };
 }
 
-/** Where the folder cannot hold one, it is kept in memory: a run must not stop for it. */
-async function openIndex(path: string, journal: Journal, log: Log): Promise<{ index: JournalIndex; indexer: Indexer }> {
-  const index = await openSqliteIndex({ path, log }).catch((error) => {
-    log.error('the index of the journal cannot be opened and is kept in memory', { path, error });
-    return openSqliteIndex({ path: ':memory:' });
-  });
-  return { index, indexer: await Indexer.open(index, journal) };
-}
-
 /** Numbers of the run for `/metrics`. */
-function gaugesOf({ run, pulses }: Orchestrator): Record<string, number> {
+function gaugesOf({ run, pulses }: Orchestrator, { head }: Indexer): Record<string, number> {
   return {
     journal_entries_total: run.size,
+    index_behind_entries: Math.max(0, run.size - head.size),
     counted_tokens_total: countedTokens(run),
     merges_total: run.merges,
     releases_total: run.releases.length,

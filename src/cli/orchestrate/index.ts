@@ -1,5 +1,6 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
 import type { CommandDeclaration } from '../command.ts';
+import { indexOption } from '../index-option.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions, runFileOptions } from '../recipe-declarations.ts';
@@ -50,6 +51,7 @@ export const orchestrate: CommandDeclaration = {
       default: '1200',
     },
     ...storeOptions,
+    indexOption,
     ...ledgerOptions,
     ...signerOptions,
     ...publishOptions,

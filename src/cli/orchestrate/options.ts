@@ -1,4 +1,5 @@
 /** @file The options of `accrete orchestrate`. */
+import { type IndexChoice, parseIndexChoice } from '../chosen-index.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseStoreUrl } from '../chosen-store.ts';
 import type { Io } from '../io.ts';
@@ -27,6 +28,7 @@ export interface OrchestrateOptions {
   readonly ledger: LedgerChoice;
   /** Null: the folder's, or what it remembers. */
   readonly store: string | null;
+  readonly index: IndexChoice;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -49,6 +51,7 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     from: settings.has('from') ? settings.text('from') : (chosen?.file.from ?? null),
     ledger: parseLedgerChoice(settings),
     store: parseStoreUrl(settings),
+    index: parseIndexChoice(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };

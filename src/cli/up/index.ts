@@ -1,5 +1,6 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
 import type { CommandDeclaration } from '../command.ts';
+import { indexOption } from '../index-option.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
 import { newRunOptions, runFileOptions } from '../recipe-declarations.ts';
@@ -46,6 +47,7 @@ export const up: CommandDeclaration = {
       default: '10',
     },
     ...storeOptions,
+    indexOption,
     ...ledgerOptions,
     {
       name: 'wallet',

@@ -1,5 +1,6 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
+import { parseIndexChoice } from '../chosen-index.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseStoreUrl } from '../chosen-store.ts';
 import { publishArguments } from '../publish/declarations.ts';
@@ -26,6 +27,8 @@ export interface UpOptions {
   /** Options of a new run, of its store and of publishing, as `accrete orchestrate` takes them. */
   readonly runArguments: readonly string[];
   readonly ledger: LedgerChoice;
+  /** As the orchestrator takes it. */
+  readonly index: string;
   /** Hotkeys `syncer`, `miner-N`, `validator-N` of this wallet work for Bittensor; null: keys of the run's folder. */
   readonly wallet: string | null;
   /** How a child finds it: `--wallet NAME` and where it lies, without the hotkey. */
@@ -61,6 +64,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
       ...storeArguments(settings),
       ...(settings.has('data') ? ['--data', settings.path('data')] : []),
     ],
+    index: checkedIndex(settings),
     ...walletChoice(settings),
     json: settings.switch('json'),
   };
@@ -69,6 +73,12 @@ export function parseUpOptions(settings: Settings): UpOptions {
 function storeArguments(settings: Settings): readonly string[] {
   const url = parseStoreUrl(settings);
   return url === null ? [] : ['--store', url];
+}
+
+/** Checked here, so that the fault comes before any process. */
+function checkedIndex(settings: Settings): string {
+  parseIndexChoice(settings);
+  return settings.text('index');
 }
 
 /** @throws UsageError where Bittensor is meant and no wallet is named: keys that the folder made are registered nowhere */

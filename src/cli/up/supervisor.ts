@@ -78,7 +78,7 @@ export class Supervisor {
   }
 
   async #startAll(): Promise<void> {
-    const { preset, chosen, miners, validators, dir, port, seed, runArguments } = this.#options;
+    const { preset, chosen, miners, validators, dir, port, seed, runArguments, index } = this.#options;
     this.#children.start({
       name: 'syncer',
       niceness: 0,
@@ -92,6 +92,7 @@ export class Supervisor {
         '--miners',
         `${miners}`,
         ...this.#identity('syncer'),
+        ...['--index', index],
         ...runArguments,
       ],
     });

@@ -84,6 +84,12 @@ class BadParameter extends Error {
   }
 }
 
+/** The index cannot be written or read: no answer is better than one of another time. */
+const behind: ReadonlySet<string> = new Set([
+  ...['INDEX_AWAY', 'INDEX_DENIED', 'INDEX_BUSY', 'INDEX_CONFLICT', 'INDEX_DAMAGED', 'DISK_FULL', 'IO'],
+]);
+const indexBehind = 'the index is behind the journal: its database does not take or give rows now; try again';
+
 function refusalOf(error: unknown): [status: number, body: ApiError] {
   if (error instanceof NotThere) return [404, { code: 'NOT_FOUND', message: error.message }];
   if (error instanceof TooMany)
@@ -92,6 +98,8 @@ function refusalOf(error: unknown): [status: number, body: ApiError] {
     return [400, { code: 'BAD_REQUEST', message: error.message, ...(error.field ? { field: error.field } : {}) }];
   if (error instanceof JournalError && error.code === 'BAD_CURSOR')
     return [400, { code: 'BAD_REQUEST', message: error.message, field: 'cursor' }];
+  if (error instanceof JournalError && behind.has(error.code))
+    return [503, { code: 'UNAVAILABLE', message: indexBehind, retryAfterSeconds: 5 }];
   const { statusCode = 500, message } = error as { readonly statusCode?: number; readonly message: string };
   if (statusCode < 500) return [statusCode, { code: 'BAD_REQUEST', message: message.slice(0, 200) }];
   if (error instanceof BaseError && error.retryable)

@@ -5,11 +5,13 @@
  */
 import type { JournalEntry } from '../../protocol/messages.ts';
 import { entryHash } from '../../protocol/signing.ts';
+import { JournalError } from '../errors.ts';
 import type { Journal } from '../port.ts';
 import { type RunState, zeroHash } from '../state.ts';
 import type { IndexBatch, IndexHead, JournalIndex } from './port.ts';
 import { Projector } from './projector.ts';
 
+const emptyHead: IndexHead = { size: 0, headHash: zeroHash, lastTimeMs: 0 };
 /** Entries of one transaction while the journal is read. */
 const batchEntries = 4_096;
 
@@ -22,8 +24,12 @@ export class Indexer {
 
   #head: IndexHead;
 
-  private constructor(index: JournalIndex, indexed: IndexHead) {
+  /** Null: nothing but us writes the index. */
+  readonly #journal: Journal | null;
+
+  private constructor(index: JournalIndex, indexed: IndexHead, journal: Journal | null) {
     this.#index = index;
+    this.#journal = journal;
     this.#head = indexed;
     this.#projector = new Projector(indexed);
   }
@@ -31,14 +37,14 @@ export class Indexer {
   /** To be opened before the fold begins: an index that does not belong to this journal is emptied. */
   static async open(index: JournalIndex, journal: Journal): Promise<Indexer> {
     const head = await index.head();
-    if (await belongsTo(journal, head)) return new Indexer(index, head);
+    if (await belongsTo(journal, head)) return new Indexer(index, head, journal);
     await index.clear();
-    return Indexer.begin(index);
+    return new Indexer(index, emptyHead, journal);
   }
 
   /** For an index that is empty. */
   static begin(index: JournalIndex): Indexer {
-    return new Indexer(index, { size: 0, headHash: zeroHash, lastTimeMs: 0 });
+    return new Indexer(index, emptyHead, null);
   }
 
   /** To be called after each entry was folded, from the first on. */
@@ -69,9 +75,24 @@ export class Indexer {
   async #write(batch: IndexBatch | null): Promise<void> {
     if (batch === null) return;
     this.#unwritten = batch;
-    await this.#index.apply(batch);
+    this.#head = await this.#index.apply(batch).then(
+      () => batch.to,
+      (error) => this.#reconcile(batch, error),
+    );
     this.#unwritten = null;
-    this.#head = batch.to;
+  }
+
+  /**
+   * The index is not where it was left: a commit whose answer was lost, or another process that wrote it for this journal. Rows are
+   * whole and not sums, so what it lacks of the batch can be written over what it has. @throws the first error where it is neither
+   */
+  async #reconcile(batch: IndexBatch, error: unknown): Promise<IndexHead> {
+    if (!(error instanceof JournalError) || error.code !== 'INDEX_CONFLICT' || this.#journal === null) throw error;
+    const head = await this.#index.head();
+    if (head.size < batch.from.size || !(await belongsTo(this.#journal, head))) throw error;
+    if (head.size >= batch.to.size) return head;
+    await this.#index.apply({ ...batch, from: head });
+    return batch.to;
   }
 }
 

@@ -27,7 +27,7 @@ import type {
   ValidatorIndexRow,
 } from './port.ts';
 import { projectionVersion } from './projector.ts';
-import { columnsOf, type IndexTables, indexMigrations, keysOf, projectedTables } from './schema.ts';
+import { columnsOf, type IndexTables, indexMigrations, keysOf, projectedTables, type TextOrder } from './schema.ts';
 import { readSeries } from './series-query.ts';
 
 const emptyHead: IndexHead = { size: 0, headHash: zeroHash, lastTimeMs: 0 };
@@ -41,20 +41,44 @@ const statusesOf: Readonly<Record<Exclude<ClaimsQuestion['status'], 'all'>, read
   merged: ['merged'],
 };
 
-/** Brings the tables to the newest form. @throws JournalError INDEX_DAMAGED */
-export async function migrateIndex(db: Kysely<IndexTables>): Promise<void> {
-  const { error } = await new Migrator({ db, provider: indexMigrations }).migrateToLatest();
+export interface MigrateOptions {
+  /** Of a database with several; its connections look there first. */
+  readonly schema?: string;
+  readonly text?: TextOrder;
+}
+
+/** Brings the tables to the newest form. @throws JournalError INDEX_DAMAGED, or what the adapter's connection throws */
+export async function migrateIndex(db: Kysely<IndexTables>, options: MigrateOptions = {}): Promise<void> {
+  const { schema, text = 'own' } = options;
+  const migrator = new Migrator({
+    ...{ db, provider: indexMigrations(text) },
+    ...(schema === undefined ? {} : { migrationTableSchema: schema }),
+  });
+  const { error } = await migrator.migrateToLatest();
+  if (error instanceof JournalError) throw error;
   if (error !== undefined)
     throw new JournalError('INDEX_DAMAGED', 'the index cannot be brought up to date', { cause: error });
 }
 
+export interface KyselyIndexOptions {
+  /** Where rows are written; default: where they are read. */
+  readonly writer?: Kysely<IndexTables>;
+  /** Within the transaction of each batch, after its rows. */
+  readonly onApplied?: (tx: Kysely<IndexTables>, head: IndexHead) => Promise<void>;
+  readonly close?: () => Promise<void>;
+}
+
 export class KyselyIndex implements JournalIndex {
   readonly #db: Kysely<IndexTables>;
+  readonly #writer: Kysely<IndexTables>;
+  readonly #onApplied: KyselyIndexOptions['onApplied'];
   readonly #close: () => Promise<void>;
 
-  constructor(db: Kysely<IndexTables>, close: () => Promise<void> = () => db.destroy()) {
+  constructor(db: Kysely<IndexTables>, options: KyselyIndexOptions = {}) {
     this.#db = db;
-    this.#close = close;
+    this.#writer = options.writer ?? db;
+    this.#onApplied = options.onApplied;
+    this.#close = options.close ?? (() => db.destroy());
   }
 
   async head(): Promise<IndexHead> {
@@ -62,7 +86,7 @@ export class KyselyIndex implements JournalIndex {
   }
 
   async apply(batch: IndexBatch): Promise<void> {
-    await this.#db.transaction().execute(async (db) => {
+    await this.#writer.transaction().execute(async (db) => {
       const { size, headHash } = await headIn(db);
       if (size !== batch.from.size || headHash !== batch.from.headHash)
         throw new JournalError(
@@ -76,21 +100,22 @@ export class KyselyIndex implements JournalIndex {
         await put(db, table, batch[table]);
       const { to } = batch;
       await put(db, 'meta', [{ name: 'head', value: JSON.stringify({ ...to, projection: projectionVersion }) }]);
+      await this.#onApplied?.(db, to);
     });
   }
 
   async clear(): Promise<void> {
-    await this.#db.transaction().execute(async (db) => {
+    await this.#writer.transaction().execute(async (db) => {
       for (const table of projectedTables) await db.deleteFrom(table).execute();
     });
   }
 
   async addSamples(samples: readonly SampleIndexRow[]): Promise<void> {
-    await put(this.#db, 'samples', samples);
+    await put(this.#writer, 'samples', samples);
   }
 
   async setNeurons(neurons: readonly NeuronIndexRow[]): Promise<void> {
-    await put(this.#db, 'neurons', neurons);
+    await put(this.#writer, 'neurons', neurons);
   }
 
   async claim(id: Hash): Promise<ClaimIndexRow | null> {
@@ -120,7 +145,8 @@ export class KyselyIndex implements JournalIndex {
       .select((eb) => ['code', eb.fn.countAll<number>().as('claims')])
       .where('hotkey', '=', hotkey)
       .groupBy('code')
-      .orderBy('code')
+      // Databases differ in where null comes.
+      .orderBy('code', (order) => order.asc().nullsFirst())
       .execute();
     return Object.fromEntries(rows.map(({ code, claims }) => [code ?? 'OPEN', Number(claims)]));
   }
@@ -215,7 +241,9 @@ export class KyselyIndex implements JournalIndex {
 
   async newestPoints(series: string, limit: number): Promise<readonly number[]> {
     const found = this.#db.selectFrom('points').select('value').where('series', '=', series);
-    return (await found.orderBy('atMs', 'desc').limit(limit).execute()).map(({ value }) => value);
+    return (await found.orderBy('atMs', 'desc').orderBy('seq', 'desc').limit(limit).execute()).map(
+      ({ value }) => value,
+    );
   }
 
   async marks(kind: MarkKind, limit: number): Promise<readonly MarkIndexRow[]> {
@@ -248,8 +276,9 @@ async function put<T extends keyof IndexTables>(
   const keys = keysOf[table] as readonly string[];
   const others = columns.filter((column) => !keys.includes(column));
   const atOnce = Math.floor(maxParameters / columns.length);
-  for (let from = 0; from < rows.length; from += atOnce) {
-    const values = rows.slice(from, from + atOnce);
+  const newest = withoutOlder(rows, keys as (keyof IndexTables[T])[]);
+  for (let from = 0; from < newest.length; from += atOnce) {
+    const values = newest.slice(from, from + atOnce);
     // The tables' types differ; rows and columns come from one table of data.
     await (db as unknown as Kysely<Record<string, Record<string, unknown>>>)
       .insertInto(table)
@@ -261,6 +290,12 @@ async function put<T extends keyof IndexTables>(
       )
       .execute();
   }
+}
+
+/** One statement must not write one key twice: of rows with the same key the last one stays. */
+function withoutOlder<R>(rows: readonly R[], keys: readonly (keyof R)[]): readonly R[] {
+  const byKey = new Map(rows.map((row) => [keys.map((key) => row[key]).join('\n'), row]));
+  return byKey.size === rows.length ? rows : [...byKey.values()];
 }
 
 /** Rows of a question, whatever is selected of them. */
@@ -292,9 +327,10 @@ function sortValueOf(sort: MinersQuestion['sort'], nowMs: number) {
       return sql<number | string>`coalesce(${sql.ref('neurons.emissionRao')}, 0)`;
     case 'uptime':
       // Whole milliseconds of presence, over the time since it first joined.
+      // As doubles: a database's decimals are no numbers of ours, and a cursor must meet the very same value.
       return sql<
         number | string
-      >`(${ref('presentMs')} + case when ${ref('presentSinceMs')} is null then 0 else ${nowMs} - ${ref('presentSinceMs')} end) * 1.0 / (${nowMs} - ${ref('firstJoinedAtMs')} + 1)`;
+      >`(cast(${ref('presentMs')} + case when ${ref('presentSinceMs')} is null then 0 else ${nowMs} - ${ref('presentSinceMs')} end as double precision) / (${nowMs} - ${ref('firstJoinedAtMs')} + 1))`;
     case 'quality':
     case 'staleness':
       return sql<number | string>`coalesce(${ref(sort)}, -1)`;

@@ -2,7 +2,7 @@
  * @file The index's tables and their migrations, through Kysely, for SQLite and PostgreSQL alike: only types that both have, no
  * `autoincrement`, booleans as 0 and 1. PostgreSQL's adapter must read `bigint` as numbers.
  */
-import type { Kysely, Migration, MigrationProvider } from 'kysely';
+import { type Kysely, type Migration, type MigrationProvider, sql } from 'kysely';
 import type {
   ClaimIndexRow,
   MarkIndexRow,
@@ -155,16 +155,21 @@ const indexes = [
 /** Tables that a later migration adds. */
 const later: ReadonlySet<string> = new Set(['validators']);
 
-async function createTable(db: Kysely<unknown>, table: keyof IndexTables): Promise<void> {
+/** How text is ordered: SQLite's own way is by its bytes; PostgreSQL's follows a language, unless it is told. */
+export type TextOrder = 'own' | 'bytewise';
+
+async function createTable(db: Kysely<unknown>, table: keyof IndexTables, order: TextOrder): Promise<void> {
   let making = db.schema.createTable(table);
-  for (const [column, type] of Object.entries(columns[table])) making = making.addColumn(column, type);
+  const text = order === 'own' ? 'text' : sql`text collate "C"`;
+  for (const [column, type] of Object.entries(columns[table]))
+    making = making.addColumn(column, type === 'text' ? text : type);
   await making.addPrimaryKeyConstraint(`${table}Key`, [...keysOf[table]] as never).execute();
 }
 
-const first: Migration = {
+const first = (order: TextOrder): Migration => ({
   async up(db: Kysely<unknown>) {
     for (const table of Object.keys(columns) as (keyof IndexTables)[])
-      if (!later.has(table)) await createTable(db, table);
+      if (!later.has(table)) await createTable(db, table, order);
     for (const [name, table, on] of indexes)
       await db.schema
         .createIndex(name)
@@ -172,20 +177,24 @@ const first: Migration = {
         .columns([...on])
         .execute();
   },
-};
+});
 
 /**
  * Reading verdicts anew for each answer took longer than anything else of the API (docs/experiments.md): the projection counts
  * them. Where the first migration is run by this version, there is no table of verdicts.
  */
-const validators: Migration = {
+const validators = (order: TextOrder): Migration => ({
   async up(db: Kysely<unknown>) {
-    await createTable(db, 'validators');
+    await createTable(db, 'validators', order);
     await db.schema.dropTable('verdicts').ifExists().execute();
   },
-};
+});
 
 /** In order of name; never changed once released: what changes is a new one. */
-export const indexMigrations: MigrationProvider = {
-  getMigrations: async () => ({ '0001-first': first, '0002-validators': validators }),
-};
+const migrations = { '0001-first': first, '0002-validators': validators } as const;
+
+export const newestMigration = Object.keys(migrations).sort().at(-1)!;
+
+export const indexMigrations = (order: TextOrder): MigrationProvider => ({
+  getMigrations: async () => Object.fromEntries(Object.entries(migrations).map(([name, make]) => [name, make(order)])),
+});

@@ -68,6 +68,7 @@ async function bucketsOf(
       .select(['atMs', 'countedTokens', 'value'])
       .orderBy('atMs')
       .orderBy('countedTokens')
+      .orderBy('value')
       .execute();
     return rows.map(({ atMs, countedTokens, value }) => ({
       ...{ series, atMs, countedTokens, value, low: value, high: value, samples: 1 },
@@ -75,7 +76,8 @@ async function bucketsOf(
   }
   const width = (last - first) / question.points || 1;
   // The last point must not open a span of its own.
-  const span = sql<number>`cast(${question.points - 1e-6} * 1.0 * (${sql.ref(column)} - ${first}) / ${width * question.points} as integer)`;
+  const share = (question.points - 1e-6) / (width * question.points);
+  const span = sql<number>`floor(cast(${share} as double precision) * (${sql.ref(column)} - ${first}))`;
   const rows = await own
     .select((eb) => [
       eb.fn.avg<number>('atMs').as('atMs'),
@@ -84,9 +86,15 @@ async function bucketsOf(
       eb.fn.min('value').as('low'),
       eb.fn.max('value').as('high'),
       eb.fn.countAll<number>().as('samples'),
+      span.as('span'),
     ])
-    .groupBy(span)
-    .orderBy(span)
+    .groupBy('span')
+    .orderBy('span')
     .execute();
-  return rows.map((row) => ({ ...row, series, samples: Number(row.samples), atMs: Math.round(row.atMs) }));
+  return rows.map(({ span: _, ...row }) => ({
+    ...row,
+    series,
+    samples: Number(row.samples),
+    atMs: Math.round(row.atMs),
+  }));
 }
