@@ -33,22 +33,25 @@ interface Exchange {
   readonly signal?: AbortSignal | undefined;
 }
 
+const pool = { keepAlive: true, maxSockets: 8 };
 const errorSchema = z.object({ code: z.string().max(64), message: z.string().max(2_000) });
 const maxErrorBytes = 16_384;
 
 export class HttpStore implements Store {
-  readonly #baseUrl: string;
+  readonly #url: () => string;
   readonly #options: HttpStoreOptions;
   readonly #idleMs: number;
-  readonly #agent: HttpAgent;
+  readonly #agents = { http: new HttpAgent(pool), https: new HttpsAgent(pool) };
 
-  /** `url`: of the orchestrator, e.g. `http://127.0.0.1:7600`. */
-  constructor(url: string, options: HttpStoreOptions = {}) {
-    this.#baseUrl = url.replace(/\/+$/, '');
+  /** `url`: of the orchestrator, e.g. `http://127.0.0.1:7600`; a function says which of several serves now, at each attempt. */
+  constructor(url: string | (() => string), options: HttpStoreOptions = {}) {
+    this.#url = typeof url === 'string' ? () => url : url;
     this.#options = options;
     this.#idleMs = options.idleMs ?? 30_000;
-    const pool = { keepAlive: true, maxSockets: 8 };
-    this.#agent = this.#baseUrl.startsWith('https:') ? new HttpsAgent(pool) : new HttpAgent(pool);
+  }
+
+  get #baseUrl(): string {
+    return this.#url().replace(/\/+$/, '');
   }
 
   async put(
@@ -169,12 +172,14 @@ export class HttpStore implements Store {
 
   /** Resolves with the response's head, which may come before the body is sent. */
   #exchange({ method, root, headers = {}, body, signal }: Exchange): Promise<IncomingMessage> {
-    const send = this.#baseUrl.startsWith('https:') ? httpsRequest : httpRequest;
+    const baseUrl = this.#baseUrl;
+    const isSecure = baseUrl.startsWith('https:');
+    const send = isSecure ? httpsRequest : httpRequest;
     return new Promise((resolve, reject) => {
-      const request = send(`${this.#baseUrl}/store/${root}`, {
+      const request = send(`${baseUrl}/store/${root}`, {
         method,
         headers,
-        agent: this.#agent,
+        agent: isSecure ? this.#agents.https : this.#agents.http,
         timeout: this.#idleMs,
         ...(signal === undefined ? {} : { signal }),
       });

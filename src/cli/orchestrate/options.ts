@@ -3,6 +3,8 @@ import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
+import { UsageError } from '../../util/errors.ts';
+import { parseName } from '../role-name.ts';
 import type { Settings } from '../settings.ts';
 
 export interface OrchestrateOptions {
@@ -17,6 +19,8 @@ export interface OrchestrateOptions {
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
   readonly ledger: LedgerChoice;
+  /** What this syncer shares with another one; null: it is alone. */
+  readonly shared: { readonly place: string; readonly name: string; readonly silenceMs: number } | null;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -34,7 +38,18 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
     ledger: parseLedgerChoice(settings),
+    shared: parseShared(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };
+}
+
+function parseShared(settings: Settings): OrchestrateOptions['shared'] {
+  const name = parseName(settings, 'as');
+  const silenceMs = Math.round(settings.number('silence', { min: 1, max: 3_600 }) * 1_000);
+  if (!settings.has('shared')) {
+    if (settings.isGiven('as')) throw new UsageError('--as: names one of two syncers; give --shared DIR too');
+    return null;
+  }
+  return { place: settings.path('shared'), name, silenceMs };
 }
