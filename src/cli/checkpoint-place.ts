@@ -23,7 +23,7 @@ export const releaseOf = (settings: Settings): number | null =>
   settings.has('release') ? settings.count('release', { min: 0, max: Number.MAX_SAFE_INTEGER }) : null;
 
 function releaseIn(run: string, release: number | null): string {
-  const newest = newestRelease(run);
+  const newest = newestRelease([run, join(run, 'syncer-2')]);
   if (newest === null) throw new UsageError(`--checkpoint: ${run} holds no release yet; wait for the first`);
   if (release === null) return newest;
   const folder = join(run, 'releases', `release-${release}`);

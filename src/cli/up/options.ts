@@ -9,6 +9,8 @@ export interface UpOptions {
   readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
   readonly miners: number;
   readonly validators: number;
+  /** 1; or 2, of which one leads and the other takes over. */
+  readonly syncers: number;
   readonly dir: string;
   readonly port: number;
   readonly seed: number;
@@ -37,6 +39,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
     preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     miners: settings.count('miners', { min: 1, max: 64 }),
     validators: settings.count('validators', { min: 1, max: 64 }),
+    syncers: settings.count('syncers', { min: 1, max: 2 }),
     dir: settings.path('dir'),
     port: settings.count('port', { min: 1, max: 65_535 }),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
