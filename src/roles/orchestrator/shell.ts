@@ -257,6 +257,7 @@ export class Orchestrator {
       .then(async (isJournaled) => {
         // A refused event would be decided again at once: the state it was refused for must change first.
         if (!isJournaled) await clock.sleep(tickMs, signal).catch(() => {});
+        if (!isJournaled && signal.aborted) return;
         this.#dispatch({ kind: 'settled', nowMs: clock.nowMs() });
       });
   }
