@@ -18,6 +18,7 @@ import { type Bench, machine } from './measure.ts';
 import { merge } from './merge.bench.ts';
 import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
+import { syncers } from './syncers.bench.ts';
 import { train } from './train.bench.ts';
 
 const benches: readonly Bench[] = [
@@ -38,6 +39,7 @@ const benches: readonly Bench[] = [
   audits,
   attacksBench,
   fairness,
+  syncers,
 ];
 
 async function main(): Promise<number> {

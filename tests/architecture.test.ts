@@ -98,6 +98,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/http-client.ts': ['node:*'],
   'store/http-server.ts': ['node:*'],
   'store/node-hash.ts': ['node:*'],
+  'store/write-once-folder.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
   'util/node-write.ts': ['node:*'],
   'wallet/encryption.ts': ['@noble/ciphers/salsa.js', 'hash-wasm'],

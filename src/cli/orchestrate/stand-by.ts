@@ -1,4 +1,5 @@
 /** @file One of two syncers before it leads: it follows the leader, and must be one that the run's owner named. */
+import { loadHttpServer } from '../../http/server.ts';
 import type { Journal } from '../../journal/port.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { Envelope } from '../../protocol/messages.ts';
@@ -36,6 +37,7 @@ export async function leads(shared: SharedRun, parts: StandByParts): Promise<boo
     log.info('standing by', { syncer: name, entries: fold.run.size });
   };
   requireNamed();
+  await loadHttpServer(); // not once everybody waits
   const isLeading = await shared.journal.untilLeading({
     ...{ clock: steadyClock, signal: stop, silenceMs },
     check: (entry) => fold.take(entry),
