@@ -51,6 +51,8 @@ export interface SharedLogOptions {
   readonly from?: LogPosition;
   /** The leader writes at least this often: silence for longer than a few times this is its end. */
   readonly beatMs?: number;
+  /** A leader that cannot write for so long leads no more: the others may see the place that it does not see. */
+  readonly patienceMs?: number;
 }
 
 const headerSchema = z.strictObject({
@@ -66,6 +68,9 @@ type Header = z.infer<typeof headerSchema>;
 
 export const logStart: LogPosition = { next: 0, term: 0, previous: zeroHash };
 const defaultBeatMs = 500;
+const defaultPatienceMs = 10_000;
+/** A call that brings no answer for so long counts as failed; what it did is asked for. */
+const callMs = 5_000;
 /** A batch is closed once it has so many characters; one record may be longer. */
 const batchLength = 4 * 1024 * 1024;
 const retryMs = { first: 100, longest: 2_000 };
@@ -118,7 +123,8 @@ export class SharedLog {
   async readOn(limit = 256): Promise<Segment[]> {
     const segments: Segment[] = [];
     while (!this.#isLeading && segments.length < limit) {
-      const bytes = await this.#options.place.get(segmentName(this.#position.next)).catch((error) => {
+      const name = segmentName(this.#position.next);
+      const bytes = await this.#answered(name, (place) => place.get(name)).catch((error) => {
         if (segments.length === 0) throw error;
         return null; // What was read must not be lost: the position is after it.
       });
@@ -224,21 +230,50 @@ export class SharedLog {
 
   /**
    * Takes the next name, or finds that it is taken. A write that failed may have been done: it is tried again until the place
-   * says which, because whoever waits for it must not be told either before.
+   * says which, because whoever waits for it must not be told either before. If it says nothing for too long, the lead is
+   * let go, and whoever leads next finds what was written.
    */
   async #put(bytes: Uint8Array): Promise<boolean> {
-    const { place, clock, log } = this.#options;
+    const { clock, log, patienceMs = defaultPatienceMs } = this.#options;
     const name = segmentName(this.#position.next);
+    const untilMs = clock.nowMs() + patienceMs;
     for (let pauseMs = retryMs.first; ; pauseMs = Math.min(2 * pauseMs, retryMs.longest)) {
       this.#closing.signal.throwIfAborted();
+      let failure: unknown = null;
       try {
-        if (await place.putNew(name, bytes)) return true;
-        const found = await place.get(name);
+        if (await this.#answered(name, (place) => place.putNew(name, bytes))) return true;
+      } catch (error) {
+        failure = error;
+      }
+      try {
+        const found = await this.#answered(name, (place) => place.get(name));
         if (found !== null) return equalBytes(found, bytes);
       } catch (error) {
-        log.warn('the shared log cannot be written and is tried again', { name, error: String(error) });
+        failure = error;
       }
+      if (failure !== null && clock.nowMs() >= untilMs) throw away(name, failure);
+      log.warn('the shared log cannot be written and is tried again', { name, error: String(failure) });
       await clock.sleep(pauseMs, this.#closing.signal).catch(() => {}); // an abort ends the loop
+    }
+  }
+
+  /** The place may hang, as a network file system does. */
+  async #answered<T>(name: string, ask: (place: LogPlace) => Promise<T>): Promise<T> {
+    const { place, clock } = this.#options;
+    const ended = new AbortController();
+    const onClose = (): void => ended.abort(this.#closing.signal.reason);
+    this.#closing.signal.addEventListener('abort', onClose, { once: true });
+    const late = clock.sleep(callMs, ended.signal).then(() => {
+      throw away(name, `no answer for ${callMs / 1000} s`);
+    });
+    const asking = ask(place);
+    asking.catch(() => {}); // after its time it fails unheard
+    try {
+      return await Promise.race([asking, late]);
+    } finally {
+      this.#closing.signal.removeEventListener('abort', onClose);
+      ended.abort(new Error('answered'));
+      late.catch(() => {});
     }
   }
 
@@ -266,6 +301,12 @@ export class SharedLog {
 
 const fenced = (): JournalError =>
   new JournalError('FENCED', 'another syncer leads this run now; nothing was appended', { retryable: true });
+
+const away = (name: string, cause: unknown): JournalError =>
+  new JournalError('FENCED', `the shared log is away, ${name} cannot be had: ${String(cause)}`, {
+    cause,
+    retryable: true,
+  });
 
 function parseJson(text: string): unknown {
   try {

@@ -20,6 +20,7 @@ class FaultyPlace implements LogPlace {
   readonly #place = new WriteOnceMemory();
   isAway = false;
   losesAnswers = false;
+  hangs = false;
   writes = 0;
 
   async putNew(name: string, bytes: Uint8Array): Promise<boolean> {
@@ -27,6 +28,7 @@ class FaultyPlace implements LogPlace {
     this.writes++;
     const isTaken = await this.#place.putNew(name, bytes);
     if (this.losesAnswers) throw away(name);
+    if (this.hangs) await new Promise(() => {});
     return isTaken;
   }
 
@@ -240,10 +242,10 @@ describe('a place that fails', () => {
       isDone = true;
     });
     await clock.advance(5_000);
-    expect(isDone).toBe(false);
-    place.losesAnswers = false;
-    await clock.advance(5_000);
+    // The second try is told that the name is taken, and finds its own bytes there.
+    expect(isDone).toBe(true);
     await appending;
+    place.losesAnswers = false;
     expect(await a.copy.read(0, 10)).toEqual([entries[0]]);
     const reader = new SharedLog({ ...{ place, syncer: 'r', writer: 'r', clock, log: silentLog } });
     const records = (await reader.readOn()).flatMap((segment) => segment.records);
@@ -265,6 +267,36 @@ describe('a place that fails', () => {
     expect(state).toEqual({ isLeading: null, error: null });
     await clock.advance(200);
     expect(b.copy.head.size).toBe(1);
+  });
+});
+
+describe('a place that one syncer does not see', () => {
+  it('costs it the lead, so that who is connected to it goes on to the other', async () => {
+    const { clock, place, a, syncer } = await leading();
+    const b = syncer('b');
+    const state = b.follow();
+    await clock.advance(500);
+    place.isAway = true; // for both: nobody leads
+    const appending = a.journal.append(entries[0]!).catch((error) => error.code);
+    await clock.advance(20_000);
+    expect(await appending).toBe('FENCED');
+    expect((await a.journal.lost).code).toBe('FENCED');
+    expect(state).toEqual({ isLeading: null, error: null });
+    place.isAway = false;
+    await clock.advance(silenceMs + 1_000);
+    expect(state.isLeading).toBe(true);
+    await b.journal.append(entries[0]!);
+  });
+
+  it('may hang: a write without an answer is asked for, and found', async () => {
+    const { clock, place, a } = await leading();
+    place.hangs = true;
+    const appending = a.journal.append(entries[0]!);
+    await clock.advance(5_500);
+    place.hangs = false;
+    await clock.advance(1_000);
+    await appending;
+    expect(a.copy.head.size).toBe(1);
   });
 });
 

@@ -36,6 +36,7 @@ export interface SharedRunOptions {
   /** Folder that both syncers can write to. */
   readonly place: string;
   readonly name: string;
+  readonly silenceMs: number;
   readonly log: Log;
 }
 
@@ -50,7 +51,7 @@ export const steadyClock: Clock = {
 };
 
 /** @throws JournalError as `openFileJournal`; StoreError UNAVAILABLE; UsageError */
-export async function openSharedRun({ dir, place: path, name, log }: SharedRunOptions): Promise<SharedRun> {
+export async function openSharedRun({ dir, place: path, name, silenceMs, log }: SharedRunOptions): Promise<SharedRun> {
   const place = await WriteOnceFolder.open(path);
   linkStore(dir, path);
   const { journal: copy, cutBytes } = await openFileJournal({ folder: dir, isCopy: true });
@@ -60,7 +61,8 @@ export async function openSharedRun({ dir, place: path, name, log }: SharedRunOp
   const isKept = known !== null && copy.head.size >= known.entries && lines.sizeBytes >= known.lineBytes;
   const from: LogPosition = isKept ? known : logStart;
   const writer = toHex(randomBytes(16));
-  const shared = new SharedLog({ place, syncer: name, writer, clock: steadyClock, log, from });
+  const timing = { clock: steadyClock, patienceMs: 2 * silenceMs };
+  const shared = new SharedLog({ place, syncer: name, writer, log, from, ...timing });
   const journal = new SharedJournal({ log: shared, copy, lines, ...(isKept ? { logged: known } : {}) });
   const notePosition = async (): Promise<void> => {
     const { next, term, previous } = shared.position;
