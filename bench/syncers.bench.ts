@@ -17,7 +17,7 @@ import { syncerNames, TwoSyncers } from '../tests/support/two-syncers.ts';
 import { type Bench, type BenchRow, percentile } from './measure.ts';
 
 const appendCount = 300;
-const kills = 12;
+const kills = 10;
 const atOnce = 16;
 
 const clock = {
@@ -32,7 +32,9 @@ export const syncers: Bench = {
   async run() {
     const root = mkdtempSync(join(tmpdir(), 'accrete-bench-'));
     try {
-      return [...(await appends(root)), ...(await failovers(join(root, 'network')))];
+      const rows = await appends(root);
+      for (const { what, value, detail } of rows) console.error(`${what}: ${value}; ${detail}`);
+      return [...rows, ...(await failovers(join(root, 'network')))];
     } finally {
       rmSync(root, { recursive: true, force: true });
     }
@@ -112,6 +114,7 @@ async function failovers(root: string): Promise<BenchRow[]> {
       const merges = network.merges(other);
       await network.until(() => network.merges(other) > merges, 'the next merge', 20);
       gapMs.push(performance.now() - killedAt);
+      console.error(`kill ${i + 1}: merge done after ${seconds(doneMs.at(-1)!)}, the next after ${seconds(gapMs.at(-1)!)}`);
       network.startSyncer(leader);
       const standBys = count(network.logOf(leader));
       await network.until(() => count(network.logOf(leader)) > standBys, 'the follower');
@@ -121,7 +124,6 @@ async function failovers(root: string): Promise<BenchRow[]> {
   }
   const verified = await Promise.all(syncerNames.map((name) => network.verify(name)));
   const isGood = verified.some(({ code }) => code === 0);
-  const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
   const told = (what: string, times: readonly number[]): BenchRow => ({
     what,
     value: seconds(percentile(times, 0.5)),
@@ -133,5 +135,7 @@ async function failovers(root: string): Promise<BenchRow[]> {
     { what: 'accrete verify', value: isGood ? 'good' : 'BAD', detail: isGood ? '' : verified[0]!.out.slice(0, 300) },
   ];
 }
+
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
 
 const count = (log: string): number => log.split('standing by').length - 1;
