@@ -114,7 +114,9 @@ async function failovers(root: string): Promise<BenchRow[]> {
       const merges = network.merges(other);
       await network.until(() => network.merges(other) > merges, 'the next merge', 20);
       gapMs.push(performance.now() - killedAt);
-      console.error(`kill ${i + 1}: merge done after ${seconds(doneMs.at(-1)!)}, the next after ${seconds(gapMs.at(-1)!)}`);
+      console.error(
+        `kill ${i + 1}: merge done after ${seconds(doneMs.at(-1)!)}, the next after ${seconds(gapMs.at(-1)!)}`,
+      );
       network.startSyncer(leader);
       const standBys = count(network.logOf(leader));
       await network.until(() => count(network.logOf(leader)) > standBys, 'the follower');

@@ -46,7 +46,10 @@ export async function openFileJournal(options: OpenJournalOptions): Promise<Open
   }
 }
 
-async function openLocked({ folder, anchored, isCopy = false }: OpenJournalOptions, lock: FolderLock): Promise<OpenedJournal> {
+async function openLocked(
+  { folder, anchored, isCopy = false }: OpenJournalOptions,
+  lock: FolderLock,
+): Promise<OpenedJournal> {
   const path = join(folder, journalFileName);
   await (await open(path, 'a')).close(); // makes it
   const file = await open(path, 'r+');

@@ -255,4 +255,3 @@ function decode(text: string, number: number): LogRecord {
   if (!entry.success) throw damaged(`holds no entry (${describeFault(entry.error)})`);
   return { journal: entry.data };
 }
-

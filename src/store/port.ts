@@ -44,5 +44,4 @@ export interface WriteOnce {
 
 export const maxObjectBytes = 64 * 1024 * 1024;
 
-export const isObjectName = (name: string): boolean =>
-  name.length <= 200 && /^[a-z0-9-]+(\/[a-z0-9-]+)*$/.test(name);
+export const isObjectName = (name: string): boolean => name.length <= 200 && /^[a-z0-9-]+(\/[a-z0-9-]+)*$/.test(name);

@@ -136,7 +136,9 @@ export class TwoSyncers {
     const path = join(this.#root, `${name}.log`);
     appendFileSync(path, '');
     const log = openSync(path, 'a');
-    const child = spawn(process.execPath, [program, ...args, '--dir', this.dirOf(name)], { stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, [program, ...args, '--dir', this.dirOf(name)], {
+      stdio: ['ignore', log, log],
+    });
     closeSync(log);
     this.#children.set(name, child);
   }

@@ -100,7 +100,10 @@ const access: BusAccess = {
 export async function openOrchestrator(
   options: OrchestrateOptions,
   environment: Environment,
-  { keys = null, stop = new AbortController().signal }: { readonly keys?: RoleKeys | null; readonly stop?: AbortSignal } = {},
+  {
+    keys = null,
+    stop = new AbortController().signal,
+  }: { readonly keys?: RoleKeys | null; readonly stop?: AbortSignal } = {},
 ): Promise<RunningOrchestrator | null> {
   const closing = new Closing();
   try {
@@ -149,7 +152,8 @@ async function open(
   const { index, indexer } = await openIndex(join(options.dir, 'index', 'journal.sqlite'), journal, log);
   closing.add(() => index.close());
   const onPage = async (run: RunState): Promise<void> => {
-    if (indexer.isDue(run)) await indexer.flush(run).catch((error) => log.error('the index was not written', { error }));
+    if (indexer.isDue(run))
+      await indexer.flush(run).catch((error) => log.error('the index was not written', { error }));
   };
   const fold = new RunFold({ equation: nativeEquation, onFold: indexer.onFold, onPage });
   if (shared !== null && !(await leads(shared, { options, keys, fold, onPage, journal, log, stop }))) return null;

@@ -53,7 +53,8 @@ export const orchestrate: CommandDeclaration = {
     {
       name: 'silence',
       value: 'SECONDS',
-      description: 'with --shared: silence of the leader after which this one takes over; longer than it may ever stall',
+      description:
+        'with --shared: silence of the leader after which this one takes over; longer than it may ever stall',
       default: '3',
     },
     ...ledgerOptions,

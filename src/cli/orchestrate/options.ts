@@ -1,9 +1,10 @@
 /** @file The options of `accrete orchestrate`. */
+
+import { UsageError } from '../../util/errors.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
-import { UsageError } from '../../util/errors.ts';
 import { parseName } from '../role-name.ts';
 import type { Settings } from '../settings.ts';
 

@@ -285,7 +285,8 @@ export class Orchestrator {
         const body = { release: effect.release, files: [...files] };
         if (this.run.releases[effect.release]!.files.length === 0)
           await this.#enqueue(() => this.#appendOwn({ kind: 'release-published', body }));
-        for (const root of this.#fold.retention.takeExpired(this.run, this.#fold.heads.neededRoots())) await store.remove(root);
+        for (const root of this.#fold.retention.takeExpired(this.run, this.#fold.heads.neededRoots()))
+          await store.remove(root);
         return;
       }
       default:

@@ -127,8 +127,6 @@ export class Progress {
   #isAble(nowMs: number): boolean {
     const here = this.#roles.filter((role) => (this.#awayUntilMs.get(role) ?? 0) <= nowMs);
     const count = (prefix: string): number => here.filter((role) => role.startsWith(prefix)).length;
-    return (
-      count('syncer') >= 1 && count('miner') >= this.#needs.miners && count('validator') >= this.#needs.validators
-    );
+    return count('syncer') >= 1 && count('miner') >= this.#needs.miners && count('validator') >= this.#needs.validators;
   }
 }

@@ -171,7 +171,10 @@ interface Running {
 
 const journalOf = (network: ChaosNetwork, syncer: string): string => join(network.dirOf(syncer), 'journal.jsonl');
 
-async function judge(options: ChaosOptions, { network, progress, watch, injected, syncers }: Running): Promise<ChaosReport> {
+async function judge(
+  options: ChaosOptions,
+  { network, progress, watch, injected, syncers }: Running,
+): Promise<ChaosReport> {
   const boundMs = mergeBoundMs();
   const problems = [...network.failures];
   if (injected < options.faults) problems.push(`${injected} of ${options.faults} faults were injected`);
