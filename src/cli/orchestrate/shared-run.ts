@@ -81,6 +81,7 @@ export async function openSharedRun({ dir, place: path, name, silenceMs, log }: 
       await Promise.race([shared.giveUp().catch(() => {}), sleep(giveUpLimitMs)]); // a place that is away: silence tells
       await notePosition().catch(() => {});
       await journal.close();
+      await lines.close();
     },
   };
 }
