@@ -191,7 +191,7 @@ class PeerTopics {
 function attach(socket: WebSocket, link: Link, options: { readonly pingMs: number; readonly log: Log }): void {
   let heard = true;
   const pinging = setInterval(() => {
-    if (socket.readyState !== WebSocket.OPEN) return; // the handshake has a limit of its own
+    if (socket.readyState === WebSocket.CONNECTING) return; // the handshake has a limit of its own
     if (!heard) return socket.terminate();
     heard = false;
     socket.ping();
