@@ -136,9 +136,12 @@ export class TwoSyncers {
     const path = join(this.#root, `${name}.log`);
     appendFileSync(path, '');
     const log = openSync(path, 'a');
+    // Its standard input closes with this process, and then it ends: nothing stays behind a test that is killed.
     const child = spawn(process.execPath, [program, ...args, '--dir', this.dirOf(name)], {
-      stdio: ['ignore', log, log],
+      stdio: ['pipe', log, log],
+      env: { ...process.env, ACCRETE_SUPERVISED: '1' },
     });
+    child.stdin?.on('error', () => {});
     closeSync(log);
     this.#children.set(name, child);
   }
