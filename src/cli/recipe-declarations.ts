@@ -6,6 +6,7 @@ import type { OptionDeclaration } from './command.ts';
 
 export const scheduleKinds = ['constant', 'linear', 'cosine', 'wsd'] as const;
 export const dtypes = ['f32', 'bf16'] as const;
+export const codecs = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
 
 export const recipeOptions: readonly OptionDeclaration[] = [
   {
@@ -62,6 +63,27 @@ export const recipeOptions: readonly OptionDeclaration[] = [
   },
 ];
 
+/** What a new run is made from, in place of a preset and options to its recipe. */
+export const runFileOptions: readonly OptionDeclaration[] = [
+  {
+    name: 'template',
+    value: 'NAME',
+    description: 'template of a new run, as `accrete run init` writes it, in place of --preset: demo has three phases',
+    choices: ['demo', 'quasar-10t'],
+  },
+  {
+    name: 'manifest',
+    value: 'FILE',
+    description: 'run file of a new run, made by `accrete run init`, in place of --preset',
+  },
+  {
+    name: 'from',
+    value: 'PLACE',
+    description:
+      'checkpoint that a new run starts from: a folder in Hugging Face layout, or hf://owner/name[@revision]',
+  },
+];
+
 /** Of a new run of a network: its recipe, and how its releases are published. */
 export const newRunOptions: readonly OptionDeclaration[] = [
   ...recipeOptions,
@@ -71,5 +93,12 @@ export const newRunOptions: readonly OptionDeclaration[] = [
     description: "floats of a new run's releases; bf16 rounds to nearest even and halves them",
     default: 'f32',
     choices: dtypes,
+  },
+  {
+    name: 'codec',
+    value: 'NAME',
+    description:
+      "how a new run's pseudo-gradients travel; topk: 144 times fewer bytes than f32, with error feedback, instead of the preset's",
+    choices: codecs,
   },
 ];

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
+import type { Catalog } from '../../data/catalog.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
 import { LiveFeed } from '../../http/api/live-feed.ts';
 import { apiRoutesOf } from '../../http/api/register.ts';
@@ -43,6 +44,7 @@ import { RunFold } from '../../roles/orchestrator/run-fold.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
+import { settingsOfRunFile } from '../../roles/run-file.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunPresetName, type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { FsStore } from '../../store/fs.ts';
@@ -61,10 +63,13 @@ import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledg
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
+import type { Io } from '../io.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeEquation, pooledEquation } from '../native-ed25519.ts';
 import { corpusDir, finalStatusFile, program, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
+import { checkedRunFile } from '../run/place.ts';
+import { openStart } from '../run/start-checkpoint.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { ReleasePublisher } from './publisher.ts';
 import { releaseFolders } from './releases.ts';
@@ -94,20 +99,18 @@ const access: BusAccess = {
 };
 
 /**
- * One of two syncers resolves once it leads, or with null when `stop` aborts before.
+ * One of two syncers resolves once it leads, or with null when it is stopped before.
  * @throws UsageError (folder in use, another run in it, port taken); nothing is left open then
  */
 export async function openOrchestrator(
   options: OrchestrateOptions,
   environment: Environment,
-  {
-    keys = null,
-    stop = new AbortController().signal,
-  }: { readonly keys?: RoleKeys | null; readonly stop?: AbortSignal } = {},
+  keys: RoleKeys | null,
+  io: Io,
 ): Promise<RunningOrchestrator | null> {
   const closing = new Closing();
   try {
-    const running = await open(options, environment, { closing, keys, stop });
+    const running = await open(options, environment, { closing, keys, io });
     if (running === null) await closing.close();
     return running;
   } catch (error) {
@@ -135,11 +138,7 @@ class Closing {
 async function open(
   options: OrchestrateOptions,
   environment: Environment,
-  {
-    closing,
-    keys: given,
-    stop,
-  }: { readonly closing: Closing; readonly keys: RoleKeys | null; readonly stop: AbortSignal },
+  { closing, keys: given, io }: { readonly closing: Closing; readonly keys: RoleKeys | null; readonly io: Io },
 ): Promise<RunningOrchestrator | null> {
   const { log } = environment;
   const metrics = new PrometheusMetrics({ next: environment.metrics, isProcessTold: true });
@@ -156,7 +155,7 @@ async function open(
       await indexer.flush(run).catch((error) => log.error('the index was not written', { error }));
   };
   const fold = new RunFold({ equation: nativeEquation, onFold: indexer.onFold, onPage });
-  if (shared !== null && !(await leads(shared, { options, keys, fold, onPage, journal, log, stop }))) return null;
+  if (shared !== null && !(await leads(shared, { options, keys, fold, onPage, journal, log, stop: io.stop }))) return null;
   const clock = clockAfter(environment.clock, journal.head.timeMs);
   const startedAtMs = clock.nowMs();
   const store = await FsStore.open(join(options.dir, 'store'));
@@ -165,7 +164,7 @@ async function open(
       ? null
       : await openBittensor(options.ledger, { log, maxWaitBlocks: roleWaitBlocks });
   if (bittensor !== null) closing.add(() => bittensor.close());
-  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor });
+  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor, io });
   const embedded =
     bittensor !== null
       ? null
@@ -365,7 +364,15 @@ function gaugesOf({ run, pulses }: Orchestrator): Record<string, number> {
   };
 }
 
+/** Of a run file all of it; its mixtures must be of the corpus. @throws UsageError */
+function newSettings({ preset, chosen, run }: OrchestrateOptions, catalog: Catalog): RunSettings {
+  if (chosen === null) return applyNewRun(runSettings[preset], run);
+  const sources = new Set(catalog.shards.filter(({ stage }) => stage === 'train').map(({ source }) => source));
+  return settingsOfRunFile(checkedRunFile(chosen.file, chosen.file.name, sources));
+}
+
 interface RunParts {
+  readonly io: Io;
   readonly options: OrchestrateOptions;
   readonly journal: Journal;
   readonly keys: RoleKeys;
@@ -383,23 +390,30 @@ async function temposOf(ledger: BittensorLedger): Promise<RunSettings['ledger']>
 }
 
 /** The manifest of the folder's run, or of the one that is made now. @throws UsageError where another one was asked for */
-async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: RunParts): Promise<RunManifest> {
-  const { preset, seed } = options;
+async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }: RunParts): Promise<RunManifest> {
+  const { preset, chosen } = options;
+  const seed = chosen?.file.seed ?? String(options.seed);
   if (journal.head.size === 0) {
     ensureCorpus(preset);
     const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
-    const settings = applyNewRun(runSettings[preset], options.run);
+    const settings = newSettings(options, catalog);
     const tempos = bittensor === null ? settings.ledger : await temposOf(bittensor);
+    const checkpoint =
+      options.from === null ? null : await openStart(options.from, { catalog, seed: runSeedOf(seed) }, io);
     const messages = await initRun({
       settings: { ...settings, ledger: tempos },
-      ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
+      ...{ name: chosen?.file.name ?? `accrete-${preset}`, preset, seed, createdAtMs: nowMs },
+      learners: chosen === null ? options.miners : null,
+      ...(checkpoint === null ? {} : { checkpoint }),
       ledger: bittensor === null ? { chainId, netuid } : { chainId: bittensor.chainId, netuid: bittensor.netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
       ...(options.shared === null ? {} : { syncerName: options.shared.name }),
       readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
-    }).catch((error) => {
-      throw asFreezeFault(error);
-    });
+    })
+      .catch((error) => {
+        throw asFreezeFault(error);
+      })
+      .finally(() => checkpoint?.close());
     await startJournal(journal, messages, nowMs);
   }
   const [first] = await journal.read(0, 1);
@@ -421,7 +435,11 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: Ru
 }
 
 /** A run keeps the recipe that it began with; options that say otherwise would be ignored in silence. */
-function checkSameRecipe(manifest: RunManifest, { dir, run }: OrchestrateOptions): void {
+function checkSameRecipe(manifest: RunManifest, { dir, run, chosen }: OrchestrateOptions): void {
+  if (chosen !== null && manifest.name !== chosen.file.name)
+    throw new UsageError(
+      `${dir} holds the run ${manifest.name}, not ${chosen.file.name}; choose another folder with --dir`,
+    );
   if (!run.isGiven) return;
   const { recipe, schedule, release } = applyNewRun(runSettings[manifest.model.preset as RunPresetName], run);
   const isSame =

@@ -19,7 +19,7 @@ export const handle: Handler = async (settings, io) => {
   const keys = settings.has('wallet') ? await openRoleKeys(join(options.dir, 'syncer'), settings, io) : null;
   // A syncer of two that lost the lead follows again; one that is alone ends, for its supervisor to look at.
   for (;;) {
-    const running = await openOrchestrator(options, environment, { keys, stop: io.stop });
+    const running = await openOrchestrator(options, environment, keys, io);
     if (running === null) return 0;
     io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
     try {

@@ -6,6 +6,7 @@ import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
 import { parseName } from '../role-name.ts';
+import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
 import type { Settings } from '../settings.ts';
 
 export interface OrchestrateOptions {
@@ -19,6 +20,10 @@ export interface OrchestrateOptions {
   readonly miners: number;
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
+  /** In place of preset, seed and `run`. */
+  readonly chosen: ChosenRun | null;
+  /** A checkpoint that a new run starts from. */
+  readonly from: string | null;
   readonly ledger: LedgerChoice;
   /** What this syncer shares with another one; null: it is alone. */
   readonly shared: { readonly place: string; readonly name: string; readonly silenceMs: number } | null;
@@ -28,8 +33,9 @@ export interface OrchestrateOptions {
 }
 
 export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' | 'environment'>): OrchestrateOptions {
+  const chosen = parseChosenRun(settings);
   return {
-    preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
+    preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),
     dir: settings.path('dir'),
     host: settings.text('host'),
@@ -38,6 +44,8 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     miners: settings.count('miners', { min: 1, max: 4_096 }),
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
+    chosen,
+    from: settings.has('from') ? settings.text('from') : (chosen?.file.from ?? null),
     ledger: parseLedgerChoice(settings),
     shared: parseShared(settings),
     publish: parsePublishing(settings, io),

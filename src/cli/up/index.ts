@@ -2,7 +2,7 @@
 import type { CommandDeclaration } from '../command.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
-import { newRunOptions } from '../recipe-declarations.ts';
+import { newRunOptions, runFileOptions } from '../recipe-declarations.ts';
 import { passwordFileOption, walletDirOption } from '../signer-options.ts';
 
 export const up: CommandDeclaration = {
@@ -60,6 +60,7 @@ export const up: CommandDeclaration = {
     walletDirOption,
     passwordFileOption,
     ...publishOptions,
+    ...runFileOptions,
     ...newRunOptions,
   ],
   example: './bin/accrete up --preset tiny --miners 2 --validators 1 --minutes 1 --dir .accrete/first',

@@ -107,12 +107,13 @@ export class Supervisor {
   }
 
   #startSyncer({ name, dir, port, args }: SyncerPlace): void {
-    const { preset, miners, seed, runArguments } = this.#options;
-    const run = ['--preset', preset, '--dir', dir, '--port', `${port}`, '--seed', `${seed}`, '--miners', `${miners}`];
+    const { preset, chosen, miners, seed, runArguments } = this.#options;
+    const run = chosen?.arguments ?? ['--preset', preset, '--seed', `${seed}`];
+    const place = ['--dir', dir, '--port', `${port}`, '--miners', `${miners}`];
     this.#children.start({
       name,
       niceness: 0,
-      args: ['orchestrate', ...run, ...args, ...this.#identity('syncer'), ...runArguments],
+      args: ['orchestrate', ...run, ...place, ...args, ...this.#identity('syncer'), ...runArguments],
     });
   }
 
@@ -143,12 +144,14 @@ export class Supervisor {
 
   /** Gives the reason to end. */
   async #watch(): Promise<string> {
-    const { tokens, limitMs } = this.#options;
+    const { tokens, limitMs, endsWithPhases } = this.#options;
     const startedAtMs = performance.now();
     for (;;) {
       if (this.#failure !== null) return this.#failure;
       if (this.#io.stop.aborted) return 'stopped by the operator';
       if (tokens !== null && (this.#network?.tokens ?? 0) >= tokens) return `${tokens} tokens are counted`;
+      if (endsWithPhases && this.#network !== null && isLastMerged(this.#network))
+        return 'the tokens of the last phase are merged';
       const elapsedMs = this.#elapsedMs();
       if (limitMs !== null && elapsedMs !== null && elapsedMs >= limitMs) return 'the time is over';
       if (elapsedMs === null && performance.now() - startedAtMs > firstStepLimitMs) {
@@ -254,3 +257,6 @@ export class Supervisor {
     await sleep(ms, undefined, { signal: this.#io.stop }).catch(() => {});
   }
 }
+
+const isLastMerged = ({ phase }: NetworkView): boolean =>
+  phase.index + 1 === phase.count && phase.countedTokens >= phase.targetTokens;

@@ -3,6 +3,7 @@
  * what happened back to the step. It decides nothing. Training never waits for the network.
  */
 import type { Device } from '../../engine/device.ts';
+import { manifestOf, phaseOf } from '../../journal/queries.ts';
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
@@ -18,9 +19,12 @@ import type { RunClient, SubmitResult } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
 import type { StepReport } from '../learner/learner.ts';
+import { batchTermsOf } from '../learner/schedule-position.ts';
 import { keptStates } from '../learner/state-folder.ts';
+import { RedoneVersions } from '../redone-versions.ts';
 import { routersBody } from '../routers-body.ts';
-import { fetchFrozen } from '../run-model.ts';
+import { phaseTermsOf } from '../run-data.ts';
+import { fetchFrozen, runModelOf } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { AuditAnswerer } from './audit-answerer.ts';
 import { ClaimUploader } from './claim-uploader.ts';
@@ -95,11 +99,16 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const frozen = await fetchFrozen(client.state, client.store, deps.signal);
   const thread = await (deps.openLearner ?? ((parts) => openThread(options, deps, parts)))({ start, frozen });
   try {
-    await thread.prepare(client.state.phase);
+    await thread.prepare(client.state.phase, phaseTermsOf(client.state));
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
     if (joined.outcome === 'reject')
       throw new RoleError('REFUSED', `the run refuses ${learner}: ${joined.code}: ${joined.sentence}`);
-    return await new Miner({ learner, thread, versions, deps }).run();
+    const redone = new RedoneVersions({
+      ...{ manifest: client.manifest, plan: runModelOf(client.manifest).plan, store: client.store },
+      artifactOf: (bytes) => artifactOf(bytes, nodeSha256),
+    });
+    for (const [fragment, artifact] of artifacts.entries()) redone.hold(fragment, artifact, start[fragment]!);
+    return await new Miner({ learner, thread, versions, redone, deps }).run();
   } finally {
     await thread.close();
   }
@@ -148,6 +157,7 @@ class Miner {
   readonly #uploader: ClaimUploader;
   readonly #trace: TraceBook;
   readonly #answerer: AuditAnswerer;
+  readonly #redone: RedoneVersions;
   /** Bytes of fetched versions, by fragment, until they are taken in. */
   readonly #fetched = new Map<number, Uint8Array>();
   readonly #firstStep: number;
@@ -166,12 +176,14 @@ class Miner {
     readonly thread: LearnerThread;
     /** Versions that the thread started from. */
     readonly versions: readonly number[];
+    readonly redone: RedoneVersions;
     readonly deps: MinerDeps;
   }) {
     const { client, log } = parts.deps;
     this.#learner = parts.learner;
     this.#thread = parts.thread;
     this.#deps = parts.deps;
+    this.#redone = parts.redone;
     this.#uploader = new ClaimUploader({ client, log, clock: parts.deps.clock });
     this.#answerer = new AuditAnswerer({
       ...{ client, log, clock: parts.deps.clock, learner: parts.learner },
@@ -227,6 +239,7 @@ class Miner {
   /** What was journaled between the fetch of the start and now. */
   #catchUp(): void {
     const { state } = this.#deps.client;
+    this.#preparePhase();
     state.fragments.forEach(({ version, artifact }, fragment) => {
       this.#dispatch({ kind: 'fragment-published', fragment, version, artifact });
     });
@@ -322,7 +335,8 @@ class Miner {
     const { client, clock, log } = this.#deps;
     while (!client.signal.aborted && this.#state.pending.get(fragment)?.version === version) {
       try {
-        const bytes = await client.store.get(artifact, { signal: client.signal });
+        const { bytes, ...from } = await this.#redone.get(fragment, artifact, client.signal);
+        log.debug('fragment at hand', { fragment, version, ...from });
         // A newer version may have come while these bytes travelled.
         if (this.#state.pending.get(fragment)?.version !== version) return;
         this.#fetched.set(fragment, bytes);
@@ -387,12 +401,15 @@ class Miner {
   }
 
   /** The client has checked and folded the entry: its body has the form of its kind. */
-  #onEntry({ message: { kind, body } }: JournalEntry): void {
+  #onEntry(entry: JournalEntry): void {
+    const { kind, body } = entry.message;
+    this.#redone.onFold(this.#deps.client.state, entry);
     const as = <K extends EventKind>(_: K): EventBody<K> => body as EventBody<K>;
     if (kind === 'lease') this.#onLease(as(kind));
     else if (kind === 'lease-return') this.#onLeaseReturn(as(kind));
     else if (kind === 'verdict') this.#onVerdict(as(kind));
     else if (kind === 'claim-void') this.#onVoid(as(kind));
+    else if (kind === 'phase-change') this.#onPhaseChange(as(kind));
     else if (kind === 'audit-challenge') this.#answerer.answerOpen();
     else if (kind === 'audit-verdict' || kind === 'audit-close') this.#onAuditEnd(as(kind).audit);
     else if (kind === 'fragment-due') {
@@ -404,9 +421,25 @@ class Miner {
     }
   }
 
+  /** Leases of a phase come after its event: its session is open, and its text known, before their first step. */
+  #preparePhase(): void {
+    const { state } = this.#deps.client;
+    this.#thread.prepare(state.phase, phaseTermsOf(state)).catch((error) => {
+      this.#failure ??= error;
+      this.#wake();
+    });
+  }
+
+  #onPhaseChange({ phase, outerStep }: EventBody<'phase-change'>): void {
+    const { name, sequenceLength } = phaseOf(this.#deps.client.state, phase);
+    this.#deps.log.info('phase changed', { phase, name, outerStep, sequenceLength });
+    this.#preparePhase();
+  }
+
   #onLease({ lease, hotkey, name, phase, range, scheduleTokens }: EventBody<'lease'>): void {
     if (learnerIdOf(hotkey, name) !== this.#learner) return;
-    this.#dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens } });
+    const batch = batchTermsOf(manifestOf(this.#deps.client.state), phase);
+    this.#dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens, batch } });
   }
 
   #onLeaseReturn({ lease, reason }: EventBody<'lease-return'>): void {

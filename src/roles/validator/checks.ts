@@ -11,6 +11,7 @@ import type { Fragment } from '../../merge/fragment-plan.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
 import { sumOfSquares } from '../../merge/norms.ts';
 import { sharedStaging } from '../../merge/staging.ts';
+import type { RunManifest } from '../../protocol/manifest.ts';
 import type { VerdictCode } from '../../protocol/messages.ts';
 import { fromDecimal } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
@@ -54,7 +55,7 @@ const codeOf: Readonly<Record<CodecErrorCode, VerdictCode>> = {
 const headerRoomBytes = 65_536;
 
 /** The greatest artifact that a claim of a fragment may name. */
-export const largestArtifactBytes = (codec: 'f32' | 'bf16' | 'int8', fragment: Fragment): number =>
+export const largestArtifactBytes = (codec: RunManifest['codec'], fragment: Fragment): number =>
   encodedSizeBytes(codec, fragment) + headerRoomBytes;
 
 export function checkSize(run: RunState, claim: Claim, fragment: Fragment): Finding | null {
@@ -117,12 +118,18 @@ function checkSelectionBias(run: RunState, claim: Claim, { selectionBias }: Frag
  * The claim's sequences must be among those that its traced steps trained on; all of these steps must be there. Lines of
  * earlier commits that nobody uploaded are missing, not wrong: they may still come, and then another validator sees them.
  */
-export function checkTrace(claim: Claim, lines: readonly TraceLine[]): Finding | null {
+export function checkTrace(
+  claim: Claim,
+  lines: readonly TraceLine[],
+  { leases }: Pick<RunState, 'leases'>,
+): Finding | null {
   const [from, to] = claim.body.steps;
   const steps = lines.filter((line) => line.step >= from && line.step < to);
   if (steps.length !== to - from)
     return refused('MISSING', `the store has ${steps.length} of the ${to - from} traced steps that the claim names`);
-  const traced = normalizeRanges(steps.flatMap((line) => line.sequences));
+  // Positions of another phase are other text: of a claim over a phase change the earlier lines count for nothing.
+  const ofPhase = steps.filter((line) => leases.get(line.leases[0]!)?.phase === claim.body.phase);
+  const traced = normalizeRanges(ofPhase.flatMap((line) => line.sequences));
   const outside = subtractRanges(claim.body.sequences, traced)[0];
   if (outside === undefined) return null;
   return refused('TRACE', `sequences ${outside[0]} to ${outside[1]} are claimed but no traced step trained on them`);
