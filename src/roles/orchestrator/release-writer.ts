@@ -26,6 +26,9 @@ import { FragmentTensors, partsOf } from '../fragment-tensors.ts';
 import { configOfPhase } from '../phase-config.ts';
 import { fetchFrozen, runModelOf } from '../run-model.ts';
 
+/** Before the names of tasks in an `evaluation`. */
+const taskPrefix = 'task/';
+
 export interface ReleaseWriterOptions {
   /** Folder under which `release-N` appears; must exist. */
   readonly dir: string;
@@ -136,7 +139,7 @@ export function releaseCard(run: RunState, release: number): ModelCard {
       // A journal that is read again has the names in canonical order, the syncer as they came: the card must be one.
       ...Object.entries(losses)
         .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([stage, loss]) => [`Loss, ${stage}`, `${fromDecimal(loss).toFixed(4)} nats a token`] as const),
+        .map(([metric, value]) => evaluationRow(metric, fromDecimal(value))),
       ...routerRows(evaluation?.routers),
     ],
     sources: manifest.data.shards
@@ -145,6 +148,11 @@ export function releaseCard(run: RunState, release: number): ModelCard {
     notes: ['Trained on a small corpus to show that the network works; it is no assistant.'],
   };
 }
+
+const evaluationRow = (metric: string, value: number): readonly [string, string] =>
+  metric.startsWith(taskPrefix)
+    ? [`Task, ${metric.slice(taskPrefix.length)}`, `${(100 * value).toFixed(1)} % right`]
+    : [`Loss, ${metric}`, `${value.toFixed(4)} nats a token`];
 
 function routerRows(routers: EvaluationRecord['routers']): (readonly [string, string])[] {
   if (routers === undefined) return [];
