@@ -155,7 +155,8 @@ async function open(
       await indexer.flush(run).catch((error) => log.error('the index was not written', { error }));
   };
   const fold = new RunFold({ equation: nativeEquation, onFold: indexer.onFold, onPage });
-  if (shared !== null && !(await leads(shared, { options, keys, fold, onPage, journal, log, stop: io.stop }))) return null;
+  if (shared !== null && !(await leads(shared, { options, keys, fold, onPage, journal, log, stop: io.stop })))
+    return null;
   const clock = clockAfter(environment.clock, journal.head.timeMs);
   const startedAtMs = clock.nowMs();
   const store = await FsStore.open(join(options.dir, 'store'));
