@@ -21,6 +21,7 @@ import { merge, mergeReal } from './merge.bench.ts';
 import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
 import { store } from './store.bench.ts';
+import { syncers } from './syncers.bench.ts';
 import { train } from './train.bench.ts';
 
 const benches: readonly Bench[] = [
@@ -46,6 +47,7 @@ const benches: readonly Bench[] = [
   audits,
   attacksBench,
   fairness,
+  syncers,
 ];
 
 async function main(): Promise<number> {

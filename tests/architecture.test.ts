@@ -109,6 +109,7 @@ const adapters: Readonly<Record<string, readonly string[]>> = {
   'store/retrying.ts': ['node:*'],
   'store/s3-parts.ts': ['node:*'],
   'store/s3-bucket.ts': ['node:*', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'],
+  'store/write-once-folder.ts': ['node:*'],
   'util/node-sha256.ts': ['node:*'],
   'util/node-write.ts': ['node:*'],
   'wallet/encryption.ts': ['@noble/ciphers/salsa.js', 'hash-wasm'],

@@ -152,7 +152,10 @@ describe('merges in a thread of their own', () => {
   });
 
   it('that cannot read the record fail with what the thread says', async () => {
-    const thread = openMergeThread({ source: { kind: 'dir', dir: join(run.dir, 'nowhere'), store: null }, cacheBytes: 2 ** 20 });
+    const thread = openMergeThread({
+      source: { kind: 'dir', dir: join(run.dir, 'nowhere'), store: null },
+      cacheBytes: 2 ** 20,
+    });
     await expect(verifyFolder(run.dir, { judgeOf: thread.judge })).rejects.toMatchObject({ code: 'UNREADABLE' });
     await thread.close();
   });

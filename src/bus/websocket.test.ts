@@ -1,6 +1,6 @@
 /** @file The contract of the bus over WebSocket, and what only a network can do wrong. */
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { testBus, until } from '../../tests/contracts/bus.ts';
@@ -175,6 +175,32 @@ describe('bus over WebSocket', () => {
       await closed.catch(() => undefined);
       await until(() => served.peerCount === 0, what);
     }
+  });
+
+  it('goes round several URLs: where one is gone, or hangs, the next one answers', async () => {
+    const hanging = createTcpServer(() => {}); // as a frozen process: it takes connections and says nothing
+    await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
+    cleanups.push(async () => void hanging.close());
+    const frozen = `http://127.0.0.1:${(hanging.address() as AddressInfo).port}`;
+    const [first, second] = [await startHub(), await startHub()];
+    await first.hub.respond('who', async () => 'first');
+    await second.hub.respond('who', async () => 'second');
+    const told: string[] = [];
+    const peer = await connectBus([frozen, first.url, second.url], {
+      ...{ minBackoffMs: 5, maxBackoffMs: 20, connectTimeoutMs: 200 },
+      onConnected: (url) => told.push(url),
+    });
+    cleanups.push(() => peer.close());
+    const heard: string[] = [];
+    await peer.subscribe('news', (payload) => heard.push(payload));
+    expect(await peer.request('who', '', { timeoutMs: 5_000 })).toBe('first');
+    await first.stop();
+    await until(() => peer.connected && told.length === 2, 'the other');
+    expect(await peer.request('who', '', { timeoutMs: 5_000 })).toBe('second');
+    await second.hub.publish('news', 'of the second');
+    await until(() => heard.length === 1, 'the news');
+    expect(told).toEqual([first.url, second.url]);
+    await expect(connectBus([frozen], { connectTimeoutMs: 50 })).rejects.toMatchObject({ code: 'UNREACHABLE' });
   });
 
   it('limits the topics and the calls in work of one peer', async () => {

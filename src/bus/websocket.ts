@@ -10,7 +10,7 @@ import { BusError } from './errors.ts';
 import { busSubprotocol, maxFrameBytes } from './frames.ts';
 import { type IncomingCall, Link } from './link.ts';
 import type { Bus, Subscription } from './port.ts';
-import { ReconnectingBus, type ReconnectOptions } from './reconnecting.ts';
+import { type Connection, type ConnectionHandlers, ReconnectingBus, type ReconnectOptions } from './reconnecting.ts';
 
 /** What a remote peer may do; everything that is not allowed is answered with `FORBIDDEN`. */
 export interface BusAccess {
@@ -191,6 +191,7 @@ class PeerTopics {
 function attach(socket: WebSocket, link: Link, options: { readonly pingMs: number; readonly log: Log }): void {
   let heard = true;
   const pinging = setInterval(() => {
+    if (socket.readyState === WebSocket.CONNECTING) return; // the handshake has a limit of its own
     if (!heard) return socket.terminate();
     heard = false;
     socket.ping();
@@ -216,41 +217,62 @@ export interface ConnectBusOptions extends ReconnectOptions {
   readonly pingMs?: number;
   /** Limit of one handshake, and of the first connection. */
   readonly connectTimeoutMs?: number;
+  /** Told which of several URLs answered, before the connection is used. */
+  readonly onConnected?: (url: string) => void;
 }
 
 /**
- * Connects to a served bus (`http://host:port`, or a `ws://` URL with its path) and stays connected. Fails with
- * `UNREACHABLE` if the first connection does not come about.
+ * Connects to a served bus (`http://host:port`, or a `ws://` URL with its path) and stays connected. Of several URLs one is
+ * served at a time: each attempt goes round, beginning after the one that was lost. Fails with `UNREACHABLE` if the
+ * first connection does not come about.
  */
-export async function connectBus(url: string, options: ConnectBusOptions = {}): Promise<Bus> {
-  const { connectTimeoutMs = 10_000, pingMs = 15_000, log = silentLog } = options;
-  const address = busUrlOf(url);
-  const bus = new ReconnectingBus(
-    (handlers) =>
-      new Promise((resolve, reject) => {
-        const socket = new WebSocket(address, [busSubprotocol], {
-          maxPayload: maxFrameBytes,
-          perMessageDeflate: false,
-          handshakeTimeout: connectTimeoutMs,
-        });
-        const link = new Link(socket, { ...handlers, log });
-        attach(socket, link, { pingMs, log });
-        socket.once('open', () => resolve({ link, close: () => closeSocket(socket) }));
-        socket.once('close', handlers.onEnd);
-        socket.once('error', (cause) => {
-          reject(
-            new BusError(
-              'UNREACHABLE',
-              `${address}: no orchestrator answers there (${cause.message}); is it running, and is the URL right?`,
-              { retryable: true, cause },
-            ),
-          );
-        });
-      }),
-    options,
-  );
+export async function connectBus(url: string | readonly string[], options: ConnectBusOptions = {}): Promise<Bus> {
+  const urls = typeof url === 'string' ? [url] : url;
+  const addresses = urls.map(busUrlOf);
+  let next = 0;
+  const bus = new ReconnectingBus(async (handlers) => {
+    let failure: unknown;
+    for (let tried = 0; tried < urls.length; tried++) {
+      const at = next;
+      next = (next + 1) % urls.length;
+      try {
+        const connection = await connectTo(addresses[at]!, handlers, options);
+        options.onConnected?.(urls[at]!);
+        return connection;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }, options);
   await bus.start();
   return bus;
+}
+
+function connectTo(address: string, handlers: ConnectionHandlers, options: ConnectBusOptions): Promise<Connection> {
+  const { connectTimeoutMs = 10_000, pingMs = 15_000, log = silentLog } = options;
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(address, [busSubprotocol], {
+      maxPayload: maxFrameBytes,
+      perMessageDeflate: false,
+      handshakeTimeout: connectTimeoutMs,
+    });
+    const link = new Link(socket, { ...handlers, log });
+    attach(socket, link, { pingMs, log });
+    socket.once('open', () => {
+      socket.once('close', handlers.onEnd);
+      resolve({ link, close: () => closeSocket(socket) });
+    });
+    socket.once('error', (cause) => {
+      reject(
+        new BusError(
+          'UNREACHABLE',
+          `${address}: no orchestrator answers there (${cause.message}); is it running, and is the URL right?`,
+          { retryable: true, cause },
+        ),
+      );
+    });
+  });
 }
 
 /** Says goodbye; a peer that does not answer is cut off. */

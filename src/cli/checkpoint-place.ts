@@ -32,7 +32,7 @@ function releaseIn(
   run: string,
   { option, release }: { readonly option: string; readonly release: number | null },
 ): string {
-  const newest = newestRelease(run);
+  const newest = newestRelease([run, join(run, 'syncer-2')]);
   if (newest === null) throw new UsageError(`--${option}: ${run} holds no release yet; wait for the first`);
   if (release === null) return newest;
   const folder = join(run, 'releases', `release-${release}`);

@@ -20,27 +20,38 @@ export interface Network {
 }
 
 const connectTimeoutMs = 8_000;
+/** Where another syncer takes over, one that is frozen is given up soon. */
+const several = { connectTimeoutMs: 2_000, pingMs: 1_000, maxBackoffMs: 1_000 };
+const idleMsOfSeveral = 5_000;
 
 /**
- * `choice`: where the ledger is; the orchestrator's if left out.
+ * `url`: several where a run has more than one syncer; one of them answers. `choice`: where the ledger is; the orchestrator's if left out.
  * @throws JoinError UNREACHABLE if nothing answers there; later losses of the connection are mended by the bus. LedgerError
  */
 export async function joinNetwork(
-  url: string,
+  url: string | readonly string[],
   { log, metrics }: Environment,
   choice: LedgerChoice = { kind: 'embedded' },
 ): Promise<Network> {
-  const bus = await connectBus(url, { log, metrics, connectTimeoutMs, random: Math.random }).catch((cause) => {
-    const sentence = `no network answers at ${url}; is the orchestrator running there (./bin/accrete status --url ${url})? check --join`;
+  const urls = typeof url === 'string' ? [url] : url;
+  let current = urls[0]!;
+  const onConnected = (connected: string): void => {
+    if (connected !== current) log.info('another syncer answers', { url: connected });
+    current = connected;
+  };
+  const patience = urls.length > 1 ? several : { connectTimeoutMs };
+  const bus = await connectBus(urls, { log, metrics, onConnected, random: Math.random, ...patience }).catch((cause) => {
+    const sentence = `no network answers at ${urls.join(' or ')}; is the orchestrator running there (./bin/accrete status --url ${urls[0]})? check --join`;
     throw new JoinError('UNREACHABLE', sentence, { cause, retryable: true });
   });
+  const store = urls.length > 1 ? new HttpStore(() => current, { idleMs: idleMsOfSeveral }) : new HttpStore(current);
   try {
     const ledger =
       choice.kind === 'bittensor'
         ? await openBittensor(choice, { log, maxWaitBlocks: roleWaitBlocks })
-        : await connectLedger(bus).catch((error) => absentLedger(url, error));
+        : await connectLedger(bus).catch((error) => absentLedger(current, error));
     return {
-      ...{ bus, ledger, store: new HttpStore(url) },
+      ...{ bus, ledger, store },
       close: async () => {
         await ledger.close();
         await bus.close();

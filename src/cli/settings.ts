@@ -93,11 +93,17 @@ export class Settings {
   /** An http(s) URL without a trailing slash. */
   url(name: string): string {
     const value = this.#need(name);
-    const parsed = URL.canParse(value.text) ? new URL(value.text) : null;
-    if (parsed === null || (parsed.protocol !== 'http:' && parsed.protocol !== 'https:')) {
-      throw this.#fault(name, value, 'a URL like http://127.0.0.1:4680');
-    }
+    if (!isHttpUrl(value.text)) throw this.#fault(name, value, 'a URL like http://127.0.0.1:4680');
     return value.text.replace(/\/+$/, '');
+  }
+
+  /** One to eight of them, with commas between. */
+  urls(name: string): readonly string[] {
+    const value = this.#need(name);
+    const urls = value.text.split(',').map((text) => text.trim());
+    if (urls.length > 8 || !urls.every(isHttpUrl))
+      throw this.#fault(name, value, 'URLs like http://10.0.0.1:4680,http://10.0.0.2:4680, at most 8');
+    return [...new Set(urls.map((url) => url.replace(/\/+$/, '')))];
   }
 
   #need(name: string): Value {
@@ -110,4 +116,9 @@ export class Settings {
       `${value.from === 'default' ? `--${name}` : value.from}: expected ${expected}, got '${value.text}'`,
     );
   }
+}
+
+function isHttpUrl(text: string): boolean {
+  const parsed = URL.canParse(text) ? new URL(text) : null;
+  return parsed !== null && (parsed.protocol === 'http:' || parsed.protocol === 'https:');
 }

@@ -46,6 +46,11 @@ export interface StartHttpServerOptions extends HttpSources {
 export const maxJournalLimit = 1_000;
 const defaultJournalLimit = 256;
 
+/** What `startHttpServer` needs, for who will start one in a hurry. */
+export async function loadHttpServer(): Promise<void> {
+  await import('fastify');
+}
+
 /** Fails with UsageError where the port is taken or not allowed. */
 export async function startHttpServer(options: StartHttpServerOptions): Promise<HttpServer> {
   const { host, port, log = silentLog, metrics = silentMetrics } = options;

@@ -3,7 +3,7 @@ import { BaseError } from '../util/errors.ts';
 
 /**
  * `CONFLICT`: another entry took this place; read on and try again. `DAMAGED`: an entry was changed, or is missing before
- * others. `TRUNCATED`: entries that an anchored tree head covers are gone. `LOCKED`: another process owns the folder.
+ * others. `TRUNCATED`: entries that an anchored tree head covers are gone. `LOCKED`: another process owns the folder. `FENCED`: another syncer leads.
  * `INDEX_CONFLICT`: a batch does not follow the index; rebuild it. `BAD_CURSOR`: no cursor of this question. `INDEX_DAMAGED`: the
  * index cannot be read; remove it, it is made again. `INDEX_AWAY`: its database cannot be reached or gave up; nothing was lost.
  * `INDEX_DENIED`: the database refuses us: password, role, name, or it is read-only. `INDEX_BUSY`: another process writes it. `TOO_LARGE`: a line or file beyond its bound. `DISK_FULL` and `IO`: the disk refused; nothing was appended. `CLOSED`.
@@ -13,6 +13,7 @@ export type JournalErrorCode =
   | 'DAMAGED'
   | 'TRUNCATED'
   | 'LOCKED'
+  | 'FENCED'
   | 'TOO_LARGE'
   | 'DISK_FULL'
   | 'IO'

@@ -25,10 +25,12 @@ export interface OpenJournalOptions {
   readonly folder: string;
   /** A tree head from elsewhere (the ledger) that this journal must contain. */
   readonly anchored?: TreeHead | null;
+  /** A copy of entries that are durable elsewhere: what is appended is flushed by `sync` only. */
+  readonly isCopy?: boolean;
 }
 
 export interface OpenedJournal {
-  readonly journal: Journal;
+  readonly journal: FileJournal;
   /** Bytes of a torn last line that were cut off; 0 after a clean end. */
   readonly cutBytes: number;
 }
@@ -44,7 +46,10 @@ export async function openFileJournal(options: OpenJournalOptions): Promise<Open
   }
 }
 
-async function openLocked({ folder, anchored }: OpenJournalOptions, lock: FolderLock): Promise<OpenedJournal> {
+async function openLocked(
+  { folder, anchored, isCopy = false }: OpenJournalOptions,
+  lock: FolderLock,
+): Promise<OpenedJournal> {
   const path = join(folder, journalFileName);
   await (await open(path, 'a')).close(); // makes it
   const file = await open(path, 'r+');
@@ -53,7 +58,7 @@ async function openLocked({ folder, anchored }: OpenJournalOptions, lock: Folder
     const { size } = await file.stat();
     const cutBytes = size - scan.offsets.at(-1)!;
     if (cutBytes > 0) await cutTo(file, scan.offsets.at(-1)!);
-    return { journal: new FileJournal(file, lock, scan), cutBytes };
+    return { journal: new FileJournal(file, lock, { ...scan, isCopy }), cutBytes };
   } catch (error) {
     await file.close();
     throw error;
@@ -140,8 +145,9 @@ async function cutTo(file: FileHandle, sizeBytes: number): Promise<void> {
   await file.sync();
 }
 
-class FileJournal implements Journal {
+export class FileJournal implements Journal {
   readonly #file: FileHandle;
+  readonly #isCopy: boolean;
   readonly #lock: FolderLock;
   readonly #offsets: number[];
   readonly #handlers = new Set<(entry: JournalEntry) => void>();
@@ -149,8 +155,9 @@ class FileJournal implements Journal {
   #queue: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(file: FileHandle, lock: FolderLock, scan: Scan) {
+  constructor(file: FileHandle, lock: FolderLock, scan: Scan & { readonly isCopy: boolean }) {
     this.#file = file;
+    this.#isCopy = scan.isCopy;
     this.#lock = lock;
     this.#offsets = scan.offsets;
     this.#head = scan.head;
@@ -161,28 +168,44 @@ class FileJournal implements Journal {
   }
 
   append(entry: JournalEntry): Promise<void> {
-    const done = this.#queue.then(() => this.#append(entry));
+    return this.appendAll([entry]);
+  }
+
+  /** Entries that follow one another, with one flush: all of them or, where it fails, none. */
+  appendAll(entries: readonly JournalEntry[]): Promise<void> {
+    const done = this.#queue.then(() => this.#append(entries));
     this.#queue = done.catch(() => {}); // the caller has the failure
     return done;
   }
 
-  async #append(entry: JournalEntry): Promise<void> {
+  async #append(entries: readonly JournalEntry[]): Promise<void> {
     if (this.#isClosed) throw new JournalError('CLOSED', 'the journal is closed');
-    checkNext(this.#head, entry);
+    const heads = [this.#head];
+    for (const entry of entries) {
+      checkNext(heads.at(-1)!, entry);
+      heads.push(headAfter(entry));
+    }
     const start = this.#offsets.at(-1)!;
     await this.#checkAlone(start);
-    const line = utf8(`${canonicalJson(entry)}\n`);
+    const lines = entries.map((entry) => utf8(`${canonicalJson(entry)}\n`));
     try {
-      await writeAll(this.#file, line, start);
-      await this.#file.datasync();
+      await writeAll(this.#file, lines.length === 1 ? lines[0]! : Buffer.concat(lines), start);
+      if (!this.#isCopy) await this.#file.datasync();
     } catch (error) {
       await cutTo(this.#file, start).catch(() => {}); // the next opening cuts it off
       const code = (error as { code?: string }).code === 'ENOSPC' ? 'DISK_FULL' : 'IO';
-      throw new JournalError(code, `entry ${entry.seq} was not written: ${(error as Error).message}`, { cause: error });
+      const sentence = `entry ${entries[0]?.seq} was not written: ${(error as Error).message}`;
+      throw new JournalError(code, sentence, { cause: error });
     }
-    this.#offsets.push(start + line.byteLength);
-    this.#head = headAfter(entry);
-    for (const handler of this.#handlers) handler(entry);
+    for (const { byteLength } of lines) this.#offsets.push(this.#offsets.at(-1)! + byteLength);
+    this.#head = heads.at(-1)!;
+    for (const entry of entries) for (const handler of this.#handlers) handler(entry);
+  }
+
+  /** A copy's entries are on the disk when it resolves. */
+  async sync(): Promise<void> {
+    await this.#queue;
+    if (this.#isCopy && !this.#isClosed) await this.#file.datasync();
   }
 
   /** Another process that took the lock over may have written. */
@@ -212,6 +235,7 @@ class FileJournal implements Journal {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     await this.#queue;
+    await this.sync().catch(() => {}); // a copy is made again
     this.#isClosed = true;
     this.#handlers.clear();
     await this.#file.close();

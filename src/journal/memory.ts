@@ -22,6 +22,10 @@ export class MemoryJournal implements Journal {
     for (const handler of this.#handlers) handler(own);
   }
 
+  async appendAll(entries: readonly JournalEntry[]): Promise<void> {
+    for (const entry of entries) await this.append(entry);
+  }
+
   async read(from: number, limit: number): Promise<JournalEntry[]> {
     return structuredClone(this.#entries.slice(from, from + limit));
   }

@@ -26,16 +26,20 @@ const errorSchema = z.object({ code: z.string().max(64), message: z.string().max
 const maxErrorBytes = 16_384;
 
 export class HttpStore implements Store {
-  /** Without `/` at its end. */
-  readonly url: string;
+  readonly #url: () => string;
   readonly #options: HttpStoreOptions;
   readonly #exchanger: HttpExchanger;
 
-  /** `url`: of the orchestrator, e.g. `http://127.0.0.1:7600`. */
-  constructor(url: string, options: HttpStoreOptions = {}) {
-    this.url = url.replace(/\/+$/, '');
+  /** `url`: of the orchestrator, e.g. `http://127.0.0.1:7600`; a function says which of several serves now, at each attempt. */
+  constructor(url: string | (() => string), options: HttpStoreOptions = {}) {
+    this.#url = typeof url === 'string' ? () => url : url;
     this.#options = options;
     this.#exchanger = new HttpExchanger({ idleMs: options.idleMs ?? 30_000 });
+  }
+
+  /** Without `/` at its end. */
+  get url(): string {
+    return this.#url().replace(/\/+$/, '');
   }
 
   async put(

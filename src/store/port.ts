@@ -30,6 +30,23 @@ export interface Store {
   remove(root: Hash): Promise<boolean>;
 }
 
+/**
+ * Small objects under names that are taken once and never change: what syncers share (`journal/shared-log.ts`). A name is
+ * lower-case letters, digits, `-` and `/`.
+ */
+export interface WriteOnce {
+  /**
+   * Takes the name: true if this call took it, durably, false if it was taken before, also with these bytes. Of two calls at once one
+   * gives true. A reader sees all bytes or none. After `UNAVAILABLE` (retryable) the name may be taken or not: ask for it.
+   */
+  putNew(name: string, bytes: Uint8Array): Promise<boolean>;
+  /** Null while nobody took the name; `TOO_LARGE` for more than `maxObjectBytes`. */
+  get(name: string): Promise<Uint8Array | null>;
+}
+
+export const maxObjectBytes = 64 * 1024 * 1024;
+
+export const isObjectName = (name: string): boolean => name.length <= 200 && /^[a-z0-9-]+(\/[a-z0-9-]+)*$/.test(name);
 /** Artifacts in parts: read by range, written as they come. */
 export interface StoreParts {
   /**

@@ -8,7 +8,12 @@ export const mine: CommandDeclaration = {
   name: 'mine',
   description: 'Join a running network as a miner: train on leases, claim the work, be paid for what is accepted.',
   options: [
-    { name: 'join', value: 'URL', description: 'where the orchestrator answers', required: true },
+    {
+      name: 'join',
+      value: 'URL',
+      description: 'where the orchestrator answers; of two syncers both, with a comma between',
+      required: true,
+    },
     { name: 'dir', value: 'DIR', description: 'folder of this miner (keys, state)', default: '.accrete/miner' },
     { name: 'name', value: 'NAME', description: "the learner's name under its hotkey", default: 'learner-1' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },

@@ -7,7 +7,8 @@ import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
 
 export interface MineOptions {
-  readonly join: string;
+  /** Of each syncer. */
+  readonly join: readonly string[];
   readonly dir: string;
   readonly name: string;
   readonly threads: number;
@@ -20,7 +21,7 @@ export interface MineOptions {
 
 export function parseMineOptions(settings: Settings): MineOptions {
   return {
-    join: settings.url('join'),
+    join: settings.urls('join'),
     dir: settings.path('dir'),
     name: parseName(settings),
     threads: parseThreads(settings),

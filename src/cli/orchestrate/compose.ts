@@ -19,11 +19,13 @@ import { serveReleases } from '../../http/release-files.ts';
 import { startHttpServer } from '../../http/server.ts';
 import { siteRoutes } from '../../http/site.ts';
 import type { Status } from '../../http/status.ts';
+import type { JournalError } from '../../journal/errors.ts';
 import { openFileJournal } from '../../journal/file.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Indexer } from '../../journal/index/indexer.ts';
 import type { Journal } from '../../journal/port.ts';
 import { countedTokens } from '../../journal/queries.ts';
+import type { RunState } from '../../journal/state.ts';
 import type { BittensorLedger } from '../../ledger/bittensor/ledger.ts';
 import { type EmbeddedChain, openEmbeddedLedger } from '../../ledger/embedded.ts';
 import { LedgerError } from '../../ledger/errors.ts';
@@ -36,6 +38,7 @@ import type { EventBody } from '../../protocol/messages.ts';
 import { describeFault } from '../../protocol/signing.ts';
 import { topics } from '../../roles/client.ts';
 import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
+import { RunFold } from '../../roles/orchestrator/run-fold.ts';
 import { initRun, type NewRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
@@ -68,10 +71,14 @@ import { openStart } from '../run/start-checkpoint.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { ReleasePublisher } from './publisher.ts';
 import { releaseFolders } from './releases.ts';
+import { openSharedRun, type SharedRun } from './shared-run.ts';
+import { delegationOf, leads } from './stand-by.ts';
 
 export interface RunningOrchestrator {
   readonly orchestrator: Orchestrator;
   readonly url: string;
+  /** Resolves when this process can no longer write the journal. */
+  readonly lost: Promise<JournalError>;
   /** Ends in the order in which nothing that was promised is lost. */
   close(): Promise<void>;
 }
@@ -88,16 +95,21 @@ const access: BusAccess = {
   maySubscribe: (topic) => topic === topics.journal,
 };
 
-/** @throws UsageError (folder in use, another run in it, port taken); nothing is left open then */
+/**
+ * One of two syncers resolves once it leads, or with null when it is stopped before.
+ * @throws UsageError (folder in use, another run in it, port taken); nothing is left open then
+ */
 export async function openOrchestrator(
   options: OrchestrateOptions,
   environment: Environment,
   keys: RoleKeys | null,
   io: Io,
-): Promise<RunningOrchestrator> {
+): Promise<RunningOrchestrator | null> {
   const closing = new Closing();
   try {
-    return await open(options, environment, { closing, keys, io });
+    const running = await open(options, environment, { closing, keys, io });
+    if (running === null) await closing.close();
+    return running;
   } catch (error) {
     await closing.close();
     throw error;
@@ -124,19 +136,28 @@ async function open(
   options: OrchestrateOptions,
   environment: Environment,
   { closing, keys: given, io }: { readonly closing: Closing; readonly keys: RoleKeys | null; readonly io: Io },
-): Promise<RunningOrchestrator> {
+): Promise<RunningOrchestrator | null> {
   const { log } = environment;
   const metrics = new PrometheusMetrics({ next: environment.metrics, isProcessTold: true });
-  const { journal, cutBytes } = await openFileJournal({ folder: options.dir }).catch((error) => {
+  const { journal, cutBytes, shared } = await openJournal(options, log).catch((error) => {
     throw asUsage(error, options.dir, 'orchestrator');
   });
-  closing.add(() => journal.close());
-  const clock = clockAfter(environment.clock, journal.head.timeMs);
-  const startedAtMs = clock.nowMs();
+  closing.add(() => (shared ?? journal).close());
   if (cutBytes > 0) log.warn('a torn last line was cut off the journal', { cutBytes });
   const keys = given ?? openKeys(join(options.dir, 'syncer'));
+  const { index, indexer, fault: indexFault } = await openIndex(options.index, options.dir, journal, log);
+  closing.add(() => index.close());
+  const onPage = async (run: RunState): Promise<void> => {
+    if (indexer.isDue(run))
+      await indexer.flush(run).catch((error) => log.error('the index was not written', { error }));
+  };
+  const fold = new RunFold({ equation: nativeEquation, onFold: indexer.onFold, onPage });
+  if (shared !== null && !(await leads(shared, { options, keys, fold, onPage, journal, log, stop: io.stop })))
+    return null;
+  const clock = clockAfter(environment.clock, journal.head.timeMs);
+  const startedAtMs = clock.nowMs();
   // A restart must honour the grants of the process before it, so the secret follows from the session key.
-  const secret = sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
+  const secret = shared?.grantSecret ?? sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
   const runStore = await openRunStore({ dir: options.dir, url: options.store, secret, clock, log, metrics });
   closing.add(async () => runStore.close());
   const { store } = runStore;
@@ -152,7 +173,7 @@ async function open(
       ? null
       : await openEmbeddedLedger({
           genesis: { ...manifest.ledger, owner: keys.hotkey.hotkey },
-          dir: join(options.dir, 'ledger'),
+          ...(shared === null ? { dir: join(options.dir, 'ledger') } : { storage: shared.ledgerStorage }),
           clock,
           equation: pooledEquation,
         });
@@ -164,14 +185,9 @@ async function open(
   const publisher = openPublisher(options, log);
   if (publisher !== null) closing.add(() => publisher.close());
   const ending = new AbortController();
-  const { index, indexer, fault: indexFault } = await openIndex(options.index, options.dir, journal, log);
-  closing.add(() => index.close());
   const orchestrator = await Orchestrator.open({
-    onFold: indexer.onFold,
-    onPage: async (run) => {
-      if (indexer.isDue(run))
-        await indexer.flush(run).catch((error) => log.error('the index was not written', { error }));
-    },
+    fold,
+    ...(shared === null ? {} : { delegate: (run) => delegationOf(run, { options, keys, nowMs: clock.nowMs() }) }),
     ...{ journal, bus, store, ledger, clock, log, metrics, signal: ending.signal },
     syncer: keys.session,
     anchorSigner: keys.hotkey,
@@ -269,7 +285,21 @@ async function open(
   // The supervisor's last look: nobody can ask once the server is closed.
   closing.add(async () => writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status())));
   log.info('orchestrator ready', { url: http.url, entries: orchestrator.run.size });
-  return { orchestrator, url: http.url, close: () => closing.close() };
+  const lost = shared === null ? orchestrator.lost : Promise.race([orchestrator.lost, shared.journal.lost]);
+  return { orchestrator, url: http.url, lost, close: () => closing.close() };
+}
+
+interface OpenedJournal {
+  readonly journal: Journal;
+  readonly cutBytes: number;
+  /** Null where this syncer is the only one. */
+  readonly shared: SharedRun | null;
+}
+
+async function openJournal({ dir, shared }: OrchestrateOptions, log: Log): Promise<OpenedJournal> {
+  if (shared === null) return { ...(await openFileJournal({ folder: dir })), shared: null };
+  const run = await openSharedRun({ ...shared, dir, log });
+  return { journal: run.journal, cutBytes: run.cutBytes, shared: run };
 }
 
 /** Head and neurons as they are, or as they were seen last when the ledger takes long or is away: the run is told of also then. */
@@ -375,6 +405,7 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
       ...(checkpoint === null ? {} : { checkpoint }),
       ledger: bittensor === null ? { chainId, netuid } : { chainId: bittensor.chainId, netuid: bittensor.netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
+      ...(options.shared === null ? {} : { syncerName: options.shared.name }),
       readCatalogFile: readFile,
     })
       .catch((error) => {

@@ -17,17 +17,24 @@ export const handle: Handler = async (settings, io) => {
   const options = parseOrchestrateOptions(settings, io);
   const environment = roleEnvironment(io, { role: 'orchestrator', json: options.json });
   const keys = settings.has('wallet') ? await openRoleKeys(join(options.dir, 'syncer'), settings, io) : null;
-  const running = await openOrchestrator(options, environment, keys, io);
-  io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
-  try {
-    const error = await Promise.race([aborted(io.stop), running.orchestrator.lost]);
-    // Nothing can be ended in order: another process writes here.
-    if (error !== undefined) throw error;
-    await finish(running, io.force);
-  } finally {
-    await running.close();
+  // A syncer of two that lost the lead follows again; one that is alone ends, for its supervisor to look at.
+  for (;;) {
+    const running = await openOrchestrator(options, environment, keys, io);
+    if (running === null) return 0;
+    io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
+    try {
+      const error = await Promise.race([aborted(io.stop), running.lost]);
+      if (error === undefined) {
+        await finish(running, io.force);
+        return 0;
+      }
+      // Nothing can be ended in order: another process writes here.
+      if (options.shared === null) throw error;
+      environment.log.warn('the lead is lost', { reason: error.message });
+    } finally {
+      await running.close();
+    }
   }
-  return 0;
 };
 
 const aborted = (signal: AbortSignal): Promise<void> =>

@@ -52,6 +52,20 @@ export const orchestrate: CommandDeclaration = {
     },
     ...storeOptions,
     indexOption,
+    {
+      name: 'shared',
+      value: 'DIR',
+      description:
+        'folder that two orchestrators of one run can write to, e.g. on NFS: one of them leads, the other follows and takes over; each has a --dir of its own',
+    },
+    { name: 'as', value: 'NAME', description: 'with --shared: name of this syncer in the run', default: 'syncer' },
+    {
+      name: 'silence',
+      value: 'SECONDS',
+      description:
+        'with --shared: silence of the leader after which this one takes over; longer than it may ever stall',
+      default: '3',
+    },
     ...ledgerOptions,
     ...signerOptions,
     ...publishOptions,

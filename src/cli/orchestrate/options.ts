@@ -1,10 +1,12 @@
 /** @file The options of `accrete orchestrate`. */
+import { UsageError } from '../../util/errors.ts';
 import { type IndexChoice, parseIndexChoice } from '../chosen-index.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseStoreUrl } from '../chosen-store.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
+import { parseName } from '../role-name.ts';
 import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
 import type { Settings } from '../settings.ts';
 
@@ -29,6 +31,8 @@ export interface OrchestrateOptions {
   /** Null: the folder's, or what it remembers. */
   readonly store: string | null;
   readonly index: IndexChoice;
+  /** What this syncer shares with another one; null: it is alone. */
+  readonly shared: { readonly place: string; readonly name: string; readonly silenceMs: number } | null;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -52,7 +56,18 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     ledger: parseLedgerChoice(settings),
     store: parseStoreUrl(settings),
     index: parseIndexChoice(settings),
+    shared: parseShared(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };
+}
+
+function parseShared(settings: Settings): OrchestrateOptions['shared'] {
+  const name = parseName(settings, 'as');
+  const silenceMs = Math.round(settings.number('silence', { min: 1, max: 3_600 }) * 1_000);
+  if (!settings.has('shared')) {
+    if (settings.isGiven('as')) throw new UsageError('--as: names one of two syncers; give --shared DIR too');
+    return null;
+  }
+  return { place: settings.path('shared'), name, silenceMs };
 }

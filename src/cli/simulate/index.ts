@@ -62,6 +62,7 @@ export const simulate: CommandDeclaration = {
     },
     { name: 'faults', value: 'N', description: 'with --chaos: number of faults', default: '100' },
     { name: 'minutes', value: 'N', description: 'with --chaos: minutes that the faults are spread over', default: '3' },
+    { name: 'syncers', value: 'N', description: 'with --chaos: 1, or 2 of which one leads', default: '1' },
     { name: 'dir', value: 'DIR', description: 'with --chaos: new folder of the run', default: '.accrete/chaos' },
   ],
   example: './bin/accrete simulate --attack noise',

@@ -40,6 +40,7 @@ function parseChaos(settings: Settings): ChaosOptions {
     seed: settings.count('chaos', { min: 0, max: 2 ** 32 }),
     faults: settings.count('faults', { min: 1, max: 10_000 }),
     minutes: settings.number('minutes', { min: 0.1, max: 24 * 60 }),
+    syncers: settings.count('syncers', { min: 1, max: 2 }),
     dir: settings.path('dir'),
   };
 }

@@ -12,12 +12,13 @@ import { newestRelease } from './releases.ts';
 import { openRunFolder, waitForPort } from './run-folder.ts';
 import { formatSummary, summarize } from './summary.ts';
 import { type Outcome, Supervisor } from './supervisor.ts';
+import { syncersOf } from './syncers.ts';
 
 export const handle: Handler = async (settings, io) => {
   const options = parseUpOptions(settings);
   const folder = await openRunFolder(options);
   try {
-    await waitForPort(options.port, io.stop);
+    for (const { port } of syncersOf(options)) await waitForPort(port, io.stop);
     await requireRegistered(options, settings);
     if (options.data === null) ensureCorpus(options.preset);
     const outcome = await new Supervisor(options, folder, io).run();
@@ -34,7 +35,7 @@ async function tell(outcome: Outcome, options: UpOptions, io: Io): Promise<numbe
     else io.err(`accrete: ${sentence}`);
     return 1;
   }
-  const checkpoint = newestRelease(options.dir);
+  const checkpoint = newestRelease(syncersOf(options).map(({ dir }) => dir));
   const { ggufFiles, ggufFailure } = await ggufFilesOf(checkpoint, options, io);
   const failure = outcome.failure ?? ggufFailure;
   const summary = summarize(outcome.network, { elapsedMs: outcome.elapsedMs, checkpoint, failure });

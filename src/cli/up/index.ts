@@ -21,13 +21,24 @@ export const up: CommandDeclaration = {
     },
     { name: 'miners', value: 'N', description: 'number of miners', default: '3' },
     { name: 'validators', value: 'N', description: 'number of validators', default: '2' },
+    {
+      name: 'syncers',
+      value: 'N',
+      description: 'number of syncers, 1 or 2; of two one leads, and the other takes over when it is gone',
+      default: '1',
+    },
     { name: 'dir', value: 'DIR', description: 'folder of the run', default: '.accrete/run' },
     {
       name: 'data',
       value: 'DIR',
       description: "train a new run on this data folder (accrete data prepare) instead of the clone's own text",
     },
-    { name: 'port', value: 'PORT', description: 'TCP port of the orchestrator, on 127.0.0.1', default: '4680' },
+    {
+      name: 'port',
+      value: 'PORT',
+      description: 'TCP port of the orchestrator, on 127.0.0.1; a second syncer has the next one',
+      default: '4680',
+    },
     {
       name: 'seed',
       value: 'S',

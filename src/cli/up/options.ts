@@ -16,6 +16,8 @@ export interface UpOptions {
   readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
   readonly miners: number;
   readonly validators: number;
+  /** 1; or 2, of which one leads and the other takes over. */
+  readonly syncers: number;
   readonly dir: string;
   /** A data folder; null: the clone's own text. */
   readonly data: string | null;
@@ -51,6 +53,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
     preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     miners: settings.count('miners', { min: 1, max: 64 }),
     validators: settings.count('validators', { min: 1, max: 64 }),
+    syncers: settings.count('syncers', { min: 1, max: 2 }),
     dir: settings.path('dir'),
     data: settings.has('data') ? settings.path('data') : null,
     port: settings.count('port', { min: 1, max: 65_535 }),

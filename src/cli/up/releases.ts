@@ -2,13 +2,20 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** `releases/release-N` with the greatest N that is whole; null if there is none. */
-export function newestRelease(dir: string): string | null {
-  const releases = join(dir, 'releases');
-  if (!existsSync(releases)) return null;
-  const numbers = readdirSync(releases).flatMap((name) => {
-    const match = /^release-(\d+)$/.exec(name);
-    return match !== null && existsSync(join(releases, name, 'config.json')) ? [Number(match[1])] : [];
+/** `releases/release-N` with the greatest N that is whole, in any of the folders; null if there is none. */
+export function newestRelease(dirs: readonly string[]): string | null {
+  let newest: { readonly number: number; readonly folder: string } | null = null;
+  for (const dir of dirs)
+    for (const found of releasesIn(join(dir, 'releases')))
+      if (newest === null || found.number > newest.number) newest = found;
+  return newest?.folder ?? null;
+}
+
+function releasesIn(releases: string): { readonly number: number; readonly folder: string }[] {
+  if (!existsSync(releases)) return [];
+  return readdirSync(releases).flatMap((name) => {
+    const number = /^release-(\d+)$/.exec(name)?.[1];
+    const folder = join(releases, name);
+    return number !== undefined && existsSync(join(folder, 'config.json')) ? [{ number: Number(number), folder }] : [];
   });
-  return numbers.length === 0 ? null : join(releases, `release-${Math.max(...numbers)}`);
 }

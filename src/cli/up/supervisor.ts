@@ -13,6 +13,7 @@ import { eventsBetween, type NetworkEvent, progressEvent } from './events.ts';
 import { readFinalNetwork, readNetwork } from './network.ts';
 import type { UpOptions } from './options.ts';
 import type { RunFolder } from './run-folder.ts';
+import { type SyncerPlace, shareOwner, syncersOf } from './syncers.ts';
 import { type NetworkView, trainingLossOf } from './view.ts';
 
 export class SupervisorError extends BaseError<'CHILD_FAILED' | 'NO_START'> {}
@@ -43,7 +44,9 @@ export class Supervisor {
   readonly #io: Io;
   readonly #display: Display;
   readonly #children: Children;
-  readonly #url: string;
+  readonly #syncers: readonly SyncerPlace[];
+  /** Of the syncer that answered last. */
+  #url: string;
   /** What to open in a browser. */
   readonly #dashboard: string;
   #network: NetworkView | null = null;
@@ -57,7 +60,8 @@ export class Supervisor {
     this.#options = options;
     this.#folder = folder;
     this.#io = io;
-    this.#url = `http://127.0.0.1:${options.port}`;
+    this.#syncers = syncersOf(options);
+    this.#url = this.#syncers[0]!.url;
     this.#dashboard = `http://localhost:${options.port}`;
     this.#display = createDisplay(io, { json: options.json, nowMs: () => Date.now() });
     this.#children = new Children({ logDir: folder.logs, onEvent: (event) => this.#onChild(event) });
@@ -78,28 +82,14 @@ export class Supervisor {
   }
 
   async #startAll(): Promise<void> {
-    const { preset, chosen, miners, validators, dir, port, seed, runArguments, index } = this.#options;
-    this.#children.start({
-      name: 'syncer',
-      niceness: 0,
-      args: [
-        'orchestrate',
-        ...(chosen?.arguments ?? ['--preset', preset, '--seed', `${seed}`]),
-        '--dir',
-        dir,
-        '--port',
-        `${port}`,
-        '--miners',
-        `${miners}`,
-        ...this.#identity('syncer'),
-        ...['--index', index],
-        ...runArguments,
-      ],
-    });
+    const { miners, validators } = this.#options;
+    this.#startSyncer(this.#syncers[0]!);
     await this.#awaitStart();
     if (this.#isOver()) return;
     this.#display.event({ event: 'dashboard', url: this.#dashboard });
-    const join = ['--join', this.#url];
+    shareOwner(this.#syncers);
+    for (const syncer of this.#syncers.slice(1)) this.#startSyncer(syncer);
+    const join = ['--join', this.#syncers.map(({ url }) => url).join(',')];
     // Three miners share two cores better with one thread each than with two each.
     const threads = String(Math.max(1, Math.floor(availableParallelism() / miners)));
     for (let i = 1; i <= validators; i++) {
@@ -114,6 +104,17 @@ export class Supervisor {
       args.push(...this.#identity(name));
       this.#children.start({ name, args, niceness: minerNiceness });
     }
+  }
+
+  #startSyncer({ name, dir, port, args }: SyncerPlace): void {
+    const { preset, chosen, miners, seed, runArguments, index } = this.#options;
+    const run = chosen?.arguments ?? ['--preset', preset, '--seed', `${seed}`];
+    const place = ['--dir', dir, '--port', `${port}`, '--miners', `${miners}`];
+    this.#children.start({
+      name,
+      niceness: 0,
+      args: ['orchestrate', ...run, ...place, ...args, ...this.#identity('syncer'), '--index', index, ...runArguments],
+    });
   }
 
   /** The ledger, and the wallet's hotkey of the same name. */
@@ -176,12 +177,14 @@ export class Supervisor {
     await this.#children.stop('syncer', { graceMs: syncerGraceMs, force });
     watching.abort();
     await watch;
-    const last = await readFinalNetwork(this.#options.dir, sinceMs);
-    if (last !== null) this.#take(last);
+    for (const { dir } of this.#syncers) {
+      const last = await readFinalNetwork(dir, sinceMs);
+      if (last !== null) this.#take(last);
+    }
   }
 
   async #look(): Promise<void> {
-    const next = await readNetwork(this.#url);
+    const next = await this.#readLeader();
     if (next !== null) this.#take(next);
     if (this.#network === null) return;
     this.#display.frame({
@@ -194,6 +197,18 @@ export class Supervisor {
       limitTokens: this.#options.tokens,
       lastEvent: this.#display.lastEvent,
     });
+  }
+
+  /** Whoever led last is asked first; a syncer that follows does not listen. */
+  async #readLeader(): Promise<NetworkView | null> {
+    const urls = this.#syncers.map(({ url }) => url);
+    for (const url of [this.#url, ...urls.filter((other) => other !== this.#url)]) {
+      const network = await readNetwork(url);
+      if (network === null) continue;
+      this.#url = url;
+      return network;
+    }
+    return null;
   }
 
   #take(next: NetworkView): void {

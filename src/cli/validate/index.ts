@@ -7,7 +7,12 @@ export const validate: CommandDeclaration = {
   name: 'validate',
   description: 'Join a running network as a validator: check claims, sign verdicts, evaluate releases, set weights.',
   options: [
-    { name: 'join', value: 'URL', description: 'where the orchestrator answers', required: true },
+    {
+      name: 'join',
+      value: 'URL',
+      description: 'where the orchestrator answers; of two syncers both, with a comma between',
+      required: true,
+    },
     { name: 'dir', value: 'DIR', description: 'folder of this validator (keys, state)', default: '.accrete/validator' },
     { name: 'name', value: 'NAME', description: "the validator's name under its hotkey", default: 'validator' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },

@@ -5,7 +5,8 @@ import type { Settings } from '../settings.ts';
 import { parseThreads } from '../threads.ts';
 
 export interface ValidateOptions {
-  readonly join: string;
+  /** Of each syncer. */
+  readonly join: readonly string[];
   readonly dir: string;
   readonly name: string;
   readonly threads: number;
@@ -15,7 +16,7 @@ export interface ValidateOptions {
 
 export function parseValidateOptions(settings: Settings): ValidateOptions {
   return {
-    join: settings.url('join'),
+    join: settings.urls('join'),
     dir: settings.path('dir'),
     name: parseName(settings),
     threads: parseThreads(settings),

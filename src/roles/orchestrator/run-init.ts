@@ -13,7 +13,7 @@ import { presetConfig } from '../../model/quasar-long/presets.ts';
 import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import { type ArtifactRef, manifestSchema, type RunManifest, rulesVersion } from '../../protocol/manifest.ts';
-import type { Envelope } from '../../protocol/messages.ts';
+import type { Envelope, EventBody } from '../../protocol/messages.ts';
 import { signMessage } from '../../protocol/signing.ts';
 import type { Store } from '../../store/port.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
@@ -38,6 +38,8 @@ export interface NewRun {
   readonly ledger: Pick<RunManifest['ledger'], 'chainId' | 'netuid'>;
   readonly owner: HotkeySigner;
   readonly syncer: SessionSigner;
+  /** Name of its delegation, if not `syncer`. */
+  readonly syncerName?: string;
   readonly catalog: Catalog;
   /** Bytes of a file that the catalog names. */
   readonly readCatalogFile: (entry: { readonly file: string; readonly artifact: ArtifactRef }) => Uint8Array;
@@ -109,23 +111,31 @@ export function buildManifest(
 
 /** Stores what the manifest names and returns the journal's first messages. */
 export async function initRun(options: NewRun): Promise<readonly [run: Envelope, delegation: Envelope]> {
-  const { catalog, store, owner, syncer } = options;
+  const { catalog, store, owner } = options;
   const manifest = buildManifest(options);
   for (const entry of [catalog.tokenizer, catalog.tokenizerConfig, ...catalog.shards])
     await store.put(entry.artifact, options.readCatalogFile(entry));
   const start = await storeStart(options, manifest);
   const { chainId, netuid } = manifest.ledger;
   const context = { chainId, netuid, run: runIdOf(manifest), seenHead: null };
-  const delegation = {
-    hotkey: owner.hotkey,
-    role: 'syncer',
-    name: 'syncer',
-    sessionKey: syncer.sessionKey,
-    issuedAtMs: options.createdAtMs,
-    expiresAtMs: options.createdAtMs + 10 * 365 * 86_400_000,
-  };
+  const delegation = syncerDelegation({ ...options, issuedAtMs: options.createdAtMs });
   const run = { manifest, start: start.fragments, ...(start.frozen === null ? {} : { frozen: start.frozen }) };
   return [signMessage(owner, 'run', run, context), signMessage(owner, 'delegate', delegation, context)];
+}
+
+/** The owner's word that a session key is a syncer of his run. */
+export function syncerDelegation(
+  parts: Pick<NewRun, 'owner' | 'syncer' | 'syncerName'> & { readonly issuedAtMs: number },
+): EventBody<'delegate'> {
+  const { owner, syncer, syncerName = 'syncer', issuedAtMs } = parts;
+  return {
+    hotkey: owner.hotkey,
+    role: 'syncer',
+    name: syncerName,
+    sessionKey: syncer.sessionKey,
+    issuedAtMs,
+    expiresAtMs: issuedAtMs + 10 * 365 * 86_400_000,
+  };
 }
 
 /** The start checkpoint: one artifact a fragment, and the frozen tensors together. One fragment's tensors are in memory at a time. */

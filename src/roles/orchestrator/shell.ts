@@ -24,7 +24,7 @@ import {
 } from '../../protocol/messages.ts';
 import { countSchema, type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
 import { seal } from '../../protocol/sealed.ts';
-import { type OpenContext, type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
+import { type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
 import { fromHex, toHex, utf8 } from '../../util/bytes.ts';
 import { parseStrictJson } from '../../util/canonical-json.ts';
@@ -32,14 +32,13 @@ import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SealedGrant, type SubmitResult, topics } from '../client.ts';
 import { RoleError } from '../errors.ts';
-import { HeadsHistory } from '../heads-history.ts';
 import { stateSizeBytes as stateSizeBytesOf } from '../learner/learner-state.ts';
 import { LostClaimError } from '../merge-computation.ts';
 import { runModelOf } from '../run-model.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
 import { refuseGrant, tracesOfAudit } from './grants.ts';
 import { runMerge } from './merge-runner.ts';
-import { Retention } from './retention.ts';
+import { RunFold } from './run-fold.ts';
 import { initialState, leaseFor, step } from './step.ts';
 
 export interface OrchestratorDeps {
@@ -64,6 +63,10 @@ export interface OrchestratorDeps {
   readonly onFold?: (run: RunState, entry: JournalEntry) => void;
   /** Awaited after each page of the journal while it is read at the start. */
   readonly onPage?: (run: RunState) => Promise<void>;
+  /** A fold that is up to date, or nearly; it tells who must be told by itself. */
+  readonly fold?: RunFold;
+  /** Journaled first where the run does not know this syncer's session key: its owner's delegation to it. */
+  readonly delegate?: (run: RunState) => Envelope;
   /** Exact size of a learner's state; without it no states are stored, and audits go unanswered. */
   readonly stateSizeBytes?: (manifest: RunManifest) => number;
   readonly clock: Clock;
@@ -112,12 +115,11 @@ const submittable: ReadonlySet<string> = new Set([
 ]);
 
 export class Orchestrator {
-  readonly run: RunState = emptyState();
+  readonly run: RunState;
+  readonly #fold: RunFold;
   readonly #deps: OrchestratorDeps;
   readonly #subscriptions: Subscription[] = [];
   readonly #pulses = new Map<string, Pulse>();
-  readonly #heads = new HeadsHistory();
-  readonly #retention = new Retention();
   readonly #releaseFolders = new Map<number, string>();
   #state: OrchestratorState;
   #queue: Promise<unknown> = Promise.resolve();
@@ -129,6 +131,8 @@ export class Orchestrator {
 
   private constructor(deps: OrchestratorDeps) {
     this.#deps = deps;
+    this.#fold = deps.fold ?? new RunFold(deps);
+    this.run = this.#fold.run;
     this.#state = initialState(this.run);
   }
 
@@ -183,37 +187,13 @@ export class Orchestrator {
   }
 
   async #restore(): Promise<void> {
-    const { journal } = this.#deps;
-    for (;;) {
-      const entries = await journal.read(this.run.size, journalPageEntries);
-      for (const entry of entries) this.#fold(entry);
-      await this.#deps.onPage?.(this.run);
-      if (entries.length < journalPageEntries) break;
-    }
+    const { journal, syncer, delegate } = this.#deps;
+    await this.#fold.readOn(journal);
     if (this.run.run === null) throw new RoleError('NO_RUN', 'the journal is empty: expected a run to orchestrate');
-  }
-
-  /** Entries of our own journal are checked as those of a stranger: the file may have been touched. */
-  #fold(raw: JournalEntry): void {
-    const opened = openEntry(raw, this.run.headHash, this.#context());
-    if (!opened.ok) throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${opened.sentence}`);
-    const admission = admit(this.run, opened);
-    if (admission.outcome !== 'accept')
-      throw new RoleError('JOURNAL_INVALID', `journal entry ${raw.seq}: ${admission.code}: ${admission.sentence}`);
-    this.#apply(opened);
-  }
-
-  #apply(opened: { readonly entry: JournalEntry; readonly message: OpenedMessage }): void {
-    applyEvent(this.run, opened);
-    this.#heads.onFold(this.run, opened.entry);
-    this.#retention.onFold(this.run, opened.entry);
-    this.#deps.onFold?.(this.run, opened.entry);
-  }
-
-  #context(): OpenContext | null {
-    const binding = bindingOf(this.run);
-    const { equation } = this.#deps;
-    return binding === null || equation === undefined ? binding : { ...binding, equation };
+    if (delegate === undefined || this.run.sessions.has(syncer.sessionKey)) return;
+    const result = await this.#enqueue(() => this.#append(delegate(this.run)));
+    if (result.outcome !== 'accept')
+      throw new RoleError('REFUSED', `the run refuses this syncer: ${result.code}: ${result.sentence}`);
   }
 
   async #serve(): Promise<void> {
@@ -291,6 +271,7 @@ export class Orchestrator {
       .then(async (isJournaled) => {
         // A refused event would be decided again at once: the state it was refused for must change first.
         if (!isJournaled) await clock.sleep(tickMs, signal).catch(() => {});
+        if (!isJournaled && signal.aborted) return;
         this.#dispatch({ kind: 'settled', nowMs: clock.nowMs() });
       });
   }
@@ -310,7 +291,7 @@ export class Orchestrator {
         if (anchorSigner !== null) await ledger.commit(anchorSigner, fromHex(effect.root)!);
         return;
       case 'write-release': {
-        const artifacts = this.#heads.ofRelease(effect.release);
+        const artifacts = this.#fold.heads.ofRelease(effect.release);
         assert(artifacts !== null, `release ${effect.release} is not in the journal`);
         const { folder, files } = await this.#deps.writeRelease(this.run, effect.release, artifacts);
         this.#releaseFolders.set(effect.release, folder);
@@ -318,7 +299,8 @@ export class Orchestrator {
         const body = { release: effect.release, files: [...files] };
         if (this.run.releases[effect.release]!.files.length === 0)
           await this.#enqueue(() => this.#appendOwn({ kind: 'release-published', body }));
-        for (const root of this.#retention.takeExpired(this.run, this.#heads.neededRoots())) await store.remove(root);
+        for (const root of this.#fold.retention.takeExpired(this.run, this.#fold.heads.neededRoots()))
+          await store.remove(root);
         return;
       }
       default:
@@ -356,7 +338,7 @@ export class Orchestrator {
   async #append(envelope: Envelope): Promise<SubmitResult> {
     const timeMs = Math.max(Math.round(this.#deps.clock.nowMs()), this.run.lastTimeMs);
     const raw: JournalEntry = { seq: this.run.size, prevHash: this.run.headHash, timeMs, message: envelope };
-    const opened = openEntry(raw, this.run.headHash, this.#context());
+    const opened = openEntry(raw, this.run.headHash, this.#fold.context());
     if (!opened.ok) return { outcome: 'reject', code: opened.code, sentence: opened.sentence, id: zeroId, seq: null };
     const { id } = opened.message;
     const admission = admit(this.run, opened);
@@ -364,10 +346,10 @@ export class Orchestrator {
     try {
       await this.#deps.journal.append(opened.entry);
     } catch (error) {
-      if (error instanceof JournalError && error.code === 'LOCKED') this.#lose(error);
+      if (error instanceof JournalError && (error.code === 'LOCKED' || error.code === 'FENCED')) this.#lose(error);
       throw error;
     }
-    this.#apply(opened);
+    this.#fold.apply(opened);
     this.#forgetPulse(opened.message);
     await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
     const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
@@ -377,7 +359,7 @@ export class Orchestrator {
   }
 
   async #onSubmit(payload: string): Promise<SubmitResult> {
-    const opened = openEnvelope(payload, this.#context()!);
+    const opened = openEnvelope(payload, this.#fold.context()!);
     if (!opened.ok) {
       this.#deps.metrics.count('messages_rejected_total', 1, { code: opened.code });
       return { outcome: 'reject', code: opened.code, sentence: opened.sentence, id: zeroId, seq: null };
@@ -477,7 +459,7 @@ export class Orchestrator {
     payload: string,
     kind: K,
   ): { readonly delegation: Delegation; readonly body: WireBody<K> } {
-    const opened = openEnvelope(payload, this.#context()!);
+    const opened = openEnvelope(payload, this.#fold.context()!);
     if (!opened.ok) throw new RoleError('REFUSED', `${opened.code}: ${opened.sentence}`);
     const { message } = opened;
     if (message.kind !== kind || message.signer.kind !== 'session')

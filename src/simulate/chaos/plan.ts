@@ -50,6 +50,8 @@ const networkKinds: readonly FaultKind[] = ['drop', 'delay', 'duplicate', 'reord
 const restarts = (kind: FaultKind): boolean => kind === 'kill' || kind === 'torn-write' || kind === 'clock-skew';
 /** Of the syncer, and of any other process. */
 const restartGapMs = { syncer: 25_000, other: 15_000 };
+/** `syncer`, and with two of them `syncer-2`. */
+export const isSyncer = (role: string): boolean => role.startsWith('syncer');
 export const clockSkewMs = 60_000;
 
 export function planFaults({ seed, count, durationMs, roles, without = [] }: PlanOptions): Fault[] {
@@ -66,17 +68,17 @@ export function planFaults({ seed, count, durationMs, roles, without = [] }: Pla
       );
     let kind = hand.pop()!;
     const rested = roles.filter((role) => {
-      const gapMs = role === 'syncer' ? restartGapMs.syncer : restartGapMs.other;
+      const gapMs = isSyncer(role) ? restartGapMs.syncer : restartGapMs.other;
       return atMs - (restartedAtMs.get(role) ?? Number.NEGATIVE_INFINITY) >= gapMs;
     });
     let targets = restarts(kind) ? rested : roles;
-    if (kind === 'torn-write') targets = rested.filter((role) => role === 'syncer');
+    if (kind === 'torn-write') targets = rested.filter(isSyncer);
     if (targets.length === 0) {
       kind = networkKinds[rng.below(networkKinds.length)]!;
       targets = roles;
     }
     // Its own connections are everybody's: those of the others are cut, one at a time.
-    if (networkKinds.includes(kind)) targets = roles.filter((role) => role !== 'syncer');
+    if (networkKinds.includes(kind)) targets = roles.filter((role) => !isSyncer(role));
     const role = targets[rng.below(targets.length)]!;
     if (restarts(kind)) restartedAtMs.set(role, atMs);
     faults.push({ kind, role, atMs, ...drawDetails(kind, rng) });

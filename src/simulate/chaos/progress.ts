@@ -2,7 +2,7 @@
  * @file What a chaos run is measured by while it runs: how long merges stayed away although enough processes were there, and
  * how long each fault's victim took to write into the journal again. Times come in from the observer's own clock.
  */
-import type { Fault, FaultKind } from './plan.ts';
+import { type Fault, type FaultKind, isSyncer } from './plan.ts';
 
 /** One journal line as the observer sees it. */
 export interface SeenEntry {
@@ -25,6 +25,10 @@ interface Injected {
   readonly overAtMs: number;
   recoveryMs: number | null;
 }
+
+/** Of two syncers one writes: the work of one that was hit is taken up by either. */
+const isOf = (hit: string, role: string | null): boolean =>
+  hit === role || (role !== null && isSyncer(hit) && isSyncer(role));
 
 export class Progress {
   readonly #injected: Injected[] = [];
@@ -92,7 +96,7 @@ export class Progress {
   onEntry({ kind, role }: SeenEntry, nowMs: number): void {
     if (role !== null && this.#starting.delete(role)) this.#awayUntilMs.set(role, nowMs);
     for (const injected of this.#injected)
-      if (injected.recoveryMs === null && injected.fault.role === role && nowMs >= injected.overAtMs)
+      if (injected.recoveryMs === null && isOf(injected.fault.role, role) && nowMs >= injected.overAtMs)
         injected.recoveryMs = nowMs - injected.overAtMs;
     if (kind !== 'merge') return;
     this.onLook(nowMs);
@@ -123,8 +127,6 @@ export class Progress {
   #isAble(nowMs: number): boolean {
     const here = this.#roles.filter((role) => (this.#awayUntilMs.get(role) ?? 0) <= nowMs);
     const count = (prefix: string): number => here.filter((role) => role.startsWith(prefix)).length;
-    return (
-      here.includes('syncer') && count('miner') >= this.#needs.miners && count('validator') >= this.#needs.validators
-    );
+    return count('syncer') >= 1 && count('miner') >= this.#needs.miners && count('validator') >= this.#needs.validators;
   }
 }

@@ -1,11 +1,11 @@
 /**
- * @file The processes of a chaos run and what can be done to them: a syncer, miners and validators, each behind a proxy and
+ * @file The processes of a chaos run and what can be done to them: one or two syncers, miners and validators, each behind a proxy and
  * (where this process may mount) on a disk of its own that can be filled.
  */
-import { appendFileSync, cpSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { appendFileSync, copyFileSync, cpSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import type { Fault } from '../../../simulate/chaos/plan.ts';
+import { type Fault, isSyncer } from '../../../simulate/chaos/plan.ts';
 import type { Progress } from '../../../simulate/chaos/progress.ts';
 import { type ChildEvent, Children } from '../../up/children.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
@@ -22,10 +22,12 @@ export class ChaosNetwork {
   readonly failures: string[] = [];
   /** Ends of processes that no fault asked for, by name: they were started again. */
   readonly crashes = new Map<string, number>();
-  readonly port: number;
+  /** Of each syncer. */
+  readonly #ports: ReadonlyMap<string, number>;
   readonly #options: ChaosNetworkOptions;
   readonly #children: Children;
-  readonly #proxies = new Map<string, FaultyProxy>();
+  /** Of each other process, one to each syncer. */
+  readonly #proxies = new Map<string, readonly FaultyProxy[]>();
   readonly #disks = new Map<string, SmallDisk>();
   readonly #skewMs = new Map<string, number>();
   readonly #expected = new Set<string>();
@@ -33,15 +35,17 @@ export class ChaosNetwork {
   #tornAt: number | null = null;
   #progress: Progress | null = null;
 
-  private constructor(options: ChaosNetworkOptions, port: number) {
+  private constructor(options: ChaosNetworkOptions, ports: ReadonlyMap<string, number>) {
     this.#options = options;
-    this.port = port;
+    this.#ports = ports;
     mkdirSync(join(options.dir, 'logs'), { recursive: true });
     this.#children = new Children({ logDir: join(options.dir, 'logs'), onEvent: (event) => this.#onChild(event) });
   }
 
   static async open(options: ChaosNetworkOptions): Promise<ChaosNetwork> {
-    const network = new ChaosNetwork(options, await freePort());
+    const ports = new Map<string, number>();
+    for (const role of options.roles.filter(isSyncer)) ports.set(role, await freePort());
+    const network = new ChaosNetwork(options, ports);
     for (const role of options.roles) {
       const disk = await SmallDisk.mount(network.dirOf(role));
       if (disk !== null) network.#disks.set(role, disk);
@@ -53,8 +57,9 @@ export class ChaosNetwork {
     return this.#disks.size === this.#options.roles.length;
   }
 
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+  /** Of each syncer; one of them answers. */
+  get urls(): readonly string[] {
+    return [...this.#ports.values()].map((port) => `http://127.0.0.1:${port}`);
   }
 
   dirOf(role: string): string {
@@ -62,22 +67,34 @@ export class ChaosNetwork {
   }
 
   startSyncer(): void {
-    const { seed, roles } = this.#options;
-    const miners = roles.filter((role) => role.startsWith('miner')).length;
-    const args = ['orchestrate', '--preset', 'tiny', '--dir', this.dirOf('syncer'), '--port', `${this.port}`];
-    this.#start('syncer', [...args, '--seed', `${seed}`, '--miners', `${miners}`], 0);
+    this.#startSyncer('syncer');
   }
 
   async startOthers(progress: Progress): Promise<void> {
     this.#progress = progress;
     for (const role of this.#options.roles) {
       if (role === 'syncer') continue;
-      const proxy = await FaultyProxy.open(this.port);
-      this.#proxies.set(role, proxy);
+      if (isSyncer(role)) {
+        copyOwner(this.dirOf('syncer'), this.dirOf(role));
+        this.#startSyncer(role);
+        continue;
+      }
+      const proxies = await Promise.all([...this.#ports.values()].map((port) => FaultyProxy.open(port)));
+      this.#proxies.set(role, proxies);
       const command = role.startsWith('miner') ? 'mine' : 'validate';
-      const args = [command, '--join', proxy.url, '--dir', this.dirOf(role), '--name', role, '--threads', '1'];
+      const join = proxies.map(({ url }) => url).join(',');
+      const args = [command, '--join', join, '--dir', this.dirOf(role), '--name', role, '--threads', '1'];
       this.#start(role, args, command === 'mine' ? 5 : 0);
     }
+  }
+
+  #startSyncer(role: string): void {
+    const { seed, roles, dir } = this.#options;
+    const miners = roles.filter((each) => each.startsWith('miner')).length;
+    const args = ['orchestrate', '--preset', 'tiny', '--dir', this.dirOf(role), '--port', `${this.#ports.get(role)}`];
+    args.push('--seed', `${seed}`, '--miners', `${miners}`);
+    if (this.#ports.size > 1) args.push('--shared', join(dir, 'shared'), '--as', role);
+    this.#start(role, args, 0);
   }
 
   #start(name: string, args: readonly string[], niceness: number): void {
@@ -105,10 +122,10 @@ export class ChaosNetwork {
         this.#after(holdMs, () => void this.#disks.get(role)!.free());
         return;
       case 'drop':
-        this.#proxies.get(role)!.drop();
+        for (const proxy of this.#proxies.get(role)!) proxy.drop();
         return;
       default:
-        this.#proxies.get(role)!.disturb(kind, holdMs);
+        for (const proxy of this.#proxies.get(role)!) proxy.disturb(kind, holdMs);
     }
   }
 
@@ -118,9 +135,10 @@ export class ChaosNetwork {
     for (const role of this.#options.roles) this.#children.signal(role, 'SIGCONT');
     for (const disk of this.#disks.values()) await disk.free();
     await this.#children.stop('miner', { graceMs: 15_000, force });
+    // One that follows ends at once; the leader makes a last release and anchors the end.
     await this.#children.stop('syncer', { graceMs: 60_000, force });
     await this.#children.stop('', { graceMs: 10_000, force });
-    for (const proxy of this.#proxies.values()) await proxy.close();
+    for (const proxy of [...this.#proxies.values()].flat()) await proxy.close();
     for (const [role, disk] of this.#disks) {
       const dir = this.dirOf(role);
       cpSync(dir, `${dir}.kept`, { recursive: true });
@@ -148,19 +166,25 @@ export class ChaosNetwork {
       this.failures.push(`${name} cannot go on (${event.how}): ${event.lastLine}`);
       return;
     }
-    if (name === 'syncer' && this.#tornAt !== null) this.#tear(this.#tornAt);
+    if (isSyncer(name) && this.#tornAt !== null) this.#tear(name, this.#tornAt);
     if (this.#expected.delete(name)) return;
     this.crashes.set(name, (this.crashes.get(name) ?? 0) + 1);
     this.#options.tell(`${name} ended by itself (${event.how}) and is started again`);
   }
 
   /** What a crash in the middle of a write leaves: the beginning of a line. */
-  #tear(at: number): void {
+  #tear(syncer: string, at: number): void {
     this.#tornAt = null;
-    const path = join(this.dirOf('syncer'), 'journal.jsonl');
+    const path = join(this.dirOf(syncer), 'journal.jsonl');
     const line = readFileSync(path).toString('latin1').trimEnd().split('\n').at(-1)!;
     appendFileSync(path, Buffer.from(line.slice(0, Math.max(1, Math.floor(at * line.length))), 'latin1'));
   }
+}
+
+/** The run's owner on a second machine: his hotkey, and a session key of its own, which he will name. */
+function copyOwner(from: string, to: string): void {
+  mkdirSync(join(to, 'syncer'), { recursive: true });
+  copyFileSync(join(from, 'syncer', 'hotkey.json'), join(to, 'syncer', 'hotkey.json'));
 }
 
 function freePort(): Promise<number> {

@@ -11,7 +11,7 @@ import { openEntry } from '../../../protocol/signing.ts';
 import { bindingOf } from '../../../roles/client.ts';
 import { runSettings } from '../../../roles/run-presets.ts';
 import { auditCounts } from '../../../simulate/chaos/counted-once.ts';
-import { type Fault, planFaults } from '../../../simulate/chaos/plan.ts';
+import { type Fault, isSyncer, planFaults } from '../../../simulate/chaos/plan.ts';
 import { type FaultRow, Progress } from '../../../simulate/chaos/progress.ts';
 import { BaseError, UsageError } from '../../../util/errors.ts';
 import { ensureCorpus } from '../../corpus.ts';
@@ -28,6 +28,8 @@ export interface ChaosOptions {
   readonly seed: number;
   readonly faults: number;
   readonly minutes: number;
+  /** 1 or 2. */
+  readonly syncers: number;
   readonly dir: string;
 }
 
@@ -46,7 +48,7 @@ export interface ChaosReport {
   readonly problems: readonly string[];
 }
 
-const roles = ['syncer', 'miner-1', 'miner-2', 'miner-3', 'validator-1', 'validator-2', 'validator-3'];
+const others = ['miner-1', 'miner-2', 'miner-3', 'validator-1', 'validator-2', 'validator-3'];
 const lookEveryMs = 100;
 const startLimitMs = 120_000;
 const settleLimitMs = 60_000;
@@ -67,17 +69,18 @@ export async function runChaos(options: ChaosOptions, io: Io): Promise<ChaosRepo
   if (existsSync(dir) && readdirSync(dir).length > 0)
     throw new UsageError(`--dir: ${dir} is not empty; a chaos run begins in a folder of its own`);
   ensureCorpus('tiny');
+  const roles = ['syncer', ...(options.syncers > 1 ? ['syncer-2'] : []), ...others];
   const tell = (line: string): void => io.err(line);
   const network = await ChaosNetwork.open({ dir, seed, roles, tell });
   const { sync, evaluation } = runSettings.tiny;
   const progress = new Progress(roles, { miners: sync.quorum, validators: evaluation.committee, startAllowanceMs });
-  const watch = new JournalWatch(join(network.dirOf('syncer'), 'journal.jsonl'));
+  const watch = new JournalWatch(roles.filter(isSyncer).map((role) => journalOf(network, role)));
   const watching = new AbortController();
   let injected = 0;
   let following: Promise<void> | null = null;
   try {
     network.startSyncer();
-    await until(async () => (await readNetwork(network.url)) !== null, {
+    await until(async () => (await readNetwork(network.urls[0]!)) !== null, {
       what: 'the syncer',
       limitMs: startLimitMs,
       io,
@@ -100,7 +103,7 @@ export async function runChaos(options: ChaosOptions, io: Io): Promise<ChaosRepo
     await network.close(io.force);
   }
   await watch.read();
-  return judge(options, { network, progress, watch, injected });
+  return judge(options, { network, progress, watch, injected, syncers: roles.filter(isSyncer) });
 }
 
 async function injectAll(
@@ -163,9 +166,15 @@ interface Running {
   readonly progress: Progress;
   readonly watch: JournalWatch;
   readonly injected: number;
+  readonly syncers: readonly string[];
 }
 
-async function judge(options: ChaosOptions, { network, progress, watch, injected }: Running): Promise<ChaosReport> {
+const journalOf = (network: ChaosNetwork, syncer: string): string => join(network.dirOf(syncer), 'journal.jsonl');
+
+async function judge(
+  options: ChaosOptions,
+  { network, progress, watch, injected, syncers }: Running,
+): Promise<ChaosReport> {
   const boundMs = mergeBoundMs();
   const problems = [...network.failures];
   if (injected < options.faults) problems.push(`${injected} of ${options.faults} faults were injected`);
@@ -174,13 +183,19 @@ async function judge(options: ChaosOptions, { network, progress, watch, injected
     problems.push(
       `no merge for ${seconds(progress.longestAbleMs)} with enough processes there, at most ${seconds(boundMs)} is allowed`,
     );
-  const lines = readFileSync(join(network.dirOf('syncer'), 'journal.jsonl'), 'utf8')
-    .split('\n')
-    .slice(0, -1);
+  // Who led last has all of it; the other's copy must be its beginning.
+  const copies = syncers.map((syncer) => readFileSync(journalOf(network, syncer), 'utf8').split('\n').slice(0, -1));
+  const lines = copies.reduce((longest, copy) => (copy.length > longest.length ? copy : longest));
+  const last = syncers[copies.indexOf(lines)]!;
+  for (const [i, copy] of copies.entries()) {
+    const forked = copy.findIndex((line, seq) => lines[seq] !== line);
+    if (forked >= 0) problems.push(`entry ${forked} of ${syncers[i]} is another one than that of ${last}`);
+  }
+  if (watch.forks.length > 0) problems.push(`entry ${watch.forks[0]} was seen in two forms`);
   const lost = watch.lines.findIndex((line, i) => lines[i] !== line);
   if (lost >= 0) problems.push(`entry ${lost} was in the journal and is not any more`);
   const entries = lines.map((line) => JSON.parse(line) as JournalEntry);
-  problems.push(...auditFold(entries), ...(await verifyProblems(network.dirOf('syncer'))));
+  problems.push(...auditFold(entries), ...(await verifyProblems(network.dirOf(last))));
   const { merges, longestGapMs, longestAbleMs } = progress;
   return {
     ...{ seed: options.seed, faults: injected, rows: progress.rows(), merges, entries: lines.length },
