@@ -1,12 +1,16 @@
 /** @file Joining a network over its URL: bus, store and ledger of the orchestrator, as miners and validators use them. */
+import { BusError } from '../bus/errors.ts';
 import type { Bus } from '../bus/port.ts';
 import { connectBus } from '../bus/websocket.ts';
+import { HttpError } from '../http/errors.ts';
 import { LedgerError } from '../ledger/errors.ts';
 import type { Ledger } from '../ledger/port.ts';
 import { connectLedger } from '../ledger/remote.ts';
+import type { Entrant } from '../roles/enter.ts';
 import { HttpStore } from '../store/http-client.ts';
 import type { Store } from '../store/port.ts';
 import { BaseError } from '../util/errors.ts';
+import { joinRunBus } from './bus/join-bus.ts';
 import { type LedgerChoice, openBittensor, roleWaitBlocks } from './chosen-ledger.ts';
 import type { Environment } from './environment.ts';
 
@@ -22,18 +26,21 @@ export interface Network {
 const connectTimeoutMs = 8_000;
 
 /**
- * `choice`: where the ledger is; the orchestrator's if left out.
+ * `choice`: where the ledger is; the orchestrator's if left out. `entrant`: who takes part, and so goes where the run's messages are
+ * carried; who only looks on comes by the orchestrator's own door.
  * @throws JoinError UNREACHABLE if nothing answers there; later losses of the connection are mended by the bus. LedgerError
  */
 export async function joinNetwork(
   url: string,
-  { log, metrics }: Environment,
+  environment: Environment,
   choice: LedgerChoice = { kind: 'embedded' },
+  entrant: Entrant | null = null,
 ): Promise<Network> {
-  const bus = await connectBus(url, { log, metrics, connectTimeoutMs, random: Math.random }).catch((cause) => {
-    const sentence = `no network answers at ${url}; is the orchestrator running there (./bin/accrete status --url ${url})? check --join`;
-    throw new JoinError('UNREACHABLE', sentence, { cause, retryable: true });
-  });
+  const { log, metrics } = environment;
+  const far =
+    entrant === null ? null : await joinRunBus(url, entrant, environment).catch((error) => unreached(url, error));
+  const door = () => connectBus(url, { log, metrics, connectTimeoutMs, random: Math.random });
+  const bus = far ?? (await door().catch((error) => unreached(url, error)));
   try {
     const ledger =
       choice.kind === 'bittensor'
@@ -50,6 +57,16 @@ export async function joinNetwork(
     await bus.close();
     throw error;
   }
+}
+
+/** @throws JoinError for what does not answer, else the error */
+function unreached(url: string, cause: unknown): never {
+  if (!(cause instanceof HttpError || cause instanceof BusError) || !cause.retryable) throw cause;
+  const isNats = cause instanceof BusError && cause.message.includes('NATS');
+  const sentence = isNats
+    ? `the bus of ${url} does not answer: ${cause.message}`
+    : `no network answers at ${url}; is the orchestrator running there (./bin/accrete status --url ${url})? check --join`;
+  throw new JoinError('UNREACHABLE', sentence, { cause, retryable: true });
 }
 
 /** Of a ledger that the orchestrator does not serve. */

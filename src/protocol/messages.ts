@@ -304,6 +304,8 @@ export const wireSchemas = {
     artifact: artifactRefSchema,
     purpose: z.enum(['claim', 'trace', 'details', 'state']),
   }),
+  /** Asks for credentials of the run's bus. What comes back is of use only to who holds the session key. */
+  'bus-access': z.strictObject({}),
 } as const;
 export type WireKind = keyof typeof wireSchemas;
 export type WireBody<K extends WireKind> = z.infer<(typeof wireSchemas)[K]>;

@@ -1,4 +1,5 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
+import { busOptions } from '../bus-options.ts';
 import type { CommandDeclaration } from '../command.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
@@ -44,6 +45,7 @@ export const orchestrate: CommandDeclaration = {
       default: '1200',
     },
     ...ledgerOptions,
+    ...busOptions,
     ...signerOptions,
     ...publishOptions,
     ...newRunOptions,

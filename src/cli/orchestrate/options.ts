@@ -1,4 +1,5 @@
 /** @file The options of `accrete orchestrate`. */
+import { type NatsChoice, parseBusChoice } from '../chosen-bus.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
@@ -17,6 +18,8 @@ export interface OrchestrateOptions {
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
   readonly ledger: LedgerChoice;
+  /** Null: the orchestrator carries the messages itself. */
+  readonly bus: NatsChoice | null;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -34,6 +37,7 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
     ledger: parseLedgerChoice(settings),
+    bus: parseBusChoice(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };

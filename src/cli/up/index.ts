@@ -1,4 +1,5 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
+import { busOptions } from '../bus-options.ts';
 import type { CommandDeclaration } from '../command.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
@@ -40,6 +41,7 @@ export const up: CommandDeclaration = {
       default: '10',
     },
     ...ledgerOptions,
+    ...busOptions,
     {
       name: 'wallet',
       value: 'NAME',

@@ -1,5 +1,6 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
+import { busArguments, parseBusChoice } from '../chosen-bus.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { publishArguments } from '../publish/declarations.ts';
 import { newRunArguments } from '../recipe-options.ts';
@@ -42,10 +43,16 @@ export function parseUpOptions(settings: Settings): UpOptions {
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     tokens: tokens === 0 ? null : tokens,
     limitMs: minutes === 0 ? null : Math.round(minutes * 60_000),
-    runArguments: [...newRunArguments(settings), ...publishArguments(settings)],
+    runArguments: [...newRunArguments(settings), ...publishArguments(settings), ...checkedBusArguments(settings)],
     ...walletChoice(settings),
     json: settings.switch('json'),
   };
+}
+
+/** A fault in them is told here, not by the child. */
+function checkedBusArguments(settings: Settings): readonly string[] {
+  parseBusChoice(settings);
+  return busArguments(settings);
 }
 
 /** @throws UsageError where Bittensor is meant and no wallet is named: keys that the folder made are registered nowhere */

@@ -14,12 +14,12 @@ import type { Ledger, LedgerSigner } from '../../ledger/port.ts';
 import type { Ed25519Equation } from '../../protocol/ed25519.ts';
 import type { SessionSigner } from '../../protocol/keys.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
-import type { Envelope, EventBody, JournalEntry, RunEvent, WireBody } from '../../protocol/messages.ts';
+import type { Envelope, EventBody, JournalEntry, RunEvent, WireBody, WireKind } from '../../protocol/messages.ts';
 import { countSchema, type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
 import { type OpenContext, type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
 import { fromHex } from '../../util/bytes.ts';
-import { parseStrictJson } from '../../util/canonical-json.ts';
+import { canonicalJson, parseStrictJson } from '../../util/canonical-json.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SubmitResult, topics } from '../client.ts';
@@ -31,6 +31,7 @@ import { runModelOf } from '../run-model.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
 import { refuseGrant, tracesOfAudit } from './grants.ts';
 import { runMerge } from './merge-runner.ts';
+import { JournalReplicator } from './replicator.ts';
 import { Retention } from './retention.ts';
 import { initialState, leaseFor, step } from './step.ts';
 
@@ -105,6 +106,8 @@ export class Orchestrator {
   readonly #heads = new HeadsHistory();
   readonly #retention = new Retention();
   readonly #releaseFolders = new Map<number, string>();
+  /** Null: the bus keeps no copy of the journal. */
+  readonly #replicator: JournalReplicator | null;
   #state: OrchestratorState;
   #queue: Promise<unknown> = Promise.resolve();
   #lose: (error: JournalError) => void = () => {};
@@ -115,6 +118,8 @@ export class Orchestrator {
 
   private constructor(deps: OrchestratorDeps) {
     this.#deps = deps;
+    const { replica } = deps.bus;
+    this.#replicator = replica === undefined ? null : new JournalReplicator({ ...deps, replica });
     this.#state = initialState(this.run);
   }
 
@@ -122,6 +127,7 @@ export class Orchestrator {
   static async open(deps: OrchestratorDeps): Promise<Orchestrator> {
     const orchestrator = new Orchestrator(deps);
     await orchestrator.#restore();
+    await orchestrator.#replicator?.start();
     await orchestrator.#serve();
     orchestrator.#follow().catch((error) => {
       if (!deps.signal.aborted) deps.log.error('the orchestrator stopped', { error: String(error) });
@@ -151,6 +157,7 @@ export class Orchestrator {
     await Promise.all(this.#subscriptions.map((subscription) => subscription.close()));
     await this.#queue.catch(() => {});
     if (this.#state.stop.state !== 'running') await this.#anchorEnd();
+    await this.#replicator?.close();
   }
 
   /** After an asked-for end nothing follows: a last head covers every entry, so that a cut can be seen. */
@@ -355,11 +362,36 @@ export class Orchestrator {
     }
     this.#apply(opened);
     this.#forgetPulse(opened.message);
-    await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
     const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
+    await this.#tell(opened.entry, event);
     // Now, inside the queue: the next append sees what this one led to only after the present task.
     this.#dispatch({ kind: 'journaled', event, id, nowMs: this.#deps.clock.nowMs() });
     return { outcome: 'accept', code: 'OK', sentence: '', id, seq: opened.entry.seq };
+  }
+
+  /** A bus that is away must not undo what is journaled: readers fetch what they did not hear. */
+  async #tell(entry: JournalEntry, event: RunEvent): Promise<void> {
+    const { bus, log, metrics } = this.#deps;
+    const untold = (error: unknown): void => {
+      metrics.count('entries_not_told_total');
+      log.debug('an entry was not published', { seq: entry.seq, error: String(error) });
+    };
+    this.#replicator?.wake();
+    await bus.publish(topics.journal, JSON.stringify(entry)).catch(untold);
+    if (event.kind !== 'fragment-published') return;
+    const { fragment, version, artifact } = event.body;
+    const head = canonicalJson({ fragment, version, artifact, seq: entry.seq });
+    void bus.publish(`${topics.heads}.${fragment}`, head).catch(untold); // nobody waits for it
+  }
+
+  /** Takes a message that came by another way than the bus, as one that came by it. */
+  submit(payload: string): Promise<SubmitResult> {
+    return this.#onSubmit(payload);
+  }
+
+  /** Who signed a request for credentials of the bus. @throws RoleError REFUSED: forged, or no delegation is in force */
+  openBusAccess(payload: string): Delegation {
+    return this.#openWire(payload, 'bus-access').delegation;
   }
 
   async #onSubmit(payload: string): Promise<SubmitResult> {
@@ -455,7 +487,7 @@ export class Orchestrator {
   }
 
   /** A signed message that is not journaled, and whose delegation is in force. */
-  #openWire<K extends 'heartbeat' | 'lease-request' | 'grant-request'>(
+  #openWire<K extends WireKind>(
     payload: string,
     kind: K,
   ): { readonly delegation: Delegation; readonly body: WireBody<K> } {
