@@ -122,8 +122,9 @@ export class NatsBus implements Bus {
       }
       const subject = this.#names.published(topic);
       this.#nc.publish(subject, payload);
-      // What the server refuses it says before it answers this.
+      // What the server refuses it says before it answers this, and the client tells it a turn later.
       await this.#nc.flush();
+      if (this.#owned === null) await new Promise((resume) => setImmediate(resume));
       if (this.#link.takeViolation(subject))
         throw new BusError('FORBIDDEN', `${topic}: the server allows no publishing of ${subject}`);
     } catch (error) {

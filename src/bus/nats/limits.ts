@@ -8,7 +8,7 @@ export const maxWaiting = 100_000;
 /** Kept requests in work at once. */
 export const maxInFlight = 64;
 /** A kept request that nobody says he works on is given out again. */
-export const ackWaitMs = 30_000;
+export const ackWaitMs = 5_000;
 /** An answer can be fetched, and a request sent again without being done twice, for so long. */
 export const answerKeepMs = 600_000;
 /** Requests that are answered at once; more are refused with `BUSY`. */

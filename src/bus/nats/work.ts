@@ -169,6 +169,7 @@ export async function serveWork(
     max_ack_pending: maxInFlight,
   });
   const ending = new AbortController();
+  const answers = new Map<string, Promise<string>>();
   let stop: () => void = () => undefined;
   const run = async (): Promise<void> => {
     while (!ending.signal.aborted) {
@@ -177,7 +178,7 @@ export async function serveWork(
         const messages = await consumer.consume({ max_messages: maxInFlight, idle_heartbeat: 2_000 });
         stop = () => void messages.close();
         if (ending.signal.aborted) stop();
-        for await (const message of messages) void workOn(parts, message, { topic, responder, signal: ending.signal });
+        for await (const message of messages) void workOn(parts, message, { topic, responder, answers, signal: ending.signal });
       } catch (error) {
         log.debug('bus work is fetched again', { topic, error: String(error) });
       }
@@ -197,10 +198,12 @@ export async function serveWork(
 interface WorkOn {
   readonly topic: string;
   readonly responder: Responder;
+  /** Answers of this process that are not stored yet: what is given out again meanwhile is not worked on again. */
+  readonly answers: Map<string, Promise<string>>;
   readonly signal: AbortSignal;
 }
 
-async function workOn(parts: WorkParts, message: JsMsg, { topic, responder, signal }: WorkOn): Promise<void> {
+async function workOn(parts: WorkParts, message: JsMsg, { topic, responder, answers, signal }: WorkOn): Promise<void> {
   const { js, names, log, metrics } = parts;
   const id = message.headers?.get(idHeader) ?? '';
   const sender = names.senderOf(message.subject);
@@ -213,9 +216,13 @@ async function workOn(parts: WorkParts, message: JsMsg, { topic, responder, sign
       // It was worked on, and the acknowledgement was lost.
       if ((await storedAnswer(parts, id, sender)) !== null) return message.ack();
     }
-    const frame = await answerFrame(responder(message.string(), { signal }), topic, log);
+    const key = `${sender}.${id}`;
+    const answer = answers.get(key) ?? answerFrame(responder(message.string(), { signal }), topic, log);
+    answers.set(key, answer);
+    const frame = await answer;
     if (signal.aborted) return;
-    await js.publish(names.answer(id, sender), frame, { msgID: `${sender}.${id}`, timeout: requestTimeoutMs });
+    await js.publish(names.answer(id, sender), frame, { msgID: key, timeout: requestTimeoutMs });
+    answers.delete(key);
     message.ack();
   } catch (error) {
     log.debug('bus work is given out again', { topic, error: String(error) });

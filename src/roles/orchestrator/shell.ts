@@ -363,25 +363,28 @@ export class Orchestrator {
     this.#apply(opened);
     this.#forgetPulse(opened.message);
     const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
-    await this.#tell(opened.entry, event);
+    this.#replicator?.wake();
+    try {
+      await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
+    } catch (error) {
+      this.#noteUntold(opened.entry, error);
+    }
+    if (event.kind === 'fragment-published') this.#tellHead(opened.entry, event.body);
     // Now, inside the queue: the next append sees what this one led to only after the present task.
     this.#dispatch({ kind: 'journaled', event, id, nowMs: this.#deps.clock.nowMs() });
     return { outcome: 'accept', code: 'OK', sentence: '', id, seq: opened.entry.seq };
   }
 
   /** A bus that is away must not undo what is journaled: readers fetch what they did not hear. */
-  async #tell(entry: JournalEntry, event: RunEvent): Promise<void> {
-    const { bus, log, metrics } = this.#deps;
-    const untold = (error: unknown): void => {
-      metrics.count('entries_not_told_total');
-      log.debug('an entry was not published', { seq: entry.seq, error: String(error) });
-    };
-    this.#replicator?.wake();
-    await bus.publish(topics.journal, JSON.stringify(entry)).catch(untold);
-    if (event.kind !== 'fragment-published') return;
-    const { fragment, version, artifact } = event.body;
+  #noteUntold(entry: JournalEntry, error: unknown): void {
+    this.#deps.metrics.count('entries_not_told_total');
+    this.#deps.log.debug('an entry was not published', { seq: entry.seq, error: String(error) });
+  }
+
+  /** Nobody waits for it: who folds the journal has it. */
+  #tellHead(entry: JournalEntry, { fragment, version, artifact }: EventBody<'fragment-published'>): void {
     const head = canonicalJson({ fragment, version, artifact, seq: entry.seq });
-    void bus.publish(`${topics.heads}.${fragment}`, head).catch(untold); // nobody waits for it
+    this.#deps.bus.publish(`${topics.heads}.${fragment}`, head).catch((error) => this.#noteUntold(entry, error));
   }
 
   /** Takes a message that came by another way than the bus, as one that came by it. */
