@@ -15,6 +15,7 @@ import type { Hash } from '../protocol/names.ts';
 import { type OpenContext, openEntry, type RunBinding, signMessage } from '../protocol/signing.ts';
 import type { Store, WriteGrant } from '../store/port.ts';
 import type { Clock, Log } from '../util/clock.ts';
+import { assert } from '../util/errors.ts';
 import { RoleError } from './errors.ts';
 
 /** How the syncer answered a message. */
@@ -94,6 +95,12 @@ export async function connectRun(options: RunClientOptions): Promise<RunClient> 
   const follower = new JournalFollower(options);
   await follower.start();
   return new BusRunClient(options, follower);
+}
+
+/** The same view of the run for another session key of this process, over its own bus; closing it leaves the view open. */
+export function shareRun(client: RunClient, parts: { readonly bus: Bus; readonly session: Signer }): RunClient {
+  assert(client instanceof BusRunClient, 'expected a client that connectRun made');
+  return client.withSession(parts);
 }
 
 const requestTimeoutMs = 10_000;
@@ -262,6 +269,12 @@ class BusRunClient implements RunClient {
     this.manifest = follower.state.run.manifest;
     this.state = follower.state;
     ({ store: this.store, ledger: this.ledger, log: this.log, signal: this.signal } = options);
+  }
+
+  withSession(parts: { readonly bus: Bus; readonly session: Signer }): RunClient {
+    const shared = new BusRunClient({ ...this.#options, ...parts }, this.#follower);
+    shared.close = async () => undefined;
+    return shared;
   }
 
   onEntry(handler: (entry: JournalEntry) => void): () => void {
