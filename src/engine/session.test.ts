@@ -174,3 +174,11 @@ test('WebAssembly computes what native code does but for the last bits, and writ
   await native.release();
   await portable.release();
 });
+
+test('the arithmetic of the thread that opened it keeps its subnormals', async () => {
+  await session.run({ x: floats([1, 1, 4], 'x'), w: floats([6, 4], 'w') });
+  const [single, double] = [Math.fround(2 ** -140), 2 ** -1060];
+  const one = performance.now() > 0 ? 1 : 2;
+  expect([single * one, double * one]).toEqual([2 ** -140, 2 ** -1060]);
+  expect(new Float32Array([single])[0]! * one).toBeGreaterThan(0);
+});

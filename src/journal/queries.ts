@@ -90,15 +90,21 @@ export function nextLeaseRange(state: RunState, phase: number, count: number): R
   return [cursor, cursor + count];
 }
 
-/**
- * Tempo of the journal at a block. It ends an eighth before the ledger's, so that validators can set the weights of a tempo
- * before the ledger pays it.
- */
-export const tempoAt = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
-  Math.floor((block + Math.floor(tempoBlocks / 8)) / tempoBlocks);
+type Tempos = Pick<RunManifest['ledger'], 'tempoBlocks' | 'firstEpochBlock'>;
 
-export const blocksToNextTempo = ({ tempoBlocks }: Pick<RunManifest['ledger'], 'tempoBlocks'>, block: number): number =>
-  tempoBlocks - ((block + Math.floor(tempoBlocks / 8)) % tempoBlocks);
+/** From an epoch to the end of the journal's tempo: an eighth before the next, so that the weights of a tempo are set before it is paid. */
+const epochLeadBlocks = (tempoBlocks: number): number => Math.floor(tempoBlocks / 8);
+
+/** Blocks of the journal's tempo 0 that lie before block 0. */
+const blocksBefore = ({ tempoBlocks, firstEpochBlock = tempoBlocks }: Tempos): number =>
+  (((epochLeadBlocks(tempoBlocks) - firstEpochBlock) % tempoBlocks) + tempoBlocks) % tempoBlocks;
+
+/** Tempo of the journal at a block. */
+export const tempoAt = (ledger: Tempos, block: number): number =>
+  Math.floor((block + blocksBefore(ledger)) / ledger.tempoBlocks);
+
+export const blocksToNextTempo = (ledger: Tempos, block: number): number =>
+  ledger.tempoBlocks - ((block + blocksBefore(ledger)) % ledger.tempoBlocks);
 
 /** How many versions of its fragment were published since the one that the claim started from. */
 export function stalenessOf(state: RunState, claim: Claim): number {

@@ -1,27 +1,44 @@
 /** @file The rules of the fold have a version: whoever changes what a journal folds to changes it too, or this test fails. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { DrivenRun } from '../../tests/support/run-driver.ts';
 import { testManifest } from '../../tests/support/run-fixture.ts';
 import { rulesVersion } from '../protocol/manifest.ts';
 import { Rng } from '../util/rng.ts';
 import { hashState } from './fold.ts';
 
-it('folds the same commands to the same state as long as its version stays', () => {
+function drive(validators: number): DrivenRun {
   const manifest = testManifest();
-  const run = new DrivenRun({
+  const changes = {
     audit: { ...manifest.audit, perTempo: 3 },
     sync: { ...manifest.sync, stateRootEverySteps: 2 },
-  });
+  };
+  const run = new DrivenRun(changes, { validators });
   const rng = new Rng('rules');
   const draw = () => rng.uint32() % 1_000;
   for (let i = 0; i < 6_000; i++) run.do({ op: draw(), a: draw(), b: draw() });
-  // Each of the rules has had something to do.
-  const { claims, audits, releases, tempo, hotkeys } = run.state;
-  const forfeits = [...hotkeys.values()].flatMap((each) => each.forfeits);
-  for (const count of [claims.size, audits.size, releases.length, tempo.index, forfeits.length])
-    expect(count).toBeGreaterThan(0);
-  expect({ version: rulesVersion, state: hashState(run.state) }).toEqual({
-    version: 2,
-    state: '53684fe094ad6fc0533b3efce756a81f60609d5e8f8f984a63a93a62ee538c5d',
+  return run;
+}
+
+// With two validators juries tie, with five a failed audit has a committee that most of must decide.
+describe.each([
+  { validators: 2, hash: '0efabc7c789df29fbc04f950510c1a10e86459498e4c24e6fa2c3d6a54ddf854' },
+  { validators: 3, hash: '234ea40fb7222c9c74b0274b319471815538b57916b3b3c35c1e461638b5e38d' },
+  { validators: 5, hash: 'b6d32f9db24b473cd609c3f620949d421ba75480d95fac5b890ea6ea1c72c85b' },
+])('a run with $validators validators', ({ validators, hash }) => {
+  it('folds the same commands to the same state as long as the version of the rules stays', () => {
+    const { state } = drive(validators);
+    const claims = [...state.claims.values()];
+    const hotkeys = [...state.hotkeys.values()];
+    const counts = {
+      accepted: claims.filter(({ status }) => status === 'merged').length,
+      refused: claims.filter(({ status }) => status === 'refused').length,
+      disputes: claims.filter(({ dispute }) => dispute?.closedAtMs != null).length,
+      audits: state.audits.size,
+      forfeits: hotkeys.flatMap(({ forfeits }) => forfeits).length,
+      releases: state.releases.length,
+      tempos: state.tempo.index,
+    };
+    for (const [what, count] of Object.entries(counts)) expect(count, what).toBeGreaterThan(0);
+    expect({ version: rulesVersion, state: hashState(state) }).toEqual({ version: 3, state: hash });
   });
 });

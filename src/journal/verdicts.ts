@@ -265,11 +265,14 @@ function closeDispute(state: RunState, claim: Claim, timeMs: number): void {
   state.openDisputes.delete(claim.id);
   const jury = juryOf(state, claim);
   const said = tally(state, claim, ({ outcome }) => [outcome]);
-  const settled = majorityOf(jury, said) ?? (isDoubtOfHarm(claim, jury, said) ? 'accept' : null);
+  const majority = majorityOf(jury, said);
+  const settled = majority ?? (isDoubtOfHarm(claim, jury, said) ? 'accept' : null);
   const wasUndecided = isUndecided(claim);
   if (settled !== null) {
-    for (const each of dispute.rulings) countVerdict(state, each, settled);
-    if (wasUndecided) for (const verdict of claim.verdicts) countVerdict(state, verdict, settled);
+    // A doubt settles for the miner; it overrules nobody.
+    if (majority !== null)
+      for (const each of [...dispute.rulings, ...(wasUndecided ? claim.verdicts : [])])
+        countVerdict(state, each, majority);
     const ruling = mainRuling(state, claim, settled);
     applyRuling(state, claim, { ...ruling, timeMs });
     barDisproved(state, claim, { settled, code: ruling.code, timeMs });

@@ -58,11 +58,14 @@ export interface EpochRecord {
   readonly weights: readonly (readonly (readonly [uid: number, weight: number])[])[];
 }
 
+export const nextEpochBlock = ({ lastEpochBlock }: ChainState, { firstEpochBlock, tempoBlocks }: ChainRules): number =>
+  lastEpochBlock === 0 ? (firstEpochBlock ?? tempoBlocks) : lastEpochBlock + tempoBlocks;
+
 /** What the end of block `block` does: emission, and the epoch when a tempo has passed since the last one, else null. */
 export function endBlock(state: ChainState, rules: ChainRules, block: number): EpochRecord | null {
   state.pendingEmissionRao += BigInt(rules.emissionPerBlockRao);
-  if (block - state.lastEpochBlock < rules.tempoBlocks) return null;
-  const lastTempoBlock = state.lastEpochBlock === 0 ? block - rules.tempoBlocks : state.lastEpochBlock + 1;
+  if (block < nextEpochBlock(state, rules)) return null;
+  const lastTempoBlock = state.lastEpochBlock === 0 ? 0 : state.lastEpochBlock + 1;
   const record = runEpoch(state, rules, { atBlock: block, lastTempoBlock });
   state.lastEpochBlock = block;
   state.epochIndex++;

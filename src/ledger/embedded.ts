@@ -13,7 +13,7 @@ import { canonicalJson } from '../util/canonical-json.ts';
 import { type LedgerBackend, SigningLedger } from './backend.ts';
 import { type BlockClock, systemBlockClock } from './block-clock.ts';
 import { callBytes, type SignedCall, signedCallSchema } from './calls.ts';
-import { endBlock, planCall } from './chain.ts';
+import { endBlock, nextEpochBlock, planCall } from './chain.ts';
 import { LedgerError } from './errors.ts';
 import { FileLedgerStorage, type LedgerLine, type LedgerStorage, MemoryLedgerStorage } from './file.ts';
 import { type Genesis, type GenesisOptions, makeGenesis, type PublicGenesis, publicGenesisOf } from './genesis.ts';
@@ -180,7 +180,7 @@ export class EmbeddedChain implements LedgerBackend {
         ...{ chainId: genesis.chainId, netuid: genesis.netuid, owner: genesis.owner, block },
         tempoBlocks: genesis.tempoBlocks,
         lastEpochBlock: state.lastEpochBlock,
-        nextEpochBlock: state.lastEpochBlock + genesis.tempoBlocks,
+        nextEpochBlock: nextEpochBlock(state, genesis),
         epochIndex: state.epochIndex,
         neuronCount: state.neurons.length,
         maxUids: genesis.maxUids,
@@ -489,7 +489,7 @@ async function openGenesis(storage: LedgerStorage, options: EmbeddedLedgerOption
       throw new LedgerError('DAMAGED', "the ledger's file does not begin with a genesis; restore it from a copy");
     }
     const { genesis } = line.data;
-    for (const key of ['chainId', 'netuid', 'tempoBlocks', 'blockMs'] as const) {
+    for (const key of ['chainId', 'netuid', 'tempoBlocks', 'blockMs', 'firstEpochBlock'] as const) {
       if (genesis[key] === options.genesis[key]) continue;
       throw new LedgerError(
         'DAMAGED',

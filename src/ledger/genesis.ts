@@ -16,6 +16,8 @@ const genesisFields = {
   netuid: u16,
   tempoBlocks: countSchema.min(1),
   blockMs: countSchema.min(1),
+  /** The first epoch gives validators their permits and has nobody's work to pay: it may come early. Absent: `tempoBlocks`. */
+  firstEpochBlock: countSchema.min(1).optional(),
   startMs: countSchema,
   /** Coldkey that gets the owner's 18 %; the neuron of that very key is the owner's. */
   owner: hotkeySchema,

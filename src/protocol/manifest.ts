@@ -104,7 +104,7 @@ export type Recipe = z.infer<typeof recipeSchema>;
  * Version of the rules by which a journal is folded and judged. It changes with every rule: a record is recomputed by its own
  * rules or not at all (`src/journal/rules-version.test.ts`).
  */
-export const rulesVersion = 2;
+export const rulesVersion = 3;
 
 export const manifestSchema = z.strictObject({
   version: z.literal(rulesVersion, {
@@ -118,6 +118,8 @@ export const manifestSchema = z.strictObject({
     netuid: countSchema.max(65_535),
     tempoBlocks: positive,
     blockMs: positive,
+    /** The ledger's epochs end in this block and every `tempoBlocks` after it; absent: `tempoBlocks`. */
+    firstEpochBlock: positive.optional(),
   }),
   owner: hotkeySchema,
   createdAtMs: countSchema,

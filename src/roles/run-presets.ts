@@ -10,7 +10,7 @@ export type RunSettings = Pick<
   readonly sequenceLength: number;
   readonly targetTokens: number;
   readonly schedule: RunManifest['phases'][number]['schedule'];
-  readonly ledger: Pick<RunManifest['ledger'], 'tempoBlocks' | 'blockMs'>;
+  readonly ledger: Omit<RunManifest['ledger'], 'chainId' | 'netuid'>;
 };
 
 const d = (text: string): Decimal => text as Decimal;
@@ -27,7 +27,8 @@ const nano: RunSettings = {
     totalTokens: 2_400_000,
   },
   // 240 s, in which a learner on two shared cores does some 600 steps: three audits of 20 cost 10 % of them.
-  ledger: { tempoBlocks: 960, blockMs: 250 },
+  // The first epoch, after 30 s, gives validators their permits; the second pays the first tempo.
+  ledger: { tempoBlocks: 960, blockMs: 250, firstEpochBlock: 120 },
   recipe: {
     optimizer: 'adamw',
     beta1: d('0.9'),
@@ -85,7 +86,7 @@ const nano: RunSettings = {
 
 const tiny: RunSettings = {
   ...nano,
-  ledger: { tempoBlocks: 120, blockMs: 250 },
+  ledger: { tempoBlocks: 120, blockMs: 250, firstEpochBlock: 60 },
   sequenceLength: 64,
   schedule: { ...nano.schedule, peakLearningRate: d('0.005'), finalLearningRate: d('0.005'), warmupTokens: 8_000 },
   recipe: { ...nano.recipe, batchSequences: 4 },
@@ -98,14 +99,16 @@ const tiny: RunSettings = {
 
 const small: RunSettings = {
   ...nano,
+  // 20 minutes: a step takes seconds, and audits are drawn, answered and redone within a tempo.
+  ledger: { tempoBlocks: 4_800, blockMs: 250, firstEpochBlock: 600 },
   sequenceLength: 256,
   schedule: { ...nano.schedule, peakLearningRate: d('0.001'), finalLearningRate: d('0.001'), warmupTokens: 200_000 },
   recipe: { ...nano.recipe, batchSequences: 4 },
   fragments: { count: 24 },
   sync: { ...nano.sync, leaseSequences: 96, leaseMs: 240_000, deadlineMs: 180_000 },
   evaluation: { ...nano.evaluation, gainSequences: 4, heldOutSequences: 8 },
-  // A state has 2 GB.
-  audit: { ...nano.audit, window: 3 },
+  // A state has 2 GB: to show two of them takes minutes on a disk that others use too.
+  audit: { ...nano.audit, window: 3, answerMs: 300_000 },
 };
 
 /** The preset that llama.cpp runs: nano's sizes are near, so its settings serve. */
@@ -113,8 +116,8 @@ const nanoGguf: RunSettings = {
   ...nano,
   schedule: { ...nano.schedule, peakLearningRate: d('0.003') },
   sync: { ...nano.sync, leaseMs: 60_000, deadlineMs: 40_000 },
-  // A state has 310 MB: to show one takes longer.
-  audit: { ...nano.audit, window: 4 },
+  // A state has 310 MB.
+  audit: { ...nano.audit, window: 4, answerMs: 90_000 },
   // On two cores that others use too a merge takes some 15 s, and a release eight of them.
   release: { ...nano.release, everyMerges: 2 },
 };

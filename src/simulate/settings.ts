@@ -25,6 +25,8 @@ export function withMergeRule(settings: RunSettings, rule: MergeRule): RunSettin
 
 export const simulationSettings: RunSettings = {
   ...runSettings.tiny,
+  // Epochs at the ends of whole tempos, so that so many tempos are paid by their end.
+  ledger: { tempoBlocks: runSettings.tiny.ledger.tempoBlocks, blockMs: runSettings.tiny.ledger.blockMs },
   sequenceLength: 32,
   // Of tiny's 8,000: a run this short would be half over.
   schedule: { ...runSettings.tiny.schedule, warmupTokens: 500 },

@@ -129,7 +129,7 @@ export class LedgerChecks implements Check {
   #checkBinding(visit: Extract<Visit, { kind: 'run' }>, { findings }: WalkContext): void {
     const { ledger, owner } = visit.body.manifest;
     this.#owner = owner;
-    for (const key of ['chainId', 'netuid', 'tempoBlocks', 'blockMs'] as const) {
+    for (const key of ['chainId', 'netuid', 'tempoBlocks', 'blockMs', 'firstEpochBlock'] as const) {
       if (this.#ledger.genesis[key] === ledger[key]) continue;
       findings.fail(divergenceAt('ledger', visit, `${key} ${ledger[key]}`, `a ledger of ${this.#ledger.genesis[key]}`));
     }

@@ -325,5 +325,3 @@ function visitOf({ entry, message }: OpenedEntry): Visit {
   const { kind, body, id } = message;
   return { kind, body, id, seq: entry.seq, timeMs: entry.timeMs } as Visit;
 }
-
-/** For the report of an entry that cannot be opened. */

@@ -1,5 +1,6 @@
 /** @file What the read API says of the ledger: looked up at most once a second, whoever asks. */
 import type { LedgerView } from '../../http/api/sources.ts';
+import { tempoAt } from '../../journal/queries.ts';
 import { LedgerError } from '../../ledger/errors.ts';
 import type { ChainRules } from '../../ledger/genesis.ts';
 import { LedgerHistory } from '../../ledger/history.ts';
@@ -84,9 +85,9 @@ export class LedgerReader {
     }));
   }
 
-  /** The epoch at the end of a tempo falls into the first block of the next. */
+  /** What an epoch pays is the journal's tempo before; the first epoch of all may have none. */
   #tempoOf(block: number): number {
-    return Math.max(0, Math.floor(block / this.#options.manifest.ledger.tempoBlocks) - 1);
+    return Math.max(0, tempoAt(this.#options.manifest.ledger, block) - 1);
   }
 
   #matrix(): LedgerView['matrix'] {

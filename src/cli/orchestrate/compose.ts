@@ -41,7 +41,7 @@ import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
-import { type RunPresetName, runSettings } from '../../roles/run-presets.ts';
+import { type RunPresetName, type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { FsStore } from '../../store/fs.ts';
 import { issueGrant } from '../../store/grants.ts';
 import { serveStore } from '../../store/http-server.ts';
@@ -347,6 +347,13 @@ interface RunParts {
   readonly bittensor: BittensorLedger | null;
 }
 
+/** Of a chain that was there before the run. */
+async function temposOf(ledger: BittensorLedger): Promise<RunSettings['ledger']> {
+  const { tempoBlocks, nextEpochBlock } = await ledger.subnet();
+  const firstEpochBlock = nextEpochBlock % tempoBlocks || tempoBlocks;
+  return { tempoBlocks, blockMs: await measureBlockMs(ledger), firstEpochBlock };
+}
+
 /** The manifest of the folder's run, or of the one that is made now. @throws UsageError where another one was asked for */
 async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: RunParts): Promise<RunManifest> {
   const { preset, seed } = options;
@@ -354,10 +361,9 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: Ru
     ensureCorpus(preset);
     const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
     const settings = applyNewRun(runSettings[preset], options.run);
-    const { tempoBlocks } = bittensor ?? settings.ledger;
-    const blockMs = bittensor === null ? settings.ledger.blockMs : await measureBlockMs(bittensor);
+    const tempos = bittensor === null ? settings.ledger : await temposOf(bittensor);
     const messages = await initRun({
-      settings: { ...settings, ledger: { tempoBlocks, blockMs } },
+      settings: { ...settings, ledger: tempos },
       ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
       ledger: bittensor === null ? { chainId, netuid } : { chainId: bittensor.chainId, netuid: bittensor.netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },

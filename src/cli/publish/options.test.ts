@@ -12,16 +12,16 @@ function settingsOf(command: typeof up, given: Readonly<Record<string, string>>)
   for (const { name, default: text } of command.options)
     if (text !== undefined) values.set(name, { text, from: 'default' });
   for (const [name, text] of Object.entries(given)) values.set(name, { text, from: `--${name}` });
-  return new Settings(values, { argument: null, cwd: '/work' });
+  return new Settings(values, { argument: null, cwd: '/home/me' });
 }
 
 const parse = (given: Readonly<Record<string, string>>, environment: Readonly<Record<string, string>> = {}) =>
-  parsePublishing(settingsOf(orchestrate, given), { cwd: '/work', environment });
+  parsePublishing(settingsOf(orchestrate, given), { cwd: '/home/me', environment });
 
 describe('parsePublishing', () => {
   it('gives what accrete publish takes', () => {
     expect(parse({})).toBeNull();
-    expect(parse({ publish: 'shelf' })).toEqual(['--to', '/work/shelf']);
+    expect(parse({ publish: 'shelf' })).toEqual(['--to', '/home/me/shelf']);
     expect(parse({ publish: 'hf://a/b', 'publish-with': 'gguf:Q8_0,mlx:4' }, { HF_TOKEN: 'hf_x' })).toEqual([
       ...['--to', 'hf://a/b', '--with', 'gguf:Q8_0,mlx:4'],
     ]);

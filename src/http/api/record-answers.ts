@@ -129,8 +129,11 @@ export async function answerRewards(sources: Sources): Promise<ApiRewards> {
       },
     ]),
   );
-  const tempos = (ledger?.epochs ?? []).map(({ tempo, block, minerRao, validatorRao, ownerRao }) => {
-    const { scoredTokens = 0, verdicts = 0 } = scored.get(tempo) ?? {};
+  const epochs = ledger?.epochs ?? [];
+  const tempos = epochs.map(({ tempo, block, minerRao, validatorRao, ownerRao }, i) => {
+    // A chain's first epoch comes before any tempo is scored.
+    const isPaidLater = epochs[i + 1]?.tempo === tempo;
+    const { scoredTokens = 0, verdicts = 0 } = (isPaidLater ? undefined : scored.get(tempo)) ?? {};
     const perMillion = scoredTokens > 0 ? (minerRao / scoredTokens) * 1e6 : null;
     return {
       ...{ tempo, block, minerRao, validatorRao, ownerRao, scoredTokens, verdicts },

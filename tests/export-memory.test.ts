@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { writeSparseCheckpoint } from './test-support.ts';
+import { writeSparseCheckpoint } from '../src/export/test-support.ts';
 
 let folder: string;
 beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'accrete-memory-'))));
@@ -18,7 +18,7 @@ function measure(argv: readonly string[]): { exitCode: number; beforeBytes: numb
   const entry = join(folder, 'entry.mjs');
   writeFileSync(
     entry,
-    `import { main } from ${JSON.stringify(join(import.meta.dirname, '..', 'cli', 'main.ts'))};
+    `import { main } from ${JSON.stringify(join(import.meta.dirname, '..', 'src', 'cli', 'main.ts'))};
     const never = new AbortController().signal;
     const line = (text) => console.error(text);
     const io = { out: line, write: line, err: line, terminal: null, environment: {}, cwd: ${JSON.stringify(folder)}, stop: never, force: never };
@@ -27,7 +27,7 @@ function measure(argv: readonly string[]): { exitCode: number; beforeBytes: numb
     console.log(JSON.stringify({ exitCode, beforeBytes, peakBytes: process.resourceUsage().maxRSS * 1024 }));`,
   );
   const child = spawnSync(process.execPath, ['--max-old-space-size=96', '--import', 'tsx', entry], {
-    ...{ cwd: join(import.meta.dirname, '..', '..'), encoding: 'utf8', timeout: 280_000 },
+    ...{ cwd: join(import.meta.dirname, '..'), encoding: 'utf8', timeout: 280_000 },
   });
   expect(child.status, child.stderr).toBe(0);
   const report = JSON.parse(child.stdout.trim().split('\n').at(-1)!);

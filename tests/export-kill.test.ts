@@ -16,14 +16,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { writeSparseCheckpoint } from './test-support.ts';
+import { writeSparseCheckpoint } from '../src/export/test-support.ts';
 
 let folder: string;
 beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'accrete-kill-'))));
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function start(to: string, out: string) {
-  const bin = join(import.meta.dirname, '..', '..', 'bin', 'accrete');
+  const bin = join(import.meta.dirname, '..', 'bin', 'accrete');
   const argv = ['export', '--checkpoint', join(folder, 'model'), '--to', to, '--type', 'F32', '--name', 'test'];
   return spawn(process.execPath, [bin, ...argv, '--out', join(folder, out)], { stdio: 'ignore' });
 }
