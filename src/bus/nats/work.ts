@@ -211,11 +211,9 @@ async function workOn(parts: WorkParts, message: JsMsg, { topic, responder, answ
   if (!idPattern.test(id)) return message.term('its id is no 32 hex digits');
   const alive = setInterval(() => message.working(), ackWaitMs / 3);
   try {
-    if (message.redelivered) {
-      metrics.count('bus_redelivered_total', 1, { topic });
-      // It was worked on, and the acknowledgement was lost.
-      if ((await storedAnswer(parts, id, sender)) !== null) return message.ack();
-    }
+    if (message.redelivered) metrics.count('bus_redelivered_total', 1, { topic });
+    // Also of one that looks new: a server that died may have forgotten what it gave out, and that it was acknowledged.
+    if ((await storedAnswer(parts, id, sender)) !== null) return message.ack();
     const key = `${sender}.${id}`;
     const answer = answers.get(key) ?? answerFrame(responder(message.string(), { signal }), topic, log);
     answers.set(key, answer);
