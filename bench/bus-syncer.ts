@@ -46,8 +46,14 @@ const parts = { clock, log: silentLog, metrics: silentMetrics };
 const choice = nats === null ? null : { servers: [nats], publicServers: [nats], accountFile: null };
 const { bus } = await openRunBus({ ...parts, hub, choice, run: runIdOf(manifest), session: networkSyncer });
 
-/** When a claim was committed, revealed, last judged and merged, by the journal's own times. */
-const claims = new Map<string, { committed: number; revealed?: number; judged?: number; merged?: number }>();
+/** When a claim was committed, last judged and merged, by the journal's own times. */
+interface ClaimTimes {
+  committed: number;
+  judged?: number;
+  merged?: number;
+}
+const claims = new Map<string, ClaimTimes>();
+const nothing: ClaimTimes = { committed: 0 };
 const orchestrator = await Orchestrator.open({
   ...{ ...parts, journal, bus, store, ledger, syncer: networkSyncer, anchorSigner: null, equation: nativeEquation },
   ...{ artifactOf: hashArtifact, signal: new AbortController().signal },
@@ -59,13 +65,11 @@ const orchestrator = await Orchestrator.open({
   onFold: (run, { message, timeMs }) => {
     const event = { kind: message.kind, body: message.body } as RunEvent;
     if (event.kind === 'claim-commit') claims.set([...run.claims.keys()].at(-1)!, { committed: timeMs });
-    else if (event.kind === 'claim-reveal') (claims.get(event.body.claim) ?? nothing).revealed = timeMs;
     else if (event.kind === 'verdict') (claims.get(event.body.claim) ?? nothing).judged = timeMs;
     else if (event.kind === 'fragment-published')
       for (const { claim } of event.body.shares) (claims.get(claim) ?? nothing).merged = timeMs;
   },
 });
-const nothing = { committed: 0 } as { committed: number; revealed?: number; judged?: number; merged?: number };
 await serveLedger(bus, ledger.backend);
 const server = createServer();
 serveBus(server, hub, {

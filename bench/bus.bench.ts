@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NatsServer, natsProgram } from '../tests/support/nats-server.ts';
+import { measureFaults } from './bus-faults.ts';
 import { type Bench, type BenchRow, percentile } from './measure.ts';
 
 interface Load {
@@ -36,6 +37,7 @@ export const bus: Bench = {
         if (kind === 'nats' && !natsProgram.isThere) continue;
         rows.push(...(await measure(load, kind)));
       }
+    if (natsProgram.isThere) rows.push(await measureFaults());
     return rows;
   },
 };
