@@ -23,6 +23,7 @@ export interface CommandDeclaration {
   readonly name: string;
   readonly description: string;
   readonly argument?: { readonly name: string; readonly description: string };
+  readonly secondArgument?: { readonly name: string; readonly description: string };
   readonly options: readonly OptionDeclaration[];
   /** A line that works as it stands (given what it names). */
   readonly example: string;

@@ -25,6 +25,7 @@ import { orchestrate } from './orchestrate/index.ts';
 import { publish } from './publish/index.ts';
 import { pull } from './pull/index.ts';
 import { replay } from './replay/index.ts';
+import { runAmend, runDiff, runInit, runShow } from './run/index.ts';
 import { serve } from './serve/index.ts';
 import { simulate } from './simulate/index.ts';
 import { snapshot } from './snapshot/index.ts';
@@ -46,6 +47,10 @@ import {
 export const commands: readonly CommandDeclaration[] = [
   up,
   orchestrate,
+  runInit,
+  runShow,
+  runDiff,
+  runAmend,
   mine,
   validate,
   appeal,

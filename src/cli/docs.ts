@@ -22,9 +22,9 @@ export function renderCliDocs(commands: readonly CommandDeclaration[]): string {
 }
 
 function commandSection(command: CommandDeclaration): string[] {
-  const argument = command.argument === undefined ? '' : ` ${command.argument.name}`;
-  const about =
-    command.argument === undefined ? [] : [`\`${command.argument.name}\`: ${command.argument.description}.`, ''];
+  const given = [command.argument, command.secondArgument].filter((each) => each !== undefined);
+  const argument = given.map(({ name }) => ` ${name}`).join('');
+  const about = given.flatMap(({ name, description }) => [`\`${name}\`: ${description}.`, '']);
   const options = command.options.length === 0 ? [] : [...optionTable(command.options), ''];
   return [
     `## accrete ${command.name}${argument}`,

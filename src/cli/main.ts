@@ -82,13 +82,15 @@ function buildCommand(
 ): Command {
   const command = new Command(name).description(declaration.description).helpOption('--help', 'show this help');
   if (declaration.argument) command.argument(`<${declaration.argument.name}>`, declaration.argument.description);
+  const second = declaration.secondArgument;
+  if (second) command.argument(`<${second.name}>`, second.description);
   for (const option of [...declaration.options, ...commonOptions]) command.addOption(buildOption(option));
   command.addHelpText('after', `\nExample:\n  ${declaration.example}`);
   command.action((...given: unknown[]) => {
     const argument = declaration.argument ? String(given[0]) : null;
     const flags = byOptionName(declaration, command.opts());
     choose(async () => {
-      const settings = resolveSettings(declaration, flags, io, argument);
+      const settings = resolveSettings(declaration, flags, io, argument, second ? String(given[1]) : null);
       const { handle } = await declaration.load();
       return handle(settings, io);
     });

@@ -12,6 +12,7 @@ export function resolveSettings(
   flags: Readonly<Record<string, string | boolean>>,
   io: Io,
   argument: string | null,
+  secondArgument: string | null = null,
 ): Settings {
   const declared = [...command.options, ...commonOptions];
   const values = new Map<string, Value>();
@@ -25,7 +26,7 @@ export function resolveSettings(
       );
     }
   }
-  return new Settings(values, { argument, cwd: io.cwd });
+  return new Settings(values, { argument, secondArgument, cwd: io.cwd });
 }
 
 type OptionsFile = { readonly path: string; readonly values: Readonly<Record<string, unknown>> };

@@ -62,6 +62,27 @@ export const recipeOptions: readonly OptionDeclaration[] = [
   },
 ];
 
+/** What a new run is made from, in place of a preset and options to its recipe. */
+export const runFileOptions: readonly OptionDeclaration[] = [
+  {
+    name: 'template',
+    value: 'NAME',
+    description: 'template of a new run, as `accrete run init` writes it, in place of --preset: demo has three phases',
+    choices: ['demo', 'quasar-10t'],
+  },
+  {
+    name: 'manifest',
+    value: 'FILE',
+    description: 'run file of a new run, made by `accrete run init`, in place of --preset',
+  },
+  {
+    name: 'from',
+    value: 'PLACE',
+    description:
+      'checkpoint that a new run starts from: a folder in Hugging Face layout, or hf://owner/name[@revision]',
+  },
+];
+
 /** Of a new run of a network: its recipe, and how its releases are published. */
 export const newRunOptions: readonly OptionDeclaration[] = [
   ...recipeOptions,

@@ -11,12 +11,18 @@ export type Value = { readonly text: string; readonly from: string };
 export class Settings {
   /** The command's positional argument, where it takes one. */
   readonly argument: string | null;
+  /** Of the few that take two. */
+  readonly secondArgument: string | null;
   readonly #values: ReadonlyMap<string, Value>;
   readonly #cwd: string;
 
-  constructor(values: ReadonlyMap<string, Value>, options: { readonly argument: string | null; readonly cwd: string }) {
+  constructor(
+    values: ReadonlyMap<string, Value>,
+    options: { readonly argument: string | null; readonly secondArgument?: string | null; readonly cwd: string },
+  ) {
     this.#values = values;
     this.argument = options.argument;
+    this.secondArgument = options.secondArgument ?? null;
     this.#cwd = options.cwd;
   }
 

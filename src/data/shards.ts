@@ -22,7 +22,7 @@ export interface Sequence {
   readonly labels: BigInt64Array;
 }
 
-const IGNORED = -100n;
+export const IGNORED = -100n;
 const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 export const bytesPerToken = (vocabSize: number): 2 | 4 => (vocabSize <= 65_536 ? 2 : 4);
@@ -101,10 +101,18 @@ export function locateSequence(shards: readonly Shard[], request: SequenceReques
 }
 
 /** Reads one sequence. `endOfText` closes documents. */
-export function readSequence(
+export const readSequence = (
   shards: readonly Shard[],
   loaded: LoadedShards,
-  request: SequenceRequest & { readonly endOfText: number },
+  { endOfText, ...request }: SequenceRequest & { readonly endOfText: number },
+): Sequence => readPart(shards, loaded, request, { endOfText, from: 0, length: request.length });
+
+/** Reads `length` tokens of a sequence, from its token `from` on. */
+export function readPart(
+  shards: readonly Shard[],
+  loaded: LoadedShards,
+  request: SequenceRequest,
+  { endOfText, from, length }: { readonly endOfText: number; readonly from: number; readonly length: number },
 ): Sequence {
   const { shard, offset } = locateSequence(shards, request);
   const ids = loaded.get(shard.artifact.root);
@@ -114,7 +122,7 @@ export function readSequence(
       `shard ${shard.source} (${shard.stage}, ${shard.artifact.root}) is not loaded`,
     );
   }
-  return packSequence(ids.subarray(offset, offset + request.length), request.endOfText);
+  return packSequence(ids.subarray(offset + from, offset + from + length), endOfText);
 }
 
 /** A document starts at the first token and after each end-of-text token. */

@@ -1,4 +1,5 @@
 /** @file The answer to `GET /status`, computed from the fold and the last heartbeats. Reads; remembers nothing. */
+import { gateStandings, phaseTokens, sayGate } from '../journal/phases.ts';
 import { countedTokens, delegationsOf, learnerTokens, manifestOf, openClaims, phaseOf } from '../journal/queries.ts';
 import type { Delegation, Learner, RunState } from '../journal/state.ts';
 import type { WireBody } from '../protocol/messages.ts';
@@ -41,7 +42,11 @@ export function buildStatus(sources: StatusSources): Status {
   return {
     version: 1,
     run: { id: run.run!.id, name: manifest.name, preset: manifest.model.preset, parameters },
-    phase: { index: run.phase, name: phase.name, targetTokens: phase.targetTokens },
+    phase: {
+      ...{ index: run.phase, count: manifest.phases.length, name: phase.name },
+      ...{ targetTokens: phase.targetTokens, countedTokens: phaseTokens(run), sequenceLength: phase.sequenceLength },
+      gates: gateStandings(run).map(({ gate, isHeld }) => ({ gate: sayGate(gate), isHeld })),
+    },
     countedTokens: countedTokens(run),
     innerSteps: learnerRows.reduce((sum, row) => sum + row.innerSteps, 0),
     outerSteps: run.nextOuterStep,

@@ -41,7 +41,10 @@ const entries: JournalEntry[] = Array.from({ length: 10 }, (_, seq) => ({
 const status: Status = {
   version: 1,
   run: { id: hash, name: 'test', preset: 'tiny', parameters: 1_234 },
-  phase: { index: 0, name: 'base', targetTokens: 1_000_000 },
+  phase: {
+    ...{ index: 0, count: 1, name: 'base', targetTokens: 1_000_000 },
+    ...{ countedTokens: 0, sequenceLength: 64, gates: [] },
+  },
   countedTokens: 12.5,
   innerSteps: 7,
   outerSteps: 3,

@@ -79,7 +79,13 @@ export const releaseStatusSchema = z.object({
 export const statusSchema = z.object({
   version: z.literal(1),
   run: z.object({ id: hashSchema, name, preset: name, parameters: countSchema }),
-  phase: z.object({ index: countSchema, name, targetTokens: countSchema }),
+  /** `count`: phases of the run. */
+  phase: z.object({
+    ...{ index: countSchema, count: countSchema, name },
+    ...{ targetTokens: countSchema, countedTokens: number, sequenceLength: countSchema },
+    /** Each as a sentence, and whether it holds. */
+    gates: z.array(z.object({ gate: z.string().max(200), isHeld: z.boolean() })).max(16),
+  }),
   countedTokens: number,
   innerSteps: countSchema,
   outerSteps: countSchema,

@@ -16,7 +16,7 @@ import {
 } from '../util/ranges.ts';
 import { extendSegments } from './audit-draw.ts';
 import { admitCandidates, drawCommitteeAndNext } from './draws.ts';
-import { closeLease } from './leasing.ts';
+import { closeLease, giveBack } from './leasing.ts';
 import { manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
 import {
   type EventContext,
@@ -159,6 +159,8 @@ function coverLeases(state: RunState, learner: Learner, body: Commit, timeMs: nu
   const fresh = freshSequences(learner, body);
   learner.segments.push({ lines: body.trace.lines, phase: body.phase, sequences: fresh });
   for (const lease of openLeases(state, learner.id)) {
+    // Whoever claims for a later phase has read what it had of an earlier one. What no claim of that phase covered is void.
+    if (lease.phase < body.phase) giveBack(state, lease, 'returned');
     const covered = lease.phase === body.phase ? intersectRanges(fresh, [lease.range]) : [];
     if (covered.length === 0) continue;
     lease.covered = unionRanges(lease.covered, covered);

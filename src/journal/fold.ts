@@ -20,13 +20,13 @@ import { delegateRule, joinRule, leaveRule, runRule, serveRule } from './members
 import { fragmentDueRule, fragmentPublishedRule, mergeRule } from './merging.ts';
 import {
   evaluationRule,
-  phaseChangeRule,
   releasePublishedRule,
   releaseRule,
   segmentAttestedRule,
   tempoRule,
   treeHeadRule,
 } from './milestones.ts';
+import { amendmentRule, phaseChangeRule } from './phases.ts';
 import { delegationOf } from './queries.ts';
 import { type EventContext, ignore, type Refusal, type Rule, reject, type Sender, short } from './rule.ts';
 import type { RunState } from './state.ts';
@@ -59,6 +59,7 @@ export const rules: { readonly [K in EventKind]: Rule<K> } = {
   'segment-attested': segmentAttestedRule,
   evaluation: evaluationRule,
   'phase-change': phaseChangeRule,
+  amendment: amendmentRule,
   tempo: tempoRule,
   'tree-head': treeHeadRule,
 };

@@ -65,12 +65,16 @@ export const leaseReturnRule: Rule<'lease-return'> = {
     return reject('NOT_EXPIRED', `lease ${id} runs for another ${seconds(expiresAtMs - context.timeMs)}`);
   },
   apply(state, { lease: id, reason }) {
-    const lease = state.leases.get(id)!;
-    const uncovered = subtractRanges([lease.range], lease.covered);
-    state.pool[lease.phase] = unionRanges(state.pool[lease.phase]!, uncovered);
-    closeLease(state, lease, reason);
+    giveBack(state, state.leases.get(id)!, reason);
   },
 };
+
+/** What no committed trace line covers goes to the pool of its phase. */
+export function giveBack(state: RunState, lease: Lease, status: 'returned' | 'expired' | 'left'): void {
+  const uncovered = subtractRanges([lease.range], lease.covered);
+  state.pool[lease.phase] = unionRanges(state.pool[lease.phase]!, uncovered);
+  closeLease(state, lease, status);
+}
 
 export function closeLease(state: RunState, lease: Lease, status: Lease['status']): void {
   lease.status = status;

@@ -4,6 +4,7 @@ import { learnerIdOf } from '../protocol/names.ts';
 import { decodeSs58 } from '../protocol/ss58.ts';
 import { traceGenesis } from '../protocol/trace.ts';
 import { breakTrace } from './pay.ts';
+import { layOutPhases } from './phases.ts';
 import { manifestOf, runOf } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, learnerIn, type Rule, reject, short } from './rule.ts';
 import { hotkeyState } from './standing.ts';
@@ -26,14 +27,10 @@ export const runRule: Rule<'run'> = {
       'frozen: an artifact of frozen tensors goes with a recipe that freezes, and only with it',
     );
   },
-  apply(state, { manifest, start, frozen }) {
+  apply(state, { manifest, start, frozen }, { seq, timeMs }) {
     state.run = { id: runIdOf(manifest), manifest, start, ...(frozen === undefined ? {} : { frozen }) };
-    for (const _ of manifest.phases) {
-      state.cursor.push(0);
-      state.pool.push([]);
-      state.phaseCellTokens.push(0);
-      state.claimedCells.push(start.map(() => []));
-    }
+    state.phases.push({ seq, atMs: timeMs, outerStep: 0 });
+    layOutPhases(state, manifest.phases.length);
     for (const artifact of start)
       state.fragments.push({
         version: 0,

@@ -3,6 +3,7 @@ import type { EventBody } from '../protocol/messages.ts';
 import { fromDecimal, toDecimal } from '../protocol/names.ts';
 import { assert } from '../util/errors.ts';
 import { countPay } from './pay.ts';
+import { bringIntoForce } from './phases.ts';
 import { claimTokens, manifestOf, mergeableClaims, openClaims, stalenessOf } from './queries.ts';
 import { ignore, type Rule, reject, seconds } from './rule.ts';
 import { voidStale } from './settlement.ts';
@@ -38,6 +39,7 @@ export const fragmentDueRule: Rule<'fragment-due'> = {
     // fragment's next turn.
     state.due = { outerStep, fragment, openedAtMs: timeMs, deadlineMs };
     state.nextOuterStep = outerStep + 1;
+    bringIntoForce(state, outerStep);
   },
 };
 

@@ -1,8 +1,8 @@
-/** @file Rules of the fold: releases and their evaluations, phases, tempos and tree heads. */
+/** @file Rules of the fold: releases and their evaluations, tempos and tree heads. */
 import { toDecimal } from '../protocol/names.ts';
 import { isCleared } from './audits.ts';
 import { closeTempo } from './pay.ts';
-import { countedTokens, isPhaseDone, isReleaseDue, manifestOf, mergesInSegment, treeHeadOf } from './queries.ts';
+import { countedTokens, isReleaseDue, manifestOf, mergesInSegment, treeHeadOf } from './queries.ts';
 import { delegationIn, ignore, type Rule, reject, short } from './rule.ts';
 import { segmentHash } from './segment-hash.ts';
 import { hotkeyState } from './standing.ts';
@@ -34,8 +34,8 @@ export const releaseRule: Rule<'release'> = {
     return reject('WRONG_STATE', `expected state ${short(stateHash)}, got ${short(body.stateHash)}`);
   },
   apply(state, body, { id, seq, timeMs }) {
-    const { merges } = state;
-    state.releases.push({ id, body, seq, atMs: timeMs, merges, files: [], attestedBy: [] });
+    const { merges, phase } = state;
+    state.releases.push({ id, body, seq, atMs: timeMs, merges, phase, files: [], attestedBy: [] });
     for (const fragment of state.fragments) fragment.mergesSinceRelease = 0;
   },
 };
@@ -87,20 +87,6 @@ export const evaluationRule: Rule<'evaluation'> = {
     const { hotkey } = delegationIn(context);
     const rest = routers === undefined ? {} : { routers };
     state.evaluations.push({ release, hotkey, losses, sequences, ...rest, atMs: context.timeMs });
-  },
-};
-
-export const phaseChangeRule: Rule<'phase-change'> = {
-  signers: ['syncer'],
-  admit(state, { phase }) {
-    if (phase !== state.phase + 1) return ignore('WRONG_PHASE', `the run is in phase ${state.phase}, got ${phase}`);
-    if (isPhaseDone(state)) return null;
-    const { phases, fragments } = manifestOf(state);
-    const counted = state.phaseCellTokens[state.phase]! / fragments.count;
-    return reject('PHASE_OPEN', `${counted} of ${phases[state.phase]!.targetTokens} tokens of the phase are merged`);
-  },
-  apply(state, { phase }) {
-    state.phase = phase;
   },
 };
 

@@ -14,7 +14,8 @@ export function runOf(state: RunState): NonNullable<RunState['run']> {
   return state.run;
 }
 
-export const manifestOf = (state: RunState): RunManifest => runOf(state).manifest;
+/** As it is in force: with the amendments that have taken effect. What it hashes to is the run's id only before the first. */
+export const manifestOf = (state: RunState): RunManifest => state.amended ?? runOf(state).manifest;
 
 export function phaseOf(state: RunState, phase = state.phase): Phase {
   const found = manifestOf(state).phases[phase];
@@ -121,22 +122,13 @@ export function medianNorm(state: RunState, fragment: number): number | null {
 
 /** Whether a release may be journaled now: all fragments merged often enough, no merge half done. */
 export function isReleaseDue(state: RunState): boolean {
-  const needed = manifestOf(state).release.everyMerges;
+  const needed = phaseOf(state).release?.everyMerges ?? manifestOf(state).release.everyMerges;
   return state.fragments.every((f) => f.mergesSinceRelease >= needed && f.pendingMerge === null);
 }
 
 /** Merges published between the release before this one and this one. */
 export function mergesInSegment(state: RunState, release: number): number {
   return state.releases[release]!.merges - (state.releases[release - 1]?.merges ?? 0);
-}
-
-/** Whether the current phase's target is merged and another phase follows. */
-export function isPhaseDone(state: RunState): boolean {
-  const { phases, fragments } = manifestOf(state);
-  return (
-    state.phase + 1 < phases.length &&
-    state.phaseCellTokens[state.phase]! / fragments.count >= phases[state.phase]!.targetTokens
-  );
 }
 
 /** The RFC 6962 head over all events so far. */

@@ -39,6 +39,6 @@ describe.each([
       tempos: state.tempo.index,
     };
     for (const [what, count] of Object.entries(counts)) expect(count, what).toBeGreaterThan(0);
-    expect({ version: rulesVersion, state: hashState(state) }).toEqual({ version: 3, state: hash });
+    expect({ version: rulesVersion, state: hashState(state) }).toEqual({ version: 4, state: hash });
   });
 });

@@ -267,9 +267,26 @@ export interface ReleaseRecord {
   readonly atMs: number;
   /** Merges published before it, over the run. */
   readonly merges: number;
+  /** The run's phase then: what text it is evaluated on, and how long. */
+  readonly phase: number;
   files: EventBody<'release-published'>['files'];
   /** Validators that recomputed the segment which it closes, in order. */
   readonly attestedBy: Hotkey[];
+}
+
+export interface AmendmentRecord {
+  readonly body: EventBody<'amendment'>;
+  readonly seq: number;
+  readonly atMs: number;
+  /** The outer step that it took effect with; null while that is not open. */
+  inForceSince: number | null;
+}
+
+/** When a phase began: `outerStep` is the first that was opened in it. */
+export interface PhaseRecord {
+  readonly seq: number;
+  readonly atMs: number;
+  readonly outerStep: number;
 }
 
 export interface EvaluationRecord {
@@ -365,7 +382,12 @@ export interface RunState {
   readonly hotkeys: Map<Hotkey, HotkeyState>;
   readonly leases: Map<number, Lease>;
   nextLease: number;
+  /** The manifest with the amendments in force; null before the first. */
+  amended: RunManifest | null;
+  readonly amendments: AmendmentRecord[];
   phase: number;
+  /** Of the phases that have begun, the first one included. */
+  readonly phases: PhaseRecord[];
   /** Per phase: the first position of the order that was never leased. */
   readonly cursor: number[];
   /** Per phase: returned ranges below the cursor, in normal form. */
@@ -415,7 +437,10 @@ export function emptyState(): RunState {
     hotkeys: new Map(),
     leases: new Map(),
     nextLease: 0,
+    amended: null,
+    amendments: [],
     phase: 0,
+    phases: [],
     cursor: [],
     pool: [],
     claimedCells: [],

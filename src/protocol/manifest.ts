@@ -21,6 +21,25 @@ export const shardSchema = z.strictObject({
 });
 export type Shard = z.infer<typeof shardSchema>;
 
+/** What an evaluated release must show before a phase may end: a held-out loss, or a task's result. */
+export const gateSchema = z
+  .strictObject({
+    /** As evaluations name it: `held-out`, `held-out-other`, `held-out/SOURCE`, `task/NAME`. */
+    metric: z.string().min(1).max(64),
+    atMost: decimalSchema.optional(),
+    atLeast: decimalSchema.optional(),
+  })
+  .refine(({ atMost, atLeast }) => (atMost === undefined) !== (atLeast === undefined), 'expected atMost or atLeast');
+export type Gate = z.infer<typeof gateSchema>;
+
+/** Of what the model's config says of positions; absent: as the config has it. The parameters are the same. */
+export const contextSchema = z.strictObject({
+  useNope: z.boolean().optional(),
+  /** Positions from here on are not rotated (`rope_short_nope_long`). */
+  nopeAfterPosition: countSchema.max(2 ** 31).optional(),
+});
+export type PhaseContext = z.infer<typeof contextSchema>;
+
 export const phaseSchema = z.strictObject({
   name: z.string().min(1).max(64),
   targetTokens: positive,
@@ -34,7 +53,18 @@ export const phaseSchema = z.strictObject({
     /** Warm-up and total length in counted tokens. */
     warmupTokens: countSchema,
     totalTokens: positive,
+    /** Where the warm-up begins: a phase that re-warms goes on from the last one's final rate. Absent: 0. */
+    warmupFrom: decimalSchema.optional(),
+    /** Of `wsd`: how many of the total decay. Absent: a fifth of what follows the warm-up. */
+    decayTokens: positive.optional(),
   }),
+  /** The batch rises from `startSequences` to the recipe's over so many tokens of the phase; absent: the recipe's. */
+  batch: z.strictObject({ startSequences: positive.max(65_536), rampTokens: positive }).optional(),
+  context: contextSchema.optional(),
+  /** All must hold, on the verdict quorum, before the phase ends. */
+  gates: z.array(gateSchema).min(1).max(16).optional(),
+  /** In place of the run's own cadence. */
+  release: z.strictObject({ everyMerges: positive }).optional(),
 });
 export type Phase = z.infer<typeof phaseSchema>;
 
@@ -100,13 +130,53 @@ export const recipeSchema = z
   });
 export type Recipe = z.infer<typeof recipeSchema>;
 
+/** Tokens of the spans in which a run lays out its text: every phase's sequences are whole parts of one. */
+export const spanTokensOf = (phases: readonly Phase[]): number =>
+  Math.max(...phases.map(({ sequenceLength }) => sequenceLength));
+
+/** What one phase says against another or the recipe; a manifest and an amendment are checked alike. */
+export function phaseFaults(
+  phases: readonly Phase[],
+  { batchSequences, microBatches = 1 }: Pick<Recipe, 'batchSequences' | 'microBatches'>,
+): { readonly path: readonly (string | number)[]; readonly message: string }[] {
+  const longest = spanTokensOf(phases);
+  const rows = batchSequences / microBatches;
+  return phases.flatMap(({ sequenceLength, batch, schedule }, i) => [
+    ...(longest % sequenceLength === 0
+      ? []
+      : [
+          {
+            path: [i, 'sequenceLength'],
+            message: `${sequenceLength} must divide the longest of all phases, ${longest}`,
+          },
+        ]),
+    ...(batch === undefined || (batch.startSequences % rows === 0 && batch.startSequences <= batchSequences)
+      ? []
+      : [
+          {
+            path: [i, 'batch', 'startSequences'],
+            message: `${batch.startSequences} must be whole micro-batches of ${rows} sequences, at most ${batchSequences}`,
+          },
+        ]),
+    ...(schedule.decayTokens === undefined ||
+    (schedule.kind === 'wsd' && schedule.decayTokens <= schedule.totalTokens - schedule.warmupTokens)
+      ? []
+      : [
+          {
+            path: [i, 'schedule', 'decayTokens'],
+            message: 'belongs to wsd, and fits between the warm-up and the total',
+          },
+        ]),
+  ]);
+}
+
 /**
  * Version of the rules by which a journal is folded and judged. It changes with every rule: a record is recomputed by its own
  * rules or not at all (`src/journal/rules-version.test.ts`).
  */
-export const rulesVersion = 3;
+export const rulesVersion = 4;
 
-export const manifestSchema = z.strictObject({
+const manifestObject = z.strictObject({
   version: z.literal(rulesVersion, {
     error: ({ input }) =>
       `the run has rules of version ${String(input)}, this program knows version ${rulesVersion}: use the program that the run was made with`,
@@ -132,6 +202,17 @@ export const manifestSchema = z.strictObject({
     /** SHA-256 of the canonical JSON of the parameter contract (name, shape, dtype, kind of every tensor). */
     contractHash: hashSchema,
   }),
+  /** A checkpoint of others that the run starts from; absent: the seed gives the parameters. */
+  start: z
+    .strictObject({
+      /** As the owner named it: a folder's name, or `hf://owner/name@revision`. */
+      source: z.string().min(1).max(300),
+      files: z
+        .array(z.strictObject({ name: z.string().min(1).max(128), artifact: artifactRefSchema }))
+        .min(1)
+        .max(10_000),
+    })
+    .optional(),
   tokenizer: z.strictObject({ artifact: artifactRefSchema, configArtifact: artifactRefSchema, vocabSize: positive }),
   data: z.strictObject({ shards: z.array(shardSchema).min(1).max(100_000) }),
   phases: z.array(phaseSchema).min(1).max(64),
@@ -220,5 +301,10 @@ export const manifestSchema = z.strictObject({
     /** Of a release's parameters; buffers stay float32. Absent: f32. */
     dtype: storedFloatSchema.optional(),
   }),
+});
+
+export const manifestSchema = manifestObject.superRefine(({ phases, recipe }, { addIssue }) => {
+  for (const { path, message } of phaseFaults(phases, recipe))
+    addIssue({ code: 'custom', path: ['phases', ...path], message });
 });
 export type RunManifest = z.infer<typeof manifestSchema>;

@@ -6,6 +6,7 @@
  * committee and tests) → upload and `claim-reveal` → `verdict` of each committee member → `merge` → `fragment-published`.
  */
 import { z } from 'zod';
+import { amendmentChangesSchema } from './amendment.ts';
 import { artifactRefSchema, manifestSchema } from './manifest.ts';
 import {
   countSchema,
@@ -274,7 +275,18 @@ export const eventSchemas = {
     /** On the same sequences; dead: without a single token of them. */
     routers: routersSchema.optional(),
   }),
-  'phase-change': z.strictObject({ phase: countSchema }),
+  /**
+   * The next phase begins: every lease after this event is of it, from outer step `outerStep` on, the next to be opened. The phase
+   * before has drawn `cursor` positions of its order, where the text of the next begins. Signer: syncer.
+   */
+  'phase-change': z.strictObject({ phase: countSchema, outerStep: countSchema, cursor: countSchema }),
+  /** The owner changes what of the manifest may change, from an outer step on that is not open yet. Signer: the owner's hotkey. */
+  amendment: z.strictObject({
+    amendment: countSchema,
+    atOuterStep: countSchema,
+    changes: amendmentChangesSchema,
+    reason: z.string().min(1).max(500),
+  }),
   /** The ledger entered tempo `tempo` at `block`; scores of the last one are closed. Signer: syncer. */
   tempo: z.strictObject({ tempo: countSchema, block: countSchema, blockHash: hashSchema }),
   /** RFC 6962 head over the first `size` events. Signer: syncer; anchored on the ledger. */
@@ -318,7 +330,7 @@ export const envelopeSchema = z.strictObject({
   kind: z.string().max(32),
   /** Run id: hash of the manifest. */
   run: hashSchema,
-  /** `ed25519:<hex>` for session keys; `hotkey:<sr25519|ed25519>:<ss58>` for what hotkeys sign (`run`, `delegate`). */
+  /** `ed25519:<hex>` for session keys; `hotkey:<sr25519|ed25519>:<ss58>` for what hotkeys sign (`run`, `delegate`, `amendment`). */
   signer: z.string().max(80),
   /** The newest tree head that the signer has seen (null before the first). */
   seenHead: z.strictObject({ size: countSchema, root: hashSchema }).nullable(),

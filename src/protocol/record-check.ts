@@ -71,6 +71,7 @@ export const signersOf: Readonly<Record<EventKind, readonly (Role | 'hotkey')[]>
   'segment-attested': ['validator'],
   evaluation: ['validator'],
   'phase-change': ['syncer'],
+  amendment: ['hotkey'],
   tempo: ['syncer'],
   'tree-head': ['syncer'],
 };
@@ -196,6 +197,9 @@ export class RecordCheck {
     }
     if (kind === 'delegate') return this.#checkDelegation(seq, message.body, message);
     if (kind === 'tree-head') return this.#checkHead(seq, message.body);
+    const owner = this.#manifest?.owner;
+    if (kind === 'amendment' && (signer.kind !== 'hotkey' || signer.hotkey !== owner))
+      return fault('signatures', seq, kind, `the owner ${owner}`, envelope.signer);
     return null;
   }
 

@@ -47,10 +47,10 @@ const claim: TraceClaim = {
   lines: [5, 8],
   previousHead,
   head: traceHeadAfter(previousHead, lines),
-  batchSequences: 4,
+  batchAt: () => 4,
   fragmentCount: 4,
   stateRootEverySteps: 8,
-  leaseRange: (lease) => ranges.get(lease) ?? null,
+  leaseOf: (lease) => (ranges.has(lease) ? { phase: 0, range: ranges.get(lease)! } : null),
 };
 
 describe('a trace', () => {

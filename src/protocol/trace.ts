@@ -84,11 +84,12 @@ export function parseTrace(
 
 /** What the run and the journal know of a learner's lines. */
 export interface TraceRules {
-  readonly batchSequences: number;
+  /** Sequences of a step, at a position in its phase's schedule. */
+  readonly batchAt: (phase: number, scheduleTokens: number) => number;
   readonly fragmentCount: number;
   readonly stateRootEverySteps: number;
-  /** The range of a lease, if it was given to this learner. */
-  readonly leaseRange: (lease: number) => Range | null;
+  /** A lease, if it was given to this learner. */
+  readonly leaseOf: (lease: number) => { readonly phase: number; readonly range: Range } | null;
 }
 
 /** What a claim says of its lines. */
@@ -121,23 +122,32 @@ export function checkTraceLines(lines: readonly TraceLine[], [from, to]: Range, 
 function checkLine(line: TraceLine, step: number, rules: TraceRules): TraceFault | null {
   if (line.step !== step) return fault('STEPS', `expected line ${step}, got ${line.step}`);
   if (!isNormalRanges(line.sequences)) return fault('MALFORMED', `line ${step}: sequences are not sorted and disjoint`);
-  const count = countRanges(line.sequences);
-  if (count !== rules.batchSequences)
-    return fault('BATCH', `line ${step} has ${count} sequences, a batch has ${rules.batchSequences}`);
   const isRootDue = (step + 1) % rules.stateRootEverySteps === 0;
   if (isRootDue !== (line.stateRoot !== null))
     return fault(
       'ROOT',
       `line ${step} ${isRootDue ? 'lacks its' : 'has a'} state root; one is due every ${rules.stateRootEverySteps} steps`,
     );
+  return checkLeases(line, rules);
+}
+
+/** All of one phase, the batch that is due there, and inside what was leased. */
+function checkLeases({ step, leases, sequences, scheduleTokens }: TraceLine, rules: TraceRules): TraceFault | null {
   const leased: Range[] = [];
-  for (const lease of line.leases) {
-    const range = rules.leaseRange(lease);
-    if (range === null) return fault('NOT_LEASED', `line ${step} names lease ${lease}, which is not this learner's`);
-    leased.push(range);
+  let phase: number | null = null;
+  for (const id of leases) {
+    const lease = rules.leaseOf(id);
+    if (lease === null) return fault('NOT_LEASED', `line ${step} names lease ${id}, which is not this learner's`);
+    if (phase !== null && lease.phase !== phase)
+      return fault('NOT_LEASED', `line ${step} reads leases of phases ${phase} and ${lease.phase}`);
+    phase = lease.phase;
+    leased.push(lease.range);
   }
-  if (containsRanges(normalizeRanges(leased), line.sequences)) return null;
-  return fault('NOT_LEASED', `line ${step} trains on sequences outside its leases`);
+  if (phase === null || !containsRanges(normalizeRanges(leased), sequences))
+    return fault('NOT_LEASED', `line ${step} trains on sequences outside its leases`);
+  const [count, due] = [countRanges(sequences), rules.batchAt(phase, scheduleTokens)];
+  if (count === due) return null;
+  return fault('BATCH', `line ${step} has ${count} sequences, a batch has ${due}`);
 }
 
 /** Versions only rise, and outer step t is of fragment t mod P and claimed once. */

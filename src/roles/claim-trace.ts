@@ -7,23 +7,25 @@ import type { Claim, RunState } from '../journal/state.ts';
 import type { LearnerId } from '../protocol/names.ts';
 import { checkTraceInterval, parseTrace, type TraceLine } from '../protocol/trace.ts';
 import type { Range } from '../util/ranges.ts';
+import { batchSequencesAt, batchTermsOf } from './learner/schedule-position.ts';
 
 /** The lines that a claim committed to, or why they are not what it says. */
 export function parseClaimTrace(claim: Claim, bytes: Uint8Array, state: RunState): readonly TraceLine[] | string {
   const { lines, previousHead, head } = claim.body.trace;
-  const { recipe, fragments, sync } = manifestOf(state);
+  const manifest = manifestOf(state);
+  const { fragments, sync } = manifest;
   const parsed = parseTrace(bytes, lines[1] - lines[0]);
   if (!parsed.ok) return parsed.sentence;
   const fault = checkTraceInterval(parsed.lines, {
     lines,
     previousHead,
     head,
-    batchSequences: recipe.batchSequences,
+    batchAt: (phase, tokens) => batchSequencesAt(batchTermsOf(manifest, phase), tokens),
     fragmentCount: fragments.count,
     stateRootEverySteps: sync.stateRootEverySteps,
-    leaseRange: (id) => {
+    leaseOf: (id) => {
       const lease = state.leases.get(id);
-      return lease?.learner === claim.learner ? lease.range : null;
+      return lease?.learner === claim.learner ? lease : null;
     },
   });
   return fault === null ? parsed.lines : fault.sentence;

@@ -1,7 +1,9 @@
 /** @file A run's text as roles read it: shards fetched from the store by artifact, and sequences by order position. */
-import { buildOrder, type DataOrder, sequenceAt } from '../data/order.ts';
-import { decodeShard, readSequence, type Sequence, sequenceCounts, type TokenIds } from '../data/shards.ts';
-import type { RunManifest, Shard } from '../protocol/manifest.ts';
+import { type OrderedPart, PhaseOrders } from '../data/phase-order.ts';
+import { decodeShard, readPart, type Sequence, sequenceCounts, type TokenIds } from '../data/shards.ts';
+import { manifestOf } from '../journal/queries.ts';
+import type { RunState } from '../journal/state.ts';
+import { type Phase, type RunManifest, type Shard, spanTokensOf } from '../protocol/manifest.ts';
 import type { Store } from '../store/port.ts';
 
 export interface RunData {
@@ -12,8 +14,8 @@ export interface RunData {
   readonly endOfText: number;
   /** The sequence at a position of a phase's order. */
   sequenceAt(phase: number, position: number): Sequence;
-  /** Source of the sequence at a position. */
-  sourceAt(phase: number, position: number): string;
+  /** Where the sequence at a position lies in its source's text. */
+  placeOf(phase: number, position: number): OrderedPart;
 }
 
 /** Fetches the shards of the given stages; the store checks their hashes. */
@@ -21,6 +23,7 @@ export async function loadRunData(
   manifest: RunManifest,
   store: Store,
   options: { readonly endOfText: number; readonly stages: readonly Shard['stage'][]; readonly signal: AbortSignal },
+  terms?: () => PhaseTerms,
 ): Promise<RunData> {
   const { endOfText, stages, signal } = options;
   const { shards } = manifest.data;
@@ -30,31 +33,46 @@ export async function loadRunData(
     const bytes = await store.get(shard.artifact, { signal });
     loaded.set(shard.artifact.root, decodeShard(bytes, shard, manifest.tokenizer.vocabSize));
   }
-  return runDataOf(manifest, loaded, endOfText);
+  return runDataOf(manifest, loaded, endOfText, terms);
 }
 
-/** Text that is at hand: reads sequences, fetches nothing. */
-export function runDataOf(manifest: RunManifest, loaded: ReadonlyMap<string, TokenIds>, endOfText: number): RunData {
+/** Phases as they are now, amended ones too, and how many positions of its order each has drawn. */
+export interface PhaseTerms {
+  readonly phases: readonly Phase[];
+  readonly cursors: readonly number[];
+}
+
+export const phaseTermsOf = (run: RunState): PhaseTerms => ({
+  phases: manifestOf(run).phases,
+  cursors: [...run.cursor],
+});
+
+/** Text that is at hand: reads sequences, fetches nothing. `terms`: of now; the manifest's own phases without. */
+export function runDataOf(
+  manifest: RunManifest,
+  loaded: ReadonlyMap<string, TokenIds>,
+  endOfText: number,
+  terms: () => PhaseTerms = () => ({ phases: manifest.phases, cursors: [] }),
+): RunData {
   const { shards } = manifest.data;
-  const orders = new Map<number, DataOrder>();
+  const spanTokens = spanTokensOf(manifest.phases);
+  const spans = sequenceCounts(shards, 'train', spanTokens);
+  let known: { readonly phases: readonly Phase[]; readonly orders: PhaseOrders } | null = null;
   const located = (phase: number, position: number) => {
-    const { mixture, sequenceLength } = manifest.phases[phase]!;
-    let order = orders.get(phase);
-    if (order === undefined) {
-      const sequences = sequenceCounts(shards, 'train', sequenceLength);
-      order = buildOrder({ seed: manifest.seed, mixture, sequences });
-      orders.set(phase, order);
-    }
-    return { ...sequenceAt(order, position), length: sequenceLength };
+    const { phases, cursors } = terms();
+    if (known?.phases !== phases)
+      known = { phases, orders: new PhaseOrders({ seed: manifest.seed, spanTokens, spans, phases }) };
+    return { ...known.orders.at(phase, position, cursors), length: phases[phase]!.sequenceLength };
   };
   return {
     shards,
     loaded,
     endOfText,
     sequenceAt(phase, position) {
-      const { source, sequenceIndex, length } = located(phase, position);
-      return readSequence(shards, loaded, { stage: 'train', source, sequenceIndex, length, endOfText });
+      const { source, span, part, length } = located(phase, position);
+      const whole = { stage: 'train', source, sequenceIndex: span, length: spanTokens } as const;
+      return readPart(shards, loaded, whole, { endOfText, from: part * length, length });
     },
-    sourceAt: (phase, position) => located(phase, position).source,
+    placeOf: located,
   };
 }

@@ -10,7 +10,13 @@ export type RunSettings = Pick<
   readonly sequenceLength: number;
   readonly targetTokens: number;
   readonly schedule: RunManifest['phases'][number]['schedule'];
+  /** In place of the one phase that the three above make; without a mixture: the corpus's. */
+  readonly phases?: readonly PhaseSettings[];
   readonly ledger: Omit<RunManifest['ledger'], 'chainId' | 'netuid'>;
+};
+
+export type PhaseSettings = Omit<RunManifest['phases'][number], 'mixture'> & {
+  readonly mixture?: RunManifest['phases'][number]['mixture'] | undefined;
 };
 
 const d = (text: string): Decimal => text as Decimal;

@@ -6,6 +6,7 @@ import { Learner } from '../roles/learner/learner.ts';
 import { keptStates } from '../roles/learner/state-folder.ts';
 import type { TrainPlan } from '../roles/miner/events.ts';
 import type { LearnerThread } from '../roles/miner/learner-thread.ts';
+import type { PhaseTerms } from '../roles/run-data.ts';
 import type { Store } from '../store/port.ts';
 import type { Clock } from '../util/clock.ts';
 import { nodeSha256 } from '../util/node-sha256.ts';
@@ -41,8 +42,10 @@ export function openSimulatedLearner(
   machine: SimulatedMachine,
 ): LearnerThread {
   const states = new Map<Hash, Uint8Array>();
+  let terms: PhaseTerms = { phases: parts.manifest.phases, cursors: [] };
   const learner = new Learner({
     ...parts,
+    terms: () => terms,
     threads: 1,
     hash: nodeSha256,
     onState: async ({ root, parts: live }) => {
@@ -57,7 +60,11 @@ export function openSimulatedLearner(
     return result;
   };
   return {
-    prepare: (phase) => next(() => learner.prepare(phase)),
+    prepare: (phase, now) =>
+      next(() => {
+        terms = now;
+        return learner.prepare(phase);
+      }),
     step: (plan: TrainPlan) =>
       next(async () => {
         const report = await learner.step(plan);

@@ -6,9 +6,11 @@
 import type { Sequence } from '../data/shards.ts';
 import { openEvaluator } from '../evaluation/evaluator.ts';
 import { heldOutLosses, heldOutSequences } from '../evaluation/held-out.ts';
+import { phaseOf } from '../journal/queries.ts';
 import type { RunState } from '../journal/state.ts';
 import { endOfTextOf } from '../model/quasar-long/config.ts';
 import type { HotkeySigner } from '../protocol/keys.ts';
+import { configOfPhase } from '../roles/phase-config.ts';
 import { loadRunData } from '../roles/run-data.ts';
 import { fetchFrozen, runModelOf } from '../roles/run-model.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
@@ -145,7 +147,8 @@ function standingOf(run: RunState, { hotkey }: HotkeySigner): Pick<MinerOutcome,
 
 async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<number> {
   const model = runModelOf(manifest);
-  const { sequenceLength: seqLen, mixture } = manifest.phases[0]!;
+  const phase = phaseOf(run);
+  const { sequenceLength: seqLen, mixture } = phase;
   const signal = new AbortController().signal;
   const data = await loadRunData(manifest, store, {
     endOfText: endOfTextOf(model.config),
@@ -153,7 +156,7 @@ async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<
     signal,
   });
   const rows = heldOutSequences({ ...data, seqLen, sequences: 64, mixture });
-  const evaluator = await openEvaluator(model.config, { batch: 8, seqLen, threads: 1 });
+  const evaluator = await openEvaluator(configOfPhase(model.config, phase), { batch: 8, seqLen, threads: 1 });
   try {
     const heads = run.fragments.map(({ artifact }) => artifact);
     const frozen = await fetchFrozen(run, store, signal);

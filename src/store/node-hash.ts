@@ -2,12 +2,11 @@
 import { createHash } from 'node:crypto';
 import { pieceBytes } from '../protocol/artifact.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
-import { appendLeaf, frontierRoot, type Peak } from '../protocol/merkle.ts';
+import { appendLeaf, frontierRoot, leafPrefix, type Peak } from '../protocol/merkle.ts';
 import type { Hash } from '../protocol/names.ts';
 import { toHex } from '../util/bytes.ts';
 import { hashMismatch, sizeMismatch } from './errors.ts';
 
-const leafPrefix = Uint8Array.of(0);
 const newPiece = () => createHash('sha256').update(leafPrefix);
 
 /** Takes bytes in chunks of any size; memory does not grow with them. */

@@ -6,6 +6,7 @@
 import { type Sequence, stackSequences } from '../data/shards.ts';
 import type { Device } from '../engine/device.ts';
 import { type Feeds, openSession, type Session } from '../engine/session.ts';
+import type { QuasarLongConfig } from '../model/quasar-long/config.ts';
 import { frozenNames } from '../model/quasar-long/frozen.ts';
 import { buildLossGraph, type LossGraph } from '../model/quasar-long/graphs.ts';
 import { updateSelectionBias } from '../model/quasar-long/selection-bias.ts';
@@ -25,6 +26,8 @@ export interface InnerLoopOptions {
   readonly zLoss?: number;
   readonly seqLen: number;
   readonly threads: number;
+  /** The model's own by default; another must have the same parameters (a phase's positions). */
+  readonly config?: QuasarLongConfig;
   /** Of the forward and backward pass; default cpu. */
   readonly device?: Device;
   /** Gradient checkpointing: less memory, more work, the same bits. */
@@ -37,7 +40,7 @@ export interface InnerStepResult {
   /** Mean over the labels that count, in nats a token, before the update. */
   readonly loss: number;
   readonly gradNorm: number;
-  /** Tokens read: batch × micro-batches × sequence length. */
+  /** Tokens read. */
   readonly tokens: number;
   /** Greatest expert load over the mean load, worst layer: 1 is balance. */
   readonly imbalance: number;
@@ -100,7 +103,7 @@ export class InnerLoop {
   static async open(model: ModelState, optimizer: InnerOptimizer, options: InnerLoopOptions): Promise<InnerLoop> {
     const { batch, seqLen, threads, device = 'cpu', microBatches = 1, zLoss = 0, recomputeLayers = false } = options;
     assert(microBatches === 1 || model.accumulator !== null, 'micro-batches need a model that accumulates');
-    const graph = buildLossGraph(model.config, {
+    const graph = buildLossGraph(options.config ?? model.config, {
       batch,
       seqLen,
       packed: true,
@@ -113,14 +116,14 @@ export class InnerLoop {
     return new InnerLoop({ model, optimizer, options, graph, session });
   }
 
-  /** `sequences`: the rows of all micro-batches. @throws TrainingError BAD_BATCH, DIVERGED */
+  /** `sequences`: whole micro-batches, at most as many as there are. @throws TrainingError BAD_BATCH, DIVERGED */
   async step(sequences: readonly Sequence[], learningRate: number): Promise<InnerStepResult> {
     const { batch, seqLen, microBatches = 1 } = this.#options;
-    const rows = batch * microBatches;
-    if (sequences.length !== rows || sequences.some(({ inputIds }) => inputIds.length !== seqLen))
+    const [rows, most] = [sequences.length, batch * microBatches];
+    if (rows === 0 || rows % batch !== 0 || rows > most || sequences.some(({ inputIds }) => inputIds.length !== seqLen))
       throw new TrainingError(
         'BAD_BATCH',
-        `expected ${rows} sequences of ${seqLen} tokens, got ${sequences.length} of ${sequences[0]?.inputIds.length}`,
+        `expected up to ${most} sequences of ${seqLen} tokens, ${batch} at a time, got ${rows} of ${sequences[0]?.inputIds.length}`,
       );
     // Frozen tensors that are stored as bfloat16 are widened once a step, and only for it.
     const feeds = feedsOf(this.#model);

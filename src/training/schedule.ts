@@ -8,14 +8,16 @@ export type Schedule = Phase['schedule'];
 const wsdDecayShare = 0.2;
 
 /**
- * Rises linearly over `warmupTokens`, then follows the curve down to the final rate at `totalTokens`, and stays there.
- * `wsd` (warm-up, stable, decay) holds the peak until the last fifth, which falls linearly.
+ * Rises linearly over `warmupTokens` (from `warmupFrom`, or 0), then follows the curve down to the final rate at `totalTokens`, and stays there.
+ * `wsd` (warm-up, stable, decay) holds the peak until the last fifth, or the last
+ * `decayTokens`, which fall linearly.
  */
 export function learningRateAt(schedule: Schedule, tokens: number): number {
   const peak = fromDecimal(schedule.peakLearningRate);
   const final = fromDecimal(schedule.finalLearningRate);
-  const { kind, warmupTokens, totalTokens } = schedule;
-  if (tokens < warmupTokens) return peak * (tokens / warmupTokens);
+  const { kind, warmupTokens, totalTokens, warmupFrom, decayTokens } = schedule;
+  const from = warmupFrom === undefined ? 0 : fromDecimal(warmupFrom);
+  if (tokens < warmupTokens) return from + (peak - from) * (tokens / warmupTokens);
   if (kind === 'constant') return peak;
   const span = totalTokens - warmupTokens;
   const progress = span <= 0 ? 1 : Math.min(1, (tokens - warmupTokens) / span);
@@ -24,7 +26,9 @@ export function learningRateAt(schedule: Schedule, tokens: number): number {
       return peak + (final - peak) * progress;
     case 'cosine':
       return final + (peak - final) * 0.5 * (1 + Math.cos(Math.PI * progress));
-    case 'wsd':
-      return peak + (final - peak) * Math.max(0, (progress - (1 - wsdDecayShare)) / wsdDecayShare);
+    case 'wsd': {
+      const share = decayTokens === undefined ? wsdDecayShare : decayTokens / Math.max(1, span);
+      return peak + (final - peak) * Math.max(0, (progress - (1 - share)) / share);
+    }
   }
 }

@@ -2,7 +2,7 @@
  * @file Replay audits: the answered states are those that the trace names, and the newest N whose bytes are still in the store
  * are redone. Redoing itself is handed in (`ReplaySegment`): it needs an engine.
  */
-import { manifestOf } from '../journal/queries.ts';
+import { runOf } from '../journal/queries.ts';
 import type { Audit, Claim, RunState } from '../journal/state.ts';
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { AuditCode } from '../protocol/messages.ts';
@@ -10,6 +10,7 @@ import type { Hash, LearnerId } from '../protocol/names.ts';
 import type { TraceLine } from '../protocol/trace.ts';
 import { gatherLines, parseClaimTrace } from '../roles/claim-trace.ts';
 import type { LeaseTerms } from '../roles/learner/schedule-position.ts';
+import { type PhaseTerms, phaseTermsOf } from '../roles/run-data.ts';
 import type { Range } from '../util/ranges.ts';
 import { need, Unavailable } from './artifact-cache.ts';
 import { type Check, divergenceAt, type Visit, type WalkContext, withArtifacts } from './check.ts';
@@ -17,7 +18,9 @@ import { type Check, divergenceAt, type Visit, type WalkContext, withArtifacts }
 /** Everything that redoing one segment of a trace needs. */
 export interface ReplayJob {
   readonly audit: Audit;
+  /** As the run began with it; `terms` has the phases as they are now. */
   readonly manifest: RunManifest;
+  readonly terms: PhaseTerms;
   readonly learner: LearnerId;
   readonly machineClass: string;
   readonly steps: Range;
@@ -125,7 +128,8 @@ export class AuditChecks implements Check {
     });
     return {
       audit,
-      manifest: manifestOf(state),
+      manifest: runOf(state).manifest,
+      terms: phaseTermsOf(state),
       learner: audit.learner,
       machineClass: state.learners.get(audit.learner)!.capabilities.machineClass,
       steps,

@@ -62,7 +62,7 @@ export class ClaimChecks implements Check {
         return;
       }
       const held = this.#keep(claim, lines, context.state);
-      const fault = checkTrace(claim, held);
+      const fault = checkTrace(claim, held, context.state);
       if (fault?.code === 'MISSING') this.#early.add(claim.id);
       else if (fault !== null) this.#untraced.set(claim.id, fault.sentence);
     });
@@ -104,7 +104,7 @@ export class ClaimChecks implements Check {
       const read = parseClaimTrace(each, answer.bytes, state);
       return typeof read === 'string' ? null : read;
     });
-    return checkTrace(claim, lines)?.sentence ?? null;
+    return checkTrace(claim, lines, state)?.sentence ?? null;
   }
 }
 

@@ -3,6 +3,7 @@
  * that the journal names. One tensor and the cached fragments are in memory at a time.
  */
 import { type CheckpointFile, checkpointFiles } from '../export/checkpoint-files.ts';
+import { phaseOf } from '../journal/queries.ts';
 import { decodeFragment } from '../merge/codecs/fragment-file.ts';
 import type { TensorSlice } from '../merge/fragment-plan.ts';
 import type { FragmentValues } from '../merge/fragment-values.ts';
@@ -10,6 +11,7 @@ import type { TensorSpec } from '../model/quasar-long/contract.ts';
 import { initTensor, type TensorValues } from '../model/quasar-long/init.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import { releaseCard, storageOf } from '../roles/orchestrator/release-writer.ts';
+import { configOfPhase } from '../roles/phase-config.ts';
 import type { RunModel } from '../roles/run-model.ts';
 import { ArtifactHasher } from '../store/node-hash.ts';
 import { elementCount } from '../tensor/contract.ts';
@@ -112,7 +114,7 @@ async function filesOf({ number, heads }: Release, model: RunModel, context: Wal
     ['tokenizer_config.json', await need(cache, manifest.tokenizer.configArtifact)],
   ]);
   const content = {
-    config: model.config,
+    config: configOfPhase(model.config, phaseOf(state, state.releases[number]!.phase)),
     files,
     card: releaseCard(state, number),
     ...storageOf(manifest, model.contract),

@@ -21,11 +21,13 @@ export function openSegmentReplay(options: {
 }): SegmentReplay {
   const { threads, machineClass, hash, signal } = options;
   let opened: Replayer | null = null;
+  let terms: ReplayJob['terms'] | null = null;
   return {
     async replay(job) {
+      terms = job.terms;
       if (opened === null) {
         const { manifest, frozen } = job;
-        opened = new Replayer({ manifest, frozen, loaded: await loadText(job), threads, hash });
+        opened = new Replayer({ manifest, frozen, loaded: await loadText(job), terms: () => terms!, threads, hash });
       }
       const isSameClass = isSameMachineClass(machineClass, job.machineClass);
       return opened.replay(await segmentOf(job), { isSameClass, signal });

@@ -30,6 +30,7 @@ export const checkOfKind: Readonly<Record<EventKind, CheckName>> = {
   'segment-attested': 'segments',
   evaluation: 'releases',
   'phase-change': 'leases',
+  amendment: 'manifest',
   tempo: 'scores',
   'tree-head': 'tree heads',
 };

@@ -17,7 +17,13 @@ export const runCheck: Check = {
     findings.count('manifest', 'tensors of the contract', model.contract.length);
     findings.count('manifest', 'fragments', model.plan.fragments.length);
     if (!context.isHeavy) return;
-    checkStart(visit, model, context);
+    const { start } = visit.body.manifest;
+    if (start === undefined) checkStart(visit, model, context);
+    else
+      findings.note(
+        'manifest',
+        `the start fragments are the owner's word: of the checkpoint ${start.source}, not of the seed`,
+      );
     await checkData(visit, context);
   },
 };
@@ -71,6 +77,8 @@ async function checkData(visit: RunVisit, context: WalkContext): Promise<void> {
 
 const counted: { readonly [K in EventKind]?: readonly [CheckName, string] } = {
   delegate: ['membership', 'delegations'],
+  amendment: ['manifest', 'amendments by the owner'],
+  'phase-change': ['leases', 'phase changes'],
   join: ['membership', 'joins'],
   'tree-head': ['tree heads', 'heads recomputed'],
   lease: ['leases', 'leases in the order of the seed'],

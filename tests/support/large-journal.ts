@@ -5,7 +5,8 @@
 import { createPrivateKey, sign } from 'node:crypto';
 import { drawForClaim } from '../../src/journal/claims.ts';
 import { admit, applyEvent, proposeMerge, segmentHash, treeHeadOf } from '../../src/journal/fold.ts';
-import { countedTokens, isPhaseDone, isReleaseDue, mergesInSegment, openLeases } from '../../src/journal/queries.ts';
+import { duePhaseChange } from '../../src/journal/phases.ts';
+import { countedTokens, isReleaseDue, mergesInSegment, openLeases } from '../../src/journal/queries.ts';
 import { emptyState, type Learner, type RunState } from '../../src/journal/state.ts';
 import { ed25519PublicKey } from '../../src/protocol/ed25519.ts';
 import { hashOfText, runIdOf } from '../../src/protocol/hash.ts';
@@ -325,7 +326,8 @@ class JournalMaker implements CheckedRun {
   }
 
   #milestones(): void {
-    if (isPhaseDone(this.state)) this.must('phase-change', { phase: this.state.phase + 1 });
+    const change = duePhaseChange(this.state);
+    if (change !== null) this.must('phase-change', change);
     if (isReleaseDue(this.state)) this.#release();
   }
 

@@ -370,7 +370,12 @@ export class DrivenRun extends TestRun {
   milestone(b: number): Admission {
     const { state } = this;
     if (b % 4 === 0) return this.send('tree-head', { ...treeHeadOf(state), block: state.tempo.block });
-    if (b % 4 === 1) return this.send('phase-change', { phase: state.phase + 1 });
+    if (b % 4 === 1)
+      return this.send('phase-change', {
+        phase: state.phase + 1,
+        outerStep: state.nextOuterStep,
+        cursor: state.cursor[state.phase]!,
+      });
     if (b % 4 === 2) {
       const tempo = state.tempo.index + 1 + (b % 3);
       return this.send('tempo', { tempo, block: tempo * 10, blockHash: hashOfText(`tempo ${tempo}`) });

@@ -9,8 +9,10 @@ import { compareTexts } from '../../evaluation/text-loss.ts';
 import { readGgufTokenizer } from '../../export/gguf/read-tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { loadModel } from '../checkpoint-model.ts';
+import { locateCheckpoint, placeOf } from '../checkpoint-place.ts';
 import { readTokenizerFiles, tokenizerOf } from '../checkpoint-tokenizer.ts';
 import type { Handler } from '../command.ts';
+import type { Io } from '../io.ts';
 import { keepReport } from './keep.ts';
 import { type EvalTask, type LoadedModel, type Measured, measure } from './measure.ts';
 import { type EvalOptions, parseEvalOptions } from './options.ts';
@@ -27,8 +29,8 @@ export const handle: Handler = async (settings, io) =>
 
 const evaluate: Handler = async (settings, io) => {
   const options = parseEvalOptions(settings, io.cwd);
-  const checkpoint = await resolved(options.checkpoint, 'checkpoint');
-  const compare = options.compare === null ? null : await resolved(options.compare, 'compare');
+  const checkpoint = await realpath(await locateCheckpoint(settings, io));
+  const compare = settings.has('compare') ? await locateOther(settings.text('compare'), io) : null;
   if (options.out !== null && (await stat(options.out).catch(() => null)) !== null)
     throw new UsageError(`--out: ${options.out} is there already; choose another name or remove it`);
   let model: LoadedModel | null = await openModel(checkpoint);
@@ -63,11 +65,8 @@ function tell(report: EvalReport, isJson: boolean, out: (line: string) => void):
 }
 
 /** Without links: `releases/latest` is the release that it points at. */
-async function resolved(path: string, option: string): Promise<string> {
-  return await realpath(path).catch((cause: unknown) => {
-    throw new UsageError(`--${option}: there is nothing at ${path}; give the folder of a checkpoint`, { cause });
-  });
-}
+const locateOther = async (typed: string, io: Io): Promise<string> =>
+  await realpath(await placeOf(typed, { option: 'compare', release: null }, io));
 
 /** Of a folder; of a GGUF file from beside it, or, where it travels alone, from inside. */
 async function tokenizerTexts(path: string): Promise<{ readonly json: string; readonly config: string }> {

@@ -1,17 +1,18 @@
 /** @file Declares `accrete eval`: how good a checkpoint is, with intervals, and beside another one. */
 import type { CommandDeclaration } from '../command.ts';
 import { deviceOption } from '../device.ts';
+import { requiredCheckpointOptions } from '../model-options.ts';
 
 export const evalModel: CommandDeclaration = {
   name: 'eval',
   description:
     'Measure a checkpoint: loss, perplexity and bits a byte on held-out text by source, and multiple-choice tasks by log-likelihood as lm-evaluation-harness does it, with 95 % intervals; --compare tests another checkpoint on the same items. See docs/publish-and-evaluate.md.',
   options: [
-    { name: 'checkpoint', value: 'DIR', description: 'folder of the checkpoint, or a GGUF file', required: true },
+    ...requiredCheckpointOptions,
     {
       name: 'compare',
       value: 'DIR',
-      description: 'another checkpoint, for a paired test (this one minus --checkpoint)',
+      description: 'another checkpoint, named as --checkpoint is, for a paired test (this one minus --checkpoint)',
     },
     {
       name: 'held-out',

@@ -12,8 +12,6 @@ export interface NamedFile {
 }
 
 export interface EvalOptions {
-  readonly checkpoint: string;
-  readonly compare: string | null;
   /** `auto`, `none` or the name of a prepared corpus. */
   readonly heldOut: string;
   readonly texts: readonly NamedFile[];
@@ -37,8 +35,6 @@ export function parseEvalOptions(settings: Settings, cwd: string): EvalOptions {
   const tasks = settings.text('tasks') === 'none' ? [] : parseList(settings, 'tasks', cwd);
   const files = tasks.filter(({ name, path }) => !(name === 'own' && path === resolve(cwd, 'own')));
   const options = {
-    checkpoint: settings.path('checkpoint'),
-    compare: settings.has('compare') ? settings.path('compare') : null,
     heldOut: settings.text('held-out'),
     texts: settings.has('text') ? parseList(settings, 'text', cwd) : [],
     sequences: settings.count('sequences', { min: 1, max: 100_000 }),

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
+import type { Catalog } from '../../data/catalog.ts';
 import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
 import { LiveFeed } from '../../http/api/live-feed.ts';
 import { apiRoutesOf } from '../../http/api/register.ts';
@@ -40,6 +41,7 @@ import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
+import { settingsOfRunFile } from '../../roles/run-file.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
 import { type RunPresetName, type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { FsStore } from '../../store/fs.ts';
@@ -60,10 +62,13 @@ import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledg
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
+import type { Io } from '../io.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeEquation, pooledEquation } from '../native-ed25519.ts';
 import { corpusDir, finalStatusFile, program, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
+import { checkedRunFile } from '../run/place.ts';
+import { openStart } from '../run/start-checkpoint.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { ReleasePublisher } from './publisher.ts';
 import { releaseFolders } from './releases.ts';
@@ -92,11 +97,12 @@ const access: BusAccess = {
 export async function openOrchestrator(
   options: OrchestrateOptions,
   environment: Environment,
-  keys: RoleKeys | null = null,
+  keys: RoleKeys | null,
+  io: Io,
 ): Promise<RunningOrchestrator> {
   const closing = new Closing();
   try {
-    return await open(options, environment, { closing, keys });
+    return await open(options, environment, { closing, keys, io });
   } catch (error) {
     await closing.close();
     throw error;
@@ -122,7 +128,7 @@ class Closing {
 async function open(
   options: OrchestrateOptions,
   environment: Environment,
-  { closing, keys: given }: { readonly closing: Closing; readonly keys: RoleKeys | null },
+  { closing, keys: given, io }: { readonly closing: Closing; readonly keys: RoleKeys | null; readonly io: Io },
 ): Promise<RunningOrchestrator> {
   const { log } = environment;
   const metrics = new PrometheusMetrics({ next: environment.metrics, isProcessTold: true });
@@ -140,7 +146,7 @@ async function open(
       ? null
       : await openBittensor(options.ledger, { log, maxWaitBlocks: roleWaitBlocks });
   if (bittensor !== null) closing.add(() => bittensor.close());
-  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor });
+  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor, io });
   const embedded =
     bittensor !== null
       ? null
@@ -337,7 +343,15 @@ function gaugesOf({ run, pulses }: Orchestrator): Record<string, number> {
   };
 }
 
+/** Of a run file all of it; its mixtures must be of the corpus. @throws UsageError */
+function newSettings({ preset, chosen, run }: OrchestrateOptions, catalog: Catalog): RunSettings {
+  if (chosen === null) return applyNewRun(runSettings[preset], run);
+  const sources = new Set(catalog.shards.filter(({ stage }) => stage === 'train').map(({ source }) => source));
+  return settingsOfRunFile(checkedRunFile(chosen.file, chosen.file.name, sources));
+}
+
 interface RunParts {
+  readonly io: Io;
   readonly options: OrchestrateOptions;
   readonly journal: Journal;
   readonly keys: RoleKeys;
@@ -355,22 +369,29 @@ async function temposOf(ledger: BittensorLedger): Promise<RunSettings['ledger']>
 }
 
 /** The manifest of the folder's run, or of the one that is made now. @throws UsageError where another one was asked for */
-async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: RunParts): Promise<RunManifest> {
-  const { preset, seed } = options;
+async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }: RunParts): Promise<RunManifest> {
+  const { preset, chosen } = options;
+  const seed = chosen?.file.seed ?? String(options.seed);
   if (journal.head.size === 0) {
     ensureCorpus(preset);
     const catalog = loadCatalog(corpusDir, corpusPresetOf(preset));
-    const settings = applyNewRun(runSettings[preset], options.run);
+    const settings = newSettings(options, catalog);
     const tempos = bittensor === null ? settings.ledger : await temposOf(bittensor);
+    const checkpoint =
+      options.from === null ? null : await openStart(options.from, { catalog, seed: runSeedOf(seed) }, io);
     const messages = await initRun({
       settings: { ...settings, ledger: tempos },
-      ...{ name: `accrete-${preset}`, preset, seed: String(seed), createdAtMs: nowMs, learners: options.miners },
+      ...{ name: chosen?.file.name ?? `accrete-${preset}`, preset, seed, createdAtMs: nowMs },
+      learners: chosen === null ? options.miners : null,
+      ...(checkpoint === null ? {} : { checkpoint }),
       ledger: bittensor === null ? { chainId, netuid } : { chainId: bittensor.chainId, netuid: bittensor.netuid },
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
       readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
-    }).catch((error) => {
-      throw asFreezeFault(error);
-    });
+    })
+      .catch((error) => {
+        throw asFreezeFault(error);
+      })
+      .finally(() => checkpoint?.close());
     await startJournal(journal, messages, nowMs);
   }
   const [first] = await journal.read(0, 1);
@@ -392,7 +413,11 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor }: Ru
 }
 
 /** A run keeps the recipe that it began with; options that say otherwise would be ignored in silence. */
-function checkSameRecipe(manifest: RunManifest, { dir, run }: OrchestrateOptions): void {
+function checkSameRecipe(manifest: RunManifest, { dir, run, chosen }: OrchestrateOptions): void {
+  if (chosen !== null && manifest.name !== chosen.file.name)
+    throw new UsageError(
+      `${dir} holds the run ${manifest.name}, not ${chosen.file.name}; choose another folder with --dir`,
+    );
   if (!run.isGiven) return;
   const { recipe, schedule, release } = applyNewRun(runSettings[manifest.model.preset as RunPresetName], run);
   const isSame =

@@ -17,7 +17,7 @@ export const handle: Handler = async (settings, io) => {
   const options = parseOrchestrateOptions(settings, io);
   const environment = roleEnvironment(io, { role: 'orchestrator', json: options.json });
   const keys = settings.has('wallet') ? await openRoleKeys(join(options.dir, 'syncer'), settings, io) : null;
-  const running = await openOrchestrator(options, environment, keys);
+  const running = await openOrchestrator(options, environment, keys, io);
   io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
   try {
     const error = await Promise.race([aborted(io.stop), running.orchestrator.lost]);

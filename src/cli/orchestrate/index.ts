@@ -3,7 +3,7 @@ import { busOptions } from '../bus-options.ts';
 import type { CommandDeclaration } from '../command.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
-import { newRunOptions } from '../recipe-declarations.ts';
+import { newRunOptions, runFileOptions } from '../recipe-declarations.ts';
 import { signerOptions } from '../signer-options.ts';
 
 export const orchestrate: CommandDeclaration = {
@@ -48,6 +48,7 @@ export const orchestrate: CommandDeclaration = {
     ...busOptions,
     ...signerOptions,
     ...publishOptions,
+    ...runFileOptions,
     ...newRunOptions,
   ],
   example: './bin/accrete orchestrate --dir .accrete/run --port 4680',

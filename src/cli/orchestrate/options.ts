@@ -4,6 +4,7 @@ import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
+import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
 import type { Settings } from '../settings.ts';
 
 export interface OrchestrateOptions {
@@ -17,6 +18,10 @@ export interface OrchestrateOptions {
   readonly miners: number;
   readonly requestsPerMinute: number;
   readonly run: NewRunChoice;
+  /** In place of preset, seed and `run`. */
+  readonly chosen: ChosenRun | null;
+  /** A checkpoint that a new run starts from. */
+  readonly from: string | null;
   readonly ledger: LedgerChoice;
   /** Null: the orchestrator carries the messages itself. */
   readonly bus: NatsChoice | null;
@@ -26,8 +31,9 @@ export interface OrchestrateOptions {
 }
 
 export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' | 'environment'>): OrchestrateOptions {
+  const chosen = parseChosenRun(settings);
   return {
-    preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
+    preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),
     dir: settings.path('dir'),
     host: settings.text('host'),
@@ -36,6 +42,8 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     miners: settings.count('miners', { min: 1, max: 4_096 }),
     requestsPerMinute: settings.count('requests', { min: 1, max: 1_000_000 }),
     run: parseNewRun(settings),
+    chosen,
+    from: settings.has('from') ? settings.text('from') : (chosen?.file.from ?? null),
     ledger: parseLedgerChoice(settings),
     bus: parseBusChoice(settings),
     publish: parsePublishing(settings, io),

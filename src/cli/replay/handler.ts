@@ -11,6 +11,7 @@ import type { ReplayFinding } from '../../roles/learner/audited-segment.ts';
 import { stateSizeBytes } from '../../roles/learner/learner-state.ts';
 import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { readKeptState } from '../../roles/learner/state-folder.ts';
+import { phaseTermsOf } from '../../roles/run-data.ts';
 import { fetchFrozen, runModelOf } from '../../roles/run-model.ts';
 import { AuditJudge, GoneError } from '../../roles/validator/audit-judge.ts';
 import { VersionHistory } from '../../roles/version-history.ts';
@@ -68,6 +69,7 @@ async function redo(
   const lines = await readLines(client, claim.learner);
   const judge = new AuditJudge({
     ...{ manifest, threads, signal, machineClass: machineClassOf({ threads }) },
+    terms: () => phaseTermsOf(state),
     loaded: await loadText(client),
     frozen: await fetchFrozen(state, store, signal),
     fetch: async (artifact) =>

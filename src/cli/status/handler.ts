@@ -18,7 +18,7 @@ function formatStatus(status: Status, nowMs: number): string[] {
   const wait = medians.revealToPublishMs;
   return [
     `run ${run.id}`,
-    `${run.name}: preset ${run.preset}, ${formatCount(run.parameters)} parameters; phase ${phase.name} of ${formatCount(phase.targetTokens)} tokens`,
+    `${run.name}: preset ${run.preset}, ${formatCount(run.parameters)} parameters; ${formatPhase(phase)}`,
     `tokens    ${formatCount(status.countedTokens)} counted, ${formatCount(status.tokensPerSecond)} a second; ${formatCount(status.innerSteps)} inner steps, ${formatCount(status.outerSteps)} outer steps`,
     `loss      training ${formatLoss(status.trainingLoss)}, held-out ${formatLoss(status.initialLosses['held-out'])} → ${formatLoss(status.heldOutLosses['held-out'])}, another source ${formatLoss(status.initialLosses['held-out-other'])} → ${formatLoss(status.heldOutLosses['held-out-other'])}`,
     `experts   in training ${formatRouters(status.routers)}; on held-out text ${formatRouters(heldOutRouters(status))}`,
@@ -54,6 +54,21 @@ function formatStatus(status: Status, nowMs: number): string[] {
       ]),
     ),
   ];
+}
+
+/** `phase long (2 of 3), 1,234 of 5,000 tokens, 256 a sequence; held-out of at most 6: held` */
+function formatPhase({
+  name,
+  index,
+  count,
+  targetTokens,
+  countedTokens,
+  sequenceLength,
+  gates,
+}: Status['phase']): string {
+  const place = count === 1 ? '' : ` (${index + 1} of ${count})`;
+  const held = gates.map(({ gate, isHeld }) => `; gate ${gate}: ${isHeld ? 'held' : 'not held yet'}`).join('');
+  return `phase ${name}${place}, ${formatCount(countedTokens)} of ${formatCount(targetTokens)} tokens, ${formatCount(sequenceLength)} a sequence${held}`;
 }
 
 /** Of the newest release that was evaluated. */

@@ -25,6 +25,13 @@ export type NetworkEvent =
       readonly learners: number;
       readonly tokens: number;
     }
+  | {
+      readonly event: 'phase-changed';
+      readonly phase: number;
+      readonly name: string;
+      readonly tokens: number;
+      readonly sequenceLength: number;
+    }
   | { readonly event: 'release'; readonly release: number; readonly tokens: number }
   | { readonly event: 'evaluation'; readonly release: number; readonly losses: Readonly<Record<string, number>> }
   | {
@@ -54,6 +61,10 @@ export function eventsBetween(previous: NetworkView | null, next: NetworkView): 
     if (rejected > 0) events.push({ event: 'claims-rejected', name, count: rejected, code, sentence });
     const rao = miner.paidRao - (was?.paidRao ?? 0);
     if (rao > 0) events.push({ event: 'paid', name, rao });
+  }
+  if (next.phase.index > previous.phase.index) {
+    const { index: phase, name, sequenceLength } = next.phase;
+    events.push({ event: 'phase-changed', phase, name, tokens: next.tokens, sequenceLength });
   }
   const knownVersions = new Map(previous.fragments.map(({ fragment, version }) => [fragment, version]));
   for (const merge of [...next.merges].reverse()) {
@@ -103,6 +114,8 @@ export function formatEvent(event: NetworkEvent): string {
       return `${event.name} is paid ${formatTao(event.rao, 4)}`;
     case 'merge':
       return `outer step ${event.outerStep}: fragment ${event.fragment} is version ${event.version}, from ${event.learners} ${event.learners === 1 ? 'learner' : 'learners'} over ${formatCount(event.tokens)} tokens`;
+    case 'phase-changed':
+      return `phase ${event.phase + 1}, ${event.name}, begins at ${formatCount(event.tokens)} tokens: ${event.sequenceLength} tokens a sequence`;
     case 'release':
       return `release ${event.release} at ${formatCount(event.tokens)} tokens`;
     case 'evaluation':

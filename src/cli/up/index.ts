@@ -3,7 +3,7 @@ import { busOptions } from '../bus-options.ts';
 import type { CommandDeclaration } from '../command.ts';
 import { ledgerOptions } from '../ledger-options.ts';
 import { publishOptions } from '../publish/declarations.ts';
-import { newRunOptions } from '../recipe-declarations.ts';
+import { newRunOptions, runFileOptions } from '../recipe-declarations.ts';
 import { passwordFileOption, walletDirOption } from '../signer-options.ts';
 
 export const up: CommandDeclaration = {
@@ -51,6 +51,7 @@ export const up: CommandDeclaration = {
     walletDirOption,
     passwordFileOption,
     ...publishOptions,
+    ...runFileOptions,
     ...newRunOptions,
   ],
   example: './bin/accrete up --preset tiny --miners 2 --validators 1 --minutes 1 --dir .accrete/first',

@@ -32,6 +32,7 @@ export async function readFinalNetwork(dir: string, sinceMs: number): Promise<Ne
 export function networkOf(status: Status): NetworkView {
   const { learners, validators, fragments, releases, ledger } = status;
   return {
+    phase: status.phase,
     preset: status.run.preset,
     runId: status.run.id,
     parameters: status.run.parameters,

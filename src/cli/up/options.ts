@@ -4,9 +4,14 @@ import { busArguments, parseBusChoice } from '../chosen-bus.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { publishArguments } from '../publish/declarations.ts';
 import { newRunArguments } from '../recipe-options.ts';
+import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
 import type { Settings } from '../settings.ts';
 
 export interface UpOptions {
+  /** A run file or template in place of preset and seed. */
+  readonly chosen: ChosenRun | null;
+  /** End once the last phase's tokens are merged. */
+  readonly endsWithPhases: boolean;
   readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
   readonly miners: number;
   readonly validators: number;
@@ -34,16 +39,24 @@ export function parseUpOptions(settings: Settings): UpOptions {
       '--preset: quasar-preview (16.6B parameters) does not train on one machine; expected tiny, nano, nano-gguf or small',
     );
   }
+  const chosen = parseChosenRun(settings);
   return {
-    preset: settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
+    chosen,
+    endsWithPhases: chosen !== null && !settings.isGiven('tokens') && !settings.isGiven('minutes'),
+    preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     miners: settings.count('miners', { min: 1, max: 64 }),
     validators: settings.count('validators', { min: 1, max: 64 }),
     dir: settings.path('dir'),
     port: settings.count('port', { min: 1, max: 65_535 }),
     seed: settings.count('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
     tokens: tokens === 0 ? null : tokens,
-    limitMs: minutes === 0 ? null : Math.round(minutes * 60_000),
-    runArguments: [...newRunArguments(settings), ...publishArguments(settings), ...checkedBusArguments(settings)],
+    limitMs: minutes === 0 || (chosen !== null && !settings.isGiven('minutes')) ? null : Math.round(minutes * 60_000),
+    runArguments: [
+      ...newRunArguments(settings),
+      ...(settings.has('from') ? ['--from', settings.text('from')] : []),
+      ...publishArguments(settings),
+      ...checkedBusArguments(settings),
+    ],
     ...walletChoice(settings),
     json: settings.switch('json'),
   };

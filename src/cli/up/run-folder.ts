@@ -16,7 +16,9 @@ export interface RunFolder {
 interface Marker {
   readonly version: 1;
   readonly preset: string;
-  readonly seed: number;
+  readonly seed: number | string;
+  /** Of a run file. */
+  readonly run?: string;
 }
 
 /** @throws UsageError if another process holds the folder or it belongs to another run. */
@@ -33,10 +35,12 @@ export async function openRunFolder(options: UpOptions): Promise<RunFolder> {
   return { logs: join(dir, 'logs'), childDir: (name) => join(dir, name), release };
 }
 
-function bindMarker({ dir, preset, seed }: UpOptions): void {
+function bindMarker({ dir, preset, seed: number, chosen }: UpOptions): void {
+  const seed = chosen?.file.seed ?? number;
+  const run = chosen === null ? {} : { run: chosen.file.name };
   const path = join(dir, 'up.json');
   if (!existsSync(path)) {
-    writeFileSync(path, `${JSON.stringify({ version: 1, preset, seed } satisfies Marker)}\n`);
+    writeFileSync(path, `${JSON.stringify({ version: 1, preset, seed, ...run } satisfies Marker)}\n`);
     return;
   }
   const marker = JSON.parse(readFileSync(path, 'utf8')) as Partial<Marker>;
@@ -44,6 +48,10 @@ function bindMarker({ dir, preset, seed }: UpOptions): void {
     throw new UsageError(
       `${path}: expected version 1, got ${JSON.stringify(marker.version)}; choose another folder with --dir`,
     );
+  }
+  if (marker.run !== run.run) {
+    const held = marker.run === undefined ? `a run of preset ${marker.preset}` : `the run ${marker.run}`;
+    throw new UsageError(`${dir} holds ${held}; resume it with what it was started with, or start another with --dir`);
   }
   if (marker.preset !== preset || marker.seed !== seed) {
     throw new UsageError(

@@ -12,7 +12,7 @@ import {
 } from '../output.ts';
 import { formatRouters } from '../router-word.ts';
 import { formatTable } from '../table.ts';
-import { heldOutLosses, type NetworkView, trainingLossOf, type ViewFrame } from './view.ts';
+import { heldOutLosses, type NetworkView, type PhaseView, trainingLossOf, type ViewFrame } from './view.ts';
 
 export interface ScreenOptions {
   readonly columns: number;
@@ -63,10 +63,23 @@ function progress(frame: ViewFrame, width: number, colors: Colors): string[] {
   const other = heldOutLosses(network, 'held-out-other').at(-1);
   return [
     `tokens    ${colors.bold(formatCount(network.tokens))}${goal} counted · ${formatCount(network.tokensPerSecond)}/s trained · ${formatCount(network.innerSteps)} inner steps · ${formatCount(network.outerSteps)} outer`,
+    ...(network.phase.count === 1 ? [] : [phaseLine(network.phase, colors)]),
     `loss      training ${colors.bold(formatLoss(trainingLossOf(network)))} ${colors.green(training)}`,
     `          held-out ${colors.bold(formatLoss(heldOut.at(-1)))} ${colors.green(sparkline(heldOut, wide))}   another source ${formatLoss(other)}   ${colors.dim('(nats a token)')}`,
     ...(network.routers === null ? [] : [`experts   ${expertsLine(network.routers, colors)}`]),
   ];
+}
+
+function phaseLine(
+  { name, index, count, countedTokens, targetTokens, sequenceLength, gates }: PhaseView,
+  colors: Colors,
+): string {
+  const wide = 20;
+  const share = Math.min(1, countedTokens / targetTokens);
+  const bar = '━'.repeat(Math.round(share * wide)).padEnd(wide, '╌');
+  const open = share < 1 ? [] : gates.filter(({ isHeld }) => !isHeld).map(({ gate }) => gate);
+  const waits = open.length === 0 ? '' : ` · waits for ${open.join(', ')}`;
+  return `phase     ${colors.bold(name)} ${index + 1} of ${count} ${colors.cyan(bar)} ${formatCount(countedTokens)} of ${formatCount(targetTokens)} · ${sequenceLength} tokens a sequence${waits}`;
 }
 
 function expertsLine(routers: RoutersStatus, colors: Colors): string {

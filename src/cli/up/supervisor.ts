@@ -78,20 +78,17 @@ export class Supervisor {
   }
 
   async #startAll(): Promise<void> {
-    const { preset, miners, validators, dir, port, seed, runArguments } = this.#options;
+    const { preset, chosen, miners, validators, dir, port, seed, runArguments } = this.#options;
     this.#children.start({
       name: 'syncer',
       niceness: 0,
       args: [
         'orchestrate',
-        '--preset',
-        preset,
+        ...(chosen?.arguments ?? ['--preset', preset, '--seed', `${seed}`]),
         '--dir',
         dir,
         '--port',
         `${port}`,
-        '--seed',
-        `${seed}`,
         '--miners',
         `${miners}`,
         ...this.#identity('syncer'),
@@ -145,12 +142,14 @@ export class Supervisor {
 
   /** Gives the reason to end. */
   async #watch(): Promise<string> {
-    const { tokens, limitMs } = this.#options;
+    const { tokens, limitMs, endsWithPhases } = this.#options;
     const startedAtMs = performance.now();
     for (;;) {
       if (this.#failure !== null) return this.#failure;
       if (this.#io.stop.aborted) return 'stopped by the operator';
       if (tokens !== null && (this.#network?.tokens ?? 0) >= tokens) return `${tokens} tokens are counted`;
+      if (endsWithPhases && this.#network !== null && isLastMerged(this.#network))
+        return 'the tokens of the last phase are merged';
       const elapsedMs = this.#elapsedMs();
       if (limitMs !== null && elapsedMs !== null && elapsedMs >= limitMs) return 'the time is over';
       if (elapsedMs === null && performance.now() - startedAtMs > firstStepLimitMs) {
@@ -242,3 +241,6 @@ export class Supervisor {
     await sleep(ms, undefined, { signal: this.#io.stop }).catch(() => {});
   }
 }
+
+const isLastMerged = ({ phase }: NetworkView): boolean =>
+  phase.index + 1 === phase.count && phase.countedTokens >= phase.targetTokens;

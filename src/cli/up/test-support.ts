@@ -3,6 +3,10 @@ import type { NetworkView, ViewFrame } from './view.ts';
 
 export function sampleNetwork(overrides: Partial<NetworkView> = {}): NetworkView {
   return {
+    phase: {
+      ...{ index: 0, count: 1, name: 'base', targetTokens: 1_000_000_000 },
+      ...{ countedTokens: 1_234_567, sequenceLength: 128, gates: [] },
+    },
     preset: 'nano',
     runId: 'ab'.repeat(32),
     parameters: 4_200_000,

@@ -57,7 +57,18 @@ export interface ProcessView {
   readonly restarts: number;
 }
 
+export interface PhaseView {
+  readonly index: number;
+  readonly count: number;
+  readonly name: string;
+  readonly targetTokens: number;
+  readonly countedTokens: number;
+  readonly sequenceLength: number;
+  readonly gates: readonly { readonly gate: string; readonly isHeld: boolean }[];
+}
+
 export interface NetworkView {
+  readonly phase: PhaseView;
   readonly preset: string;
   readonly runId: string;
   readonly parameters: number;

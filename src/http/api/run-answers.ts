@@ -1,4 +1,5 @@
 /** @file `run` and `overview`. */
+import { gateStandings, sayGate } from '../../journal/phases.ts';
 import { blocksToNextTempo, countedTokens, manifestOf, phaseOf, runOf } from '../../journal/queries.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { ApiOverview, ApiRun } from '../../protocol/api/run.ts';
@@ -89,7 +90,11 @@ export async function answerOverview(sources: Sources): Promise<ApiOverview> {
     phase: {
       ...{ index: state.phase, name: phase.name, targetTokens: phase.targetTokens },
       countedTokens: tokensOf(state, state.phaseCellTokens[state.phase] ?? 0),
+      gates: gateStandings(state).map(({ gate, isHeld }) => ({ gate: sayGate(gate), isHeld })),
     },
+    amendments: state.amendments.slice(-64).map(({ body: { amendment, atOuterStep, reason }, inForceSince }) => ({
+      ...{ amendment, atOuterStep, reason, isInForce: inForceSince !== null },
+    })),
     ...{ trainingLoss: live.trainingLoss, routers: live.routers ?? newestRouters(state) },
     ...{ initialLosses: start, heldOutLosses: newest },
     ...countsOf(sources, live),

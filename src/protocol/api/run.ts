@@ -86,7 +86,15 @@ export const overviewSchema = z.object({
   trainedTokensPerSecond: number.nullable(),
   /** To the target, at `tokensPerSecond`; null while nothing is merged. */
   etaMs: number.nullable(),
-  phase: z.object({ index: count, name, targetTokens: count, countedTokens: number }),
+  phase: z.object({
+    ...{ index: count, name, targetTokens: count, countedTokens: number },
+    /** What releases of the phase must show before it ends, each as a sentence. */
+    gates: z.array(z.object({ gate: z.string().max(200), isHeld: z.boolean() })).max(16),
+  }),
+  /** What the owner has changed of the manifest, or will, by outer step. */
+  amendments: z
+    .array(z.object({ amendment: count, atOuterStep: count, isInForce: z.boolean(), reason: z.string().max(500) }))
+    .max(64),
   /** Mean of the alive learners' last losses; null without heartbeats (a snapshot of an ended run). */
   trainingLoss: number.nullable(),
   initialLosses: losses,

@@ -5,7 +5,7 @@
  */
 import { isArtifact } from '../../protocol/artifact.ts';
 import type { Sha256 } from '../../protocol/hash.ts';
-import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
+import type { ArtifactRef, Phase, RunManifest } from '../../protocol/manifest.ts';
 import type { AuditCode } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { checkTraceLines, type TraceLine } from '../../protocol/trace.ts';
@@ -14,7 +14,7 @@ import type { Range } from '../../util/ranges.ts';
 import { RoleError } from '../errors.ts';
 import type { RunModel } from '../run-model.ts';
 import { type LearnerState, readState, stateSizeBytes } from './learner-state.ts';
-import type { LeaseTerms } from './schedule-position.ts';
+import { batchSequencesAt, batchTermsOf, type LeaseTerms } from './schedule-position.ts';
 
 /** A claim that the journal has, made between two steps of the segment. */
 export interface SegmentClaim {
@@ -66,12 +66,15 @@ export class Failed extends Error {
 }
 
 /** What needs no computing. */
-export function checkForm({ steps, lines, start, claims, leaseOf }: AuditedSegment, manifest: RunManifest): void {
+export function checkForm(
+  { steps, lines, start, claims, leaseOf }: AuditedSegment,
+  manifest: Omit<RunManifest, 'phases'> & { readonly phases: readonly Phase[] },
+): void {
   const fault = checkTraceLines(lines, steps, {
-    batchSequences: manifest.recipe.batchSequences,
+    batchAt: (phase, tokens) => batchSequencesAt(batchTermsOf(manifest, phase), tokens),
     fragmentCount: manifest.fragments.count,
     stateRootEverySteps: manifest.sync.stateRootEverySteps,
-    leaseRange: (lease) => leaseOf(lease)?.range ?? null,
+    leaseOf,
   });
   if (fault !== null) throw new Failed('REPLAY', fault.sentence);
   assert(lines.at(-1)!.stateRoot !== null, `a segment ends at a state root, ${steps} does not`);

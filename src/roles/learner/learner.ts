@@ -18,9 +18,11 @@ import type { ModelState } from '../../training/model-state.ts';
 import type { InnerOptimizer } from '../../training/optimizer.ts';
 import { allocateForRecipe, createOptimizer, loopOptions } from '../../training/recipe.ts';
 import { learningRateAt } from '../../training/schedule.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
 import { assert } from '../../util/errors.ts';
 import { eachInRanges, type Range } from '../../util/ranges.ts';
-import { type RunData, runDataOf } from '../run-data.ts';
+import { configOfPhase } from '../phase-config.ts';
+import { type PhaseTerms, type RunData, runDataOf } from '../run-data.ts';
 import { runModelOf } from '../run-model.ts';
 import { LearnerFragments } from './learner-fragments.ts';
 import {
@@ -49,6 +51,8 @@ export interface LearnerOptions {
   readonly frozen?: Uint8Array | null;
   readonly loaded: ReadonlyMap<string, TokenIds>;
   readonly hash: Sha256;
+  /** Of now; without, the manifest's phases, and nothing drawn. */
+  readonly terms?: () => PhaseTerms;
   /** Called with each state that gets a root; the next step waits for it. */
   readonly onState?: (state: RootedState) => Promise<void>;
 }
@@ -71,6 +75,9 @@ export interface StepReport extends InnerStepResult {
   readonly stateRoot: Hash | null;
 }
 
+/** Around a phase change, steps of both phases are done. */
+const keptLoops = 2;
+
 export class Learner {
   readonly plan: FragmentPlan;
   readonly #options: LearnerOptions;
@@ -78,8 +85,8 @@ export class Learner {
   readonly #optimizer: InnerOptimizer;
   #fragments: LearnerFragments;
   readonly #data: RunData;
-  /** By sequence length. */
-  readonly #loops = new Map<number, InnerLoop>();
+  /** The newest, by sequence length and positions: a phase change makes another, the one before is of no more use. */
+  readonly #loops = new Map<string, InnerLoop>();
   #skippedInARow = 0;
 
   /** @throws CodecError, RoleError WRONG_RUN */
@@ -89,7 +96,7 @@ export class Learner {
     const { config, plan } = runModelOf(manifest);
     this.#options = options;
     this.plan = plan;
-    this.#data = runDataOf(manifest, options.loaded, endOfTextOf(config));
+    this.#data = runDataOf(manifest, options.loaded, endOfTextOf(config), options.terms);
     this.#model = allocateForRecipe(config, manifest.seed, recipe);
     assert((frozen === null) === (recipe.frozen === undefined), 'frozen tensors come with a recipe that freezes');
     if (frozen !== null) this.#model.frozen.load(frozen);
@@ -156,20 +163,29 @@ export class Learner {
   readonly #tensor = (name: string): Float32Array => floatsOf(this.#model.tensors, name);
 
   #phase(index: number): Phase {
-    return this.#options.manifest.phases[index]!;
+    const { manifest, terms } = this.#options;
+    return (terms?.().phases ?? manifest.phases)[index]!;
   }
 
   #read(plan: StepPlan): Sequence[] {
     return Array.from(eachInRanges(plan.sequences), (position) => this.#data.sequenceAt(plan.phase, position));
   }
 
-  async #loopOf({ sequenceLength: seqLen }: Phase): Promise<InnerLoop> {
-    const known = this.#loops.get(seqLen);
+  async #loopOf(phase: Phase): Promise<InnerLoop> {
+    const { sequenceLength: seqLen, context = {} } = phase;
+    const key = canonicalJson({ seqLen, context });
+    const known = this.#loops.get(key);
     if (known !== undefined) return known;
     const { manifest, threads, device } = this.#options;
-    const options = loopOptions(manifest.recipe, seqLen, threads, device);
+    const config = configOfPhase(this.#model.config, phase);
+    const options = { ...loopOptions(manifest.recipe, seqLen, threads, device), config };
+    for (const [name, loop] of this.#loops) {
+      if (this.#loops.size < keptLoops) break;
+      this.#loops.delete(name);
+      await loop.close();
+    }
     const loop = await InnerLoop.open(this.#model, this.#optimizer, options);
-    this.#loops.set(seqLen, loop);
+    this.#loops.set(key, loop);
     return loop;
   }
 

@@ -8,13 +8,14 @@ import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { CodecError } from '../../merge/errors.ts';
 import { artifactOfParts, isArtifact } from '../../protocol/artifact.ts';
 import type { Sha256 } from '../../protocol/hash.ts';
-import type { RunManifest } from '../../protocol/manifest.ts';
+import type { Phase, RunManifest } from '../../protocol/manifest.ts';
 import { fromDecimal, toDecimal } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
 import { flatLayout } from '../../tensor/flat-params.ts';
 import { TrainingError } from '../../training/errors.ts';
 import { assert } from '../../util/errors.ts';
 import { intersectRanges } from '../../util/ranges.ts';
+import type { PhaseTerms } from '../run-data.ts';
 import { type RunModel, runModelOf } from '../run-model.ts';
 import {
   type AuditedSegment,
@@ -38,6 +39,8 @@ export interface ReplayerOptions {
   readonly hash: Sha256;
   readonly threads: number;
   readonly device?: Device;
+  /** Phases as they are now and what each has drawn; without, the manifest's, and nothing drawn. */
+  readonly terms?: () => PhaseTerms;
 }
 
 export interface ReplayOptions {
@@ -76,7 +79,7 @@ export class Replayer {
       'a segment has no first state where it begins with a join',
     );
     try {
-      checkForm(segment, this.#options.manifest);
+      checkForm(segment, { ...this.#options.manifest, phases: this.#phases });
       const replay = await this.#begin(segment, options);
       await replay.run();
       return { outcome: 'pass', code: 'OK', sentence: '', measurements: replay.judge() };
@@ -90,6 +93,11 @@ export class Replayer {
   async close(): Promise<void> {
     await this.#learner?.close();
     this.#learner = null;
+  }
+
+  get #phases(): readonly Phase[] {
+    const { manifest, terms } = this.#options;
+    return terms?.().phases ?? manifest.phases;
   }
 
   async #begin(segment: AuditedSegment, options: ReplayOptions): Promise<Replay> {

@@ -1,4 +1,5 @@
 /** @file Where a step stands in the learning-rate schedule: what miners train by and replays recompute. */
+import type { Phase, RunManifest } from '../../protocol/manifest.ts';
 import type { Range } from '../../util/ranges.ts';
 
 /** Sequences [from, to) of a phase's order, and the schedule position (tokens) at both ends. */
@@ -19,4 +20,31 @@ export function scheduleTokensAt(
 /** The joiner's factor on the learning rate, in (0, 1], at its own step `stepsDone` since the join. */
 export function warmupOf(joinWarmupSteps: number, stepsDone: number): number {
   return joinWarmupSteps === 0 ? 1 : Math.min(1, (stepsDone + 1) / joinWarmupSteps);
+}
+
+/** What the batch of a step depends on. */
+export interface BatchTerms {
+  readonly batchSequences: number;
+  readonly microBatches?: number | undefined;
+  readonly ramp?: Phase['batch'];
+}
+
+export const batchTermsOf = (
+  { recipe, phases }: Pick<RunManifest, 'recipe'> & { readonly phases: readonly Phase[] },
+  phase: number,
+): BatchTerms => ({
+  batchSequences: recipe.batchSequences,
+  microBatches: recipe.microBatches,
+  ramp: phases[phase]?.batch,
+});
+
+/** Sequences of a step at a position in its phase's schedule: whole micro-batches, rising to the recipe's. */
+export function batchSequencesAt(
+  { batchSequences, microBatches = 1, ramp }: BatchTerms,
+  scheduleTokens: number,
+): number {
+  if (ramp === undefined || scheduleTokens >= ramp.rampTokens) return batchSequences;
+  const rows = batchSequences / microBatches;
+  const risen = ((batchSequences - ramp.startSequences) * scheduleTokens) / ramp.rampTokens;
+  return ramp.startSequences + Math.floor(risen / rows) * rows;
 }

@@ -2,11 +2,12 @@
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { Hash } from '../../protocol/names.ts';
 import type { Range } from '../../util/ranges.ts';
+import type { BatchTerms } from '../learner/schedule-position.ts';
 
 /** What of the manifest the miner's decisions depend on. */
 export interface MinerRules {
   readonly fragmentCount: number;
-  /** Sequences of one inner step. */
+  /** Sequences of one inner step, at most. */
   readonly batchSequences: number;
   /** Inner steps between two claims of this learner, at least. */
   readonly innerStepsPerOuterStep: number;
@@ -24,6 +25,8 @@ export interface Lease {
   readonly phase: number;
   readonly range: Range;
   readonly scheduleTokens: readonly [start: number, end: number];
+  /** Absent: as the rules have it. */
+  readonly batch?: BatchTerms;
 }
 
 export interface HeldLease extends Lease {
@@ -55,7 +58,7 @@ export interface TrainPlan {
   readonly phase: number;
   /** In reading order. */
   readonly leases: readonly number[];
-  /** Sorted and disjoint; together `batchSequences` sequences. */
+  /** Sorted and disjoint; together the batch that is due. */
   readonly sequences: readonly Range[];
   /** In the first step after the join: the version of each fragment that the learner began from. */
   readonly start: readonly number[] | null;

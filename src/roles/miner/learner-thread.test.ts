@@ -30,7 +30,7 @@ const root = '0a'.repeat(32) as Hash;
 const artifact = { root, sizeBytes: 8192 };
 
 function tinyManifest(frozen?: Frozen): RunManifest {
-  const { sequenceLength: _length, targetTokens, schedule, ledger, ...settings } = runSettings.tiny;
+  const { sequenceLength: _length, phases: _, targetTokens, schedule, ledger, ...settings } = runSettings.tiny;
   const recipe = { ...settings.recipe, ...(frozen === undefined ? {} : { frozen }) };
   const contract = contractOf(config, recipe);
   return {
@@ -110,7 +110,7 @@ describe('startLearnerThread', () => {
   it('trains, roots its state, claims what it learned, and is the same twice', async () => {
     const run = async () => {
       const thread = startThread();
-      await thread.prepare(0);
+      await thread.prepare(0, { phases: tinyManifest().phases, cursors: [] });
       const reports = [];
       for (let step = 0; step < 6; step++) reports.push(await thread.step(trainPlan(step)));
       return { reports, claim: await thread.claim(2) };
@@ -133,7 +133,7 @@ describe('startLearnerThread', () => {
     expect(state?.byteLength).toBe(stateSizeBytes(plan));
     expect(readState(plan, state!).counters).toEqual({ innerSteps: 2, optimizerSteps: 2, skippedInARow: 0 });
     const lost = startThread(start, { statesDir: kept });
-    await lost.prepare(0);
+    await lost.prepare(0, { phases: tinyManifest().phases, cursors: [] });
     await rm(kept, { recursive: true });
     await writeFile(kept, 'a file in its place');
     let fault: string | null = null;
@@ -175,10 +175,15 @@ describe('startLearnerThread', () => {
       );
     const other = await startThread(files, { freezes, frozen: frozen.encode() }).step(trainPlan(0));
     expect(other.loss).not.toBe(losses[0]);
-    await expect(startThread(files, { freezes, frozen: new Uint8Array(9) }).prepare(0)).rejects.toThrow(
-      /BAD_CHECKPOINT/,
-    );
-    await expect(startThread(files, { freezes }).prepare(0)).rejects.toThrow(/frozen tensors come with/);
+    await expect(
+      startThread(files, { freezes, frozen: new Uint8Array(9) }).prepare(0, {
+        phases: tinyManifest().phases,
+        cursors: [],
+      }),
+    ).rejects.toThrow(/BAD_CHECKPOINT/);
+    await expect(
+      startThread(files, { freezes }).prepare(0, { phases: tinyManifest().phases, cursors: [] }),
+    ).rejects.toThrow(/frozen tensors come with/);
   });
 
   it('reports failures with their code, and those of opening at every call', async () => {
@@ -186,7 +191,7 @@ describe('startLearnerThread', () => {
     await expect(thread.takeIn(0, start[1]!)).rejects.toMatchObject({ code: 'LEARNER_FAILED' });
     await expect(thread.step(trainPlan(0))).resolves.toMatchObject({ isSkipped: false });
     const broken = startThread([new Uint8Array(10), ...start.slice(1)]);
-    await expect(broken.prepare(0)).rejects.toThrow(/BAD_CONTAINER/);
+    await expect(broken.prepare(0, { phases: tinyManifest().phases, cursors: [] })).rejects.toThrow(/BAD_CONTAINER/);
     await expect(broken.step(trainPlan(0))).rejects.toThrow(/BAD_CONTAINER/);
   });
 });

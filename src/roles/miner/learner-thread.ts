@@ -10,6 +10,7 @@ import type { Hash } from '../../protocol/names.ts';
 import { RoleError } from '../errors.ts';
 import type { StepReport } from '../learner/learner.ts';
 import { readKeptState, type StateFolderOptions } from '../learner/state-folder.ts';
+import type { PhaseTerms } from '../run-data.ts';
 import type { TrainPlan } from './events.ts';
 
 /** What the thread is started with; it crosses by structured clone. */
@@ -32,7 +33,7 @@ export interface ThreadStepReport extends StepReport {
 }
 
 export type ThreadCall =
-  | { readonly kind: 'prepare'; readonly phase: number }
+  | { readonly kind: 'prepare'; readonly phase: number; readonly terms: PhaseTerms }
   | { readonly kind: 'step'; readonly plan: TrainPlan }
   | { readonly kind: 'claim'; readonly fragment: number }
   | { readonly kind: 'take-in'; readonly fragment: number; readonly bytes: Uint8Array }
@@ -49,7 +50,8 @@ export type ThreadReply =
 
 /** Calls are done one after another, in the order in which they were made. Failures: RoleError LEARNER_FAILED. */
 export interface LearnerThread {
-  prepare(phase: number): Promise<void>;
+  /** `terms`: of now, as far as the phase needs them. */
+  prepare(phase: number, terms: PhaseTerms): Promise<void>;
   step(plan: TrainPlan): Promise<ThreadStepReport>;
   claim(fragment: number): Promise<Uint8Array>;
   takeIn(fragment: number, bytes: Uint8Array): Promise<void>;
@@ -62,7 +64,7 @@ export interface LearnerThread {
 export function startLearnerThread(setup: ThreadSetup): LearnerThread {
   const thread = new Thread(setup);
   return {
-    prepare: (phase) => thread.call({ kind: 'prepare', phase }) as Promise<void>,
+    prepare: (phase, terms) => thread.call({ kind: 'prepare', phase, terms }) as Promise<void>,
     step: (plan) => thread.call({ kind: 'step', plan }) as Promise<ThreadStepReport>,
     claim: (fragment) => thread.call({ kind: 'claim', fragment }) as Promise<Uint8Array>,
     takeIn: (fragment, bytes) => thread.call({ kind: 'take-in', fragment, bytes }) as Promise<void>,

@@ -6,11 +6,13 @@ import { assert, assertNever, BaseError } from '../../util/errors.ts';
 import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { Learner } from '../learner/learner.ts';
 import { StateFolder } from '../learner/state-folder.ts';
+import type { PhaseTerms } from '../run-data.ts';
 import type { ThreadCall, ThreadReply, ThreadRequest, ThreadSetup } from './learner-thread.ts';
 
 interface Kept {
   readonly learner: Learner;
   readonly states: StateFolder;
+  readonly follow: (terms: PhaseTerms) => void;
 }
 
 async function openLearner(setup: ThreadSetup): Promise<Kept> {
@@ -23,12 +25,21 @@ async function openLearner(setup: ThreadSetup): Promise<Kept> {
   }
   const folder = await StateFolder.open(states, states.committedSteps);
   const onState = folder.add.bind(folder);
-  return { learner: new Learner({ manifest, threads, device, start, frozen, loaded, hash, onState }), states: folder };
+  let followed: PhaseTerms = { phases: manifest.phases, cursors: [] };
+  const terms = (): PhaseTerms => followed;
+  return {
+    learner: new Learner({ manifest, threads, device, start, frozen, loaded, hash, onState, terms }),
+    states: folder,
+    follow: (next) => {
+      followed = next;
+    },
+  };
 }
 
-async function answer({ learner, states }: Kept, call: ThreadCall): Promise<unknown> {
+async function answer({ learner, states, follow }: Kept, call: ThreadCall): Promise<unknown> {
   switch (call.kind) {
     case 'prepare':
+      follow(call.terms);
       return await learner.prepare(call.phase);
     case 'step':
       return { ...(await learner.step(call.plan)), stateFault: states.takeFault() };

@@ -3,6 +3,7 @@
  * what happened back to the step. It decides nothing. Training never waits for the network.
  */
 import type { Device } from '../../engine/device.ts';
+import { manifestOf, phaseOf } from '../../journal/queries.ts';
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
@@ -18,8 +19,10 @@ import type { RunClient, SubmitResult } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
 import type { StepReport } from '../learner/learner.ts';
+import { batchTermsOf } from '../learner/schedule-position.ts';
 import { keptStates } from '../learner/state-folder.ts';
 import { routersBody } from '../routers-body.ts';
+import { phaseTermsOf } from '../run-data.ts';
 import { fetchFrozen } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { AuditAnswerer } from './audit-answerer.ts';
@@ -95,7 +98,7 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   const frozen = await fetchFrozen(client.state, client.store, deps.signal);
   const thread = await (deps.openLearner ?? ((parts) => openThread(options, deps, parts)))({ start, frozen });
   try {
-    await thread.prepare(client.state.phase);
+    await thread.prepare(client.state.phase, phaseTermsOf(client.state));
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
     if (joined.outcome === 'reject')
       throw new RoleError('REFUSED', `the run refuses ${learner}: ${joined.code}: ${joined.sentence}`);
@@ -227,6 +230,7 @@ class Miner {
   /** What was journaled between the fetch of the start and now. */
   #catchUp(): void {
     const { state } = this.#deps.client;
+    this.#preparePhase();
     state.fragments.forEach(({ version, artifact }, fragment) => {
       this.#dispatch({ kind: 'fragment-published', fragment, version, artifact });
     });
@@ -393,6 +397,7 @@ class Miner {
     else if (kind === 'lease-return') this.#onLeaseReturn(as(kind));
     else if (kind === 'verdict') this.#onVerdict(as(kind));
     else if (kind === 'claim-void') this.#onVoid(as(kind));
+    else if (kind === 'phase-change') this.#onPhaseChange(as(kind));
     else if (kind === 'audit-challenge') this.#answerer.answerOpen();
     else if (kind === 'audit-verdict' || kind === 'audit-close') this.#onAuditEnd(as(kind).audit);
     else if (kind === 'fragment-due') {
@@ -404,9 +409,25 @@ class Miner {
     }
   }
 
+  /** Leases of a phase come after its event: its session is open, and its text known, before their first step. */
+  #preparePhase(): void {
+    const { state } = this.#deps.client;
+    this.#thread.prepare(state.phase, phaseTermsOf(state)).catch((error) => {
+      this.#failure ??= error;
+      this.#wake();
+    });
+  }
+
+  #onPhaseChange({ phase, outerStep }: EventBody<'phase-change'>): void {
+    const { name, sequenceLength } = phaseOf(this.#deps.client.state, phase);
+    this.#deps.log.info('phase changed', { phase, name, outerStep, sequenceLength });
+    this.#preparePhase();
+  }
+
   #onLease({ lease, hotkey, name, phase, range, scheduleTokens }: EventBody<'lease'>): void {
     if (learnerIdOf(hotkey, name) !== this.#learner) return;
-    this.#dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens } });
+    const batch = batchTermsOf(manifestOf(this.#deps.client.state), phase);
+    this.#dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens, batch } });
   }
 
   #onLeaseReturn({ lease, reason }: EventBody<'lease-return'>): void {

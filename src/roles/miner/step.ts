@@ -5,7 +5,7 @@
  */
 import { assertNever } from '../../util/errors.ts';
 import { countRanges, normalizeRanges, type Range } from '../../util/ranges.ts';
-import { scheduleTokensAt, warmupOf } from '../learner/schedule-position.ts';
+import { batchSequencesAt, scheduleTokensAt, warmupOf } from '../learner/schedule-position.ts';
 import type { ClaimPlan, HeldLease, MinerEffect, MinerEvent, MinerRules, MinerState, StepRecord } from './events.ts';
 
 type Decision = readonly [MinerState, readonly MinerEffect[]];
@@ -256,7 +256,7 @@ function decideTrain(state: MinerState): Decision {
   const [leases, returned] = dropStubs(state);
   const effects: MinerEffect[] = returned.map(({ lease }) => ({ kind: 'return-lease', lease }));
   const first = leases[0];
-  const batch = first === undefined ? null : takeBatch(leases, state.rules.batchSequences);
+  const batch = first === undefined ? null : takeBatch(leases, batchOf(first, state.rules));
   if (first === undefined || batch === null) return [{ ...state, leases }, effects];
   const { rules, innerSteps: step } = state;
   const record: StepRecord = { step, phase: first.phase, reads: batch.reads };
@@ -284,9 +284,12 @@ function decideTrain(state: MinerState): Decision {
 function dropStubs(state: MinerState): readonly [kept: readonly HeldLease[], returned: readonly HeldLease[]] {
   const [first, second] = state.leases;
   if (first === undefined || second === undefined || first.phase === second.phase) return [state.leases, []];
-  if (first.range[1] - first.next >= state.rules.batchSequences) return [state.leases, []];
+  if (first.range[1] - first.next >= batchOf(first, state.rules)) return [state.leases, []];
   return [state.leases.slice(1), [first]];
 }
+
+const batchOf = (held: HeldLease, rules: MinerState['rules']): number =>
+  batchSequencesAt(held.batch ?? rules, scheduleTokensAt(held, held.next));
 
 /** The next `count` sequences of the first lease's phase, over the border of two leases if need be; null if too few. */
 function takeBatch(

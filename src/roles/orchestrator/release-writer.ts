@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { ExportError } from '../../export/errors.ts';
 import { type HuggingFaceExport, writeHuggingFaceFolder } from '../../export/hugging-face.ts';
 import type { ModelCard } from '../../export/model-card.ts';
-import { manifestOf } from '../../journal/queries.ts';
+import { manifestOf, phaseOf } from '../../journal/queries.ts';
 import type { EvaluationRecord, RunState } from '../../journal/state.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../../merge/fragment-values.ts';
@@ -23,6 +23,7 @@ import type { Store } from '../../store/port.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { toHex } from '../../util/bytes.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
+import { configOfPhase } from '../phase-config.ts';
 import { fetchFrozen, runModelOf } from '../run-model.ts';
 
 export interface ReleaseWriterOptions {
@@ -59,7 +60,8 @@ export async function writeRelease(run: RunState, release: number, options: Rele
     ['tokenizer_config.json', await options.store.get(tokenizer.configArtifact)],
   ]);
   try {
-    await writeHuggingFaceFolder(folder, { config, params, files, card, ...storageOf(manifest, contract) });
+    const ofPhase = configOfPhase(config, phaseOf(run, run.releases[release]!.phase));
+    await writeHuggingFaceFolder(folder, { config: ofPhase, params, files, card, ...storageOf(manifest, contract) });
   } catch (error) {
     if (!(error instanceof ExportError && error.code === 'TARGET_EXISTS')) throw error;
   }

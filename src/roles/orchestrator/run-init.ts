@@ -8,7 +8,7 @@ import { manifestShards } from '../../data/catalog.ts';
 import { packFragment } from '../../merge/fragment-values.ts';
 import { type QuasarLongConfig, toConfigJson } from '../../model/quasar-long/config.ts';
 import type { TensorSpec } from '../../model/quasar-long/contract.ts';
-import { floatsOf, initParams, type Params } from '../../model/quasar-long/init.ts';
+import { floatsOf, initTensor, type TensorValues } from '../../model/quasar-long/init.ts';
 import { presetConfig } from '../../model/quasar-long/presets.ts';
 import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
@@ -31,8 +31,10 @@ export interface NewRun {
   /** Whole number or text; initialisation and data order follow from it. */
   readonly seed: string;
   readonly createdAtMs: number;
-  /** Learners that the run is laid out for: the quorum is a majority of them. */
-  readonly learners: number;
+  /** Learners that the run is laid out for: the quorum is a majority of them; null: as the settings have it. */
+  readonly learners: number | null;
+  /** A checkpoint of others to start from; without, the seed gives the parameters. */
+  readonly checkpoint?: StartCheckpoint;
   readonly ledger: Pick<RunManifest['ledger'], 'chainId' | 'netuid'>;
   readonly owner: HotkeySigner;
   readonly syncer: SessionSigner;
@@ -41,6 +43,15 @@ export interface NewRun {
   readonly readCatalogFile: (entry: { readonly file: string; readonly artifact: ArtifactRef }) => Uint8Array;
   readonly store: Store;
   readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
+}
+
+/** Where a run begins that does not begin from its seed. Its tokenizer is the corpus's: the caller sees to that. */
+export interface StartCheckpoint {
+  readonly config: QuasarLongConfig;
+  /** A tensor of the contract, checked for shape and values. */
+  readonly read: (name: string) => Promise<TensorValues>;
+  /** For the manifest. */
+  readonly start: NonNullable<RunManifest['start']>;
 }
 
 /** The config that a run of this preset trains with this corpus. */
@@ -61,11 +72,12 @@ export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
 ): RunManifest {
   const { catalog, preset } = options;
-  const { sequenceLength, targetTokens, schedule, ledger, sync, ...settings } = {
+  const { sequenceLength, targetTokens, schedule, phases, ledger, sync, ...settings } = {
     ...runSettings[preset],
     ...options.settings,
   };
-  const config = runConfig(preset, catalog);
+  const config = options.checkpoint?.config ?? runConfig(preset, catalog);
+  const { learners } = options;
   return manifestSchema.parse({
     version: rulesVersion,
     name: options.name,
@@ -84,9 +96,13 @@ export function buildManifest(
       vocabSize: catalog.vocabSize,
     },
     data: { shards: manifestShards(catalog) },
-    phases: [{ name: 'base', targetTokens, sequenceLength, mixture: catalog.mixture, schedule }],
+    phases: (phases ?? [{ name: 'base', targetTokens, sequenceLength, schedule }]).map((phase) => ({
+      ...phase,
+      mixture: phase.mixture ?? catalog.mixture,
+    })),
     ...settings,
-    sync: { ...sync, quorum: Math.floor(options.learners / 2) + 1 },
+    sync: learners === null ? sync : { ...sync, quorum: Math.floor(learners / 2) + 1 },
+    ...(options.checkpoint === undefined ? {} : { start: options.checkpoint.start }),
   });
 }
 
@@ -111,34 +127,40 @@ export async function initRun(options: NewRun): Promise<readonly [run: Envelope,
   return [signMessage(owner, 'run', run, context), signMessage(owner, 'delegate', delegation, context)];
 }
 
-/** The start checkpoint: the initial parameters, one artifact a fragment, and the frozen ones together. */
+/** The start checkpoint: one artifact a fragment, and the frozen tensors together. One fragment's tensors are in memory at a time. */
 async function storeStart(
   options: NewRun,
   manifest: RunManifest,
 ): Promise<{ readonly fragments: readonly ArtifactRef[]; readonly frozen: ArtifactRef | null }> {
   const { config, contract, plan } = runModelOf(manifest);
-  const params = initParams(config, manifest.seed);
-  const start: ArtifactRef[] = [];
-  for (const fragment of plan.fragments)
-    start.push(
-      await storeFragment(
-        options,
-        fragment,
-        packFragment(fragment, (name) => floatsOf(params, name)),
-      ),
-    );
-  return { fragments: start, frozen: await storeFrozen(options, contract, manifest, params) };
+  const specs = new Map(contract.map((spec) => [spec.name, spec]));
+  const valuesOf = async (name: string): Promise<TensorValues> =>
+    options.checkpoint?.read(name) ?? initTensor(config, specs.get(name)!, manifest.seed);
+  const fragments: ArtifactRef[] = [];
+  let params = new Map<string, TensorValues>();
+  for (const fragment of plan.fragments) {
+    const known = params;
+    params = new Map();
+    for (const { name } of [...fragment.slices, ...fragment.selectionBiases])
+      if (!params.has(name)) params.set(name, known.get(name) ?? (await valuesOf(name)));
+    const values = packFragment(fragment, (name) => floatsOf(params, name));
+    fragments.push(await storeFragment(options, fragment, values));
+  }
+  return { fragments, frozen: await storeFrozen(options, contract, manifest, valuesOf) };
 }
 
 async function storeFrozen(
   { store, artifactOf }: Pick<NewRun, 'store' | 'artifactOf'>,
   contract: readonly TensorSpec[],
   { recipe }: RunManifest,
-  params: Params,
+  valuesOf: (name: string) => Promise<TensorValues>,
 ): Promise<ArtifactRef | null> {
   if (recipe.frozen === undefined) return null;
   const frozen = new FrozenTensors(contract, recipe.frozen.dtype);
-  for (const name of frozen.stored.keys()) frozen.set(name, floatsOf(params, name));
+  for (const name of frozen.stored.keys()) {
+    const values = await valuesOf(name);
+    frozen.set(name, floatsOf(new Map([[name, values]]), name));
+  }
   const bytes = frozen.encode();
   const ref = artifactOf(bytes);
   await store.put(ref, bytes);

@@ -84,6 +84,7 @@ const journalPageBytes = 2 * 1024 * 1024;
 /** Kinds that others may hand in; the fold's rules say who may. */
 const submittable: ReadonlySet<string> = new Set([
   'delegate',
+  'amendment',
   'join',
   'leave',
   'lease-return',

@@ -465,7 +465,9 @@ describe('milestones', () => {
   it('a phase change when the target is merged', () => {
     const { syncer } = started();
     for (let i = 0; i < 40 && syncer.run.state.phase === 0; i++) round(syncer);
-    expect(lastOf(syncer, 'phase-change')).toEqual({ phase: 1 });
+    const { outerStep } = syncer.run.state.phases[1]!;
+    const cursor = syncer.run.state.cursor[0];
+    expect(lastOf(syncer, 'phase-change')).toEqual({ phase: 1, outerStep, cursor });
     expect(syncer.refused).toEqual([]);
   });
 

@@ -7,10 +7,10 @@ import { auditableSegments, drawAudit, slotBlock } from '../../journal/audit-dra
 import { auditCheckMs } from '../../journal/audits.ts';
 import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
+import { duePhaseChange } from '../../journal/phases.ts';
 import {
   countedTokens,
   isOnProbation,
-  isPhaseDone,
   isReleaseDue,
   manifestOf,
   mergeableClaims,
@@ -403,7 +403,8 @@ function expireLease(state: OrchestratorState, nowMs: number): RunEvent | null {
 }
 
 function phaseChange({ run }: OrchestratorState): RunEvent | null {
-  return isPhaseDone(run) ? { kind: 'phase-change', body: { phase: run.phase + 1 } } : null;
+  const body = duePhaseChange(run);
+  return body === null ? null : { kind: 'phase-change', body };
 }
 
 /** Release 0 is the start checkpoint: what all later losses are compared with. */
@@ -474,7 +475,8 @@ export function leaseFor(state: OrchestratorState, learner: Learner, nowMs: numb
   const { sequenceLength } = phaseOf(run);
   const trained = Math.max(0, (run.cursor[run.phase] ?? 0) - countRanges(run.pool[run.phase] ?? []) - untrained);
   // The learner's own untrained leases come first.
-  const own = open.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
+  const ofPhase = open.filter((lease) => lease.phase === run.phase);
+  const own = ofPhase.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
   const pace = Math.max(1, liveLearners(state, nowMs).length);
   const start = (trained + own * pace) * sequenceLength;
   return {

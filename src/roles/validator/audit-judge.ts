@@ -9,6 +9,7 @@ import type { Range } from '../../util/ranges.ts';
 import type { AuditedSegment, ReplayFinding, SegmentClaim } from '../learner/audited-segment.ts';
 import { isSameMachineClass } from '../learner/machine-class.ts';
 import { Replayer } from '../learner/replay.ts';
+import type { PhaseTerms } from '../run-data.ts';
 
 /** A segment of a learner's trace and the states at its ends. */
 export interface SegmentAsked extends Pick<Audit, 'learner' | 'isFirst' | 'joinedAtStep'> {
@@ -21,6 +22,8 @@ export interface AuditJudgeDeps {
   readonly manifest: RunManifest;
   /** Training shards by artifact root. */
   readonly loaded: ReadonlyMap<string, TokenIds>;
+  /** Phases as they are now, and what each has drawn. */
+  readonly terms: () => PhaseTerms;
   readonly frozen: Uint8Array | null;
   readonly threads: number;
   readonly machineClass: string;
@@ -41,9 +44,9 @@ export class AuditJudge {
   readonly #replayer: Replayer;
 
   constructor(deps: AuditJudgeDeps) {
-    const { manifest, loaded, frozen, threads } = deps;
+    const { manifest, loaded, frozen, threads, terms } = deps;
     this.#deps = deps;
-    this.#replayer = new Replayer({ manifest, loaded, frozen, threads, hash: nodeSha256 });
+    this.#replayer = new Replayer({ manifest, loaded, frozen, threads, terms, hash: nodeSha256 });
   }
 
   /** @throws GoneError; EngineError, StoreError */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { DrivenRun, type Member } from '../../../tests/support/run-driver.ts';
 import { judgeGain } from '../../evaluation/gain.ts';
-import type { Claim } from '../../journal/state.ts';
+import type { Claim, RunState } from '../../journal/state.ts';
 import { encodedSizeBytes, encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { type Fragment, planFragments } from '../../merge/fragment-plan.ts';
 import { emptyFragment, type FragmentValues } from '../../merge/fragment-values.ts';
@@ -233,19 +233,27 @@ describe('trace', () => {
     stateRoot: null,
   });
 
+  const lease = (phase: number) => new Map([[0, { phase }]]) as unknown as RunState['leases'];
+  const leases = { leases: lease(0) };
+
+  it('lines of another phase: their positions are other text', () => {
+    const { claim } = claimed();
+    expect(checkTrace(claim, [line(0, 0), line(1, 2)], { leases: lease(1) })!.code).toBe('TRACE');
+  });
+
   it('steps that are there and trained on all that is claimed', () => {
     const { claim } = claimed();
     expect(claim.body).toMatchObject({ steps: [0, 2], sequences: [[0, 4]] });
-    expect(checkTrace(claim, [line(0, 0), line(1, 2)])).toBeNull();
-    expect(checkTrace(claim, [line(1, 2), line(0, 0), line(2, 90)])).toBeNull();
+    expect(checkTrace(claim, [line(0, 0), line(1, 2)], leases)).toBeNull();
+    expect(checkTrace(claim, [line(1, 2), line(0, 0), line(2, 90)], leases)).toBeNull();
   });
 
   it('a step that is missing, or trained on something else', () => {
     const { claim } = claimed();
-    const missing = checkTrace(claim, [line(0, 0)])!;
+    const missing = checkTrace(claim, [line(0, 0)], leases)!;
     expect(missing).toMatchObject({ outcome: 'reject', code: 'MISSING' });
     expect(missing.sentence).toBe('the store has 1 of the 2 traced steps that the claim names');
-    const elsewhere = checkTrace(claim, [line(0, 0), line(1, 20)])!;
+    const elsewhere = checkTrace(claim, [line(0, 0), line(1, 20)], leases)!;
     expect(elsewhere.code).toBe('TRACE');
     expect(elsewhere.sentence).toBe('sequences 2 to 4 are claimed but no traced step trained on them');
   });

@@ -117,12 +117,18 @@ function checkSelectionBias(run: RunState, claim: Claim, { selectionBias }: Frag
  * The claim's sequences must be among those that its traced steps trained on; all of these steps must be there. Lines of
  * earlier commits that nobody uploaded are missing, not wrong: they may still come, and then another validator sees them.
  */
-export function checkTrace(claim: Claim, lines: readonly TraceLine[]): Finding | null {
+export function checkTrace(
+  claim: Claim,
+  lines: readonly TraceLine[],
+  { leases }: Pick<RunState, 'leases'>,
+): Finding | null {
   const [from, to] = claim.body.steps;
   const steps = lines.filter((line) => line.step >= from && line.step < to);
   if (steps.length !== to - from)
     return refused('MISSING', `the store has ${steps.length} of the ${to - from} traced steps that the claim names`);
-  const traced = normalizeRanges(steps.flatMap((line) => line.sequences));
+  // Positions of another phase are other text: of a claim over a phase change the earlier lines count for nothing.
+  const ofPhase = steps.filter((line) => leases.get(line.leases[0]!)?.phase === claim.body.phase);
+  const traced = normalizeRanges(ofPhase.flatMap((line) => line.sequences));
   const outside = subtractRanges(claim.body.sequences, traced)[0];
   if (outside === undefined) return null;
   return refused('TRACE', `sequences ${outside[0]} to ${outside[1]} are claimed but no traced step trained on them`);

@@ -2,8 +2,6 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRunning, type RunningNetwork } from '../../../tests/support/local-network.ts';
-import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
-import { phaseOf } from '../../journal/queries.ts';
 import type { Claim, ClaimVerdict } from '../../journal/state.ts';
 import { encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
@@ -16,9 +14,10 @@ import { HeadsHistory } from '../heads-history.ts';
 import { loadRunData } from '../run-data.ts';
 import { ClaimJudge, type Judgement } from './claim-judge.ts';
 import { HeadParams } from './heads.ts';
+import { PhaseEvaluators } from './phase-evaluators.ts';
 
 let running: RunningNetwork;
-let evaluator: Evaluator;
+let evaluators: PhaseEvaluators;
 let claim: Claim;
 /** Of the fold that the judges read. */
 let known: Map<Claim['id'], Claim>;
@@ -36,8 +35,7 @@ beforeAll(async () => {
   const stages = ['train'] as const;
   const endOfText = endOfTextOf(model.config);
   const data = await loadRunData(manifest, network.store, { endOfText, stages: [...stages], signal });
-  const { sequenceLength: seqLen } = phaseOf(client.state);
-  evaluator = await openEvaluator(model.config, { batch: 4, seqLen, threads: 1 });
+  evaluators = new PhaseEvaluators({ run: client.state, manifest, model, data, threads: 1 });
   const id = await a.claim();
   await network.pass(1_000, a, b, ...validators);
   known = client.state.claims;
@@ -45,13 +43,13 @@ beforeAll(async () => {
   judges = validators.map(({ hotkey: { hotkey } }) => {
     const params = new HeadParams(model, manifest, network.store, null);
     return new ClaimJudge({
-      ...{ client, hotkey, secret: hotkey, model, data, evaluator, heads, params, log: silentLog, signal },
+      ...{ client, hotkey, secret: hotkey, model, data, evaluators, heads, params, log: silentLog, signal },
     });
   });
   judged = [await judges[0]!.judge(claim), await judges[1]!.judge(claim)];
 });
 afterAll(async () => {
-  await evaluator.close();
+  await evaluators.close();
   await running.network.close();
 });
 

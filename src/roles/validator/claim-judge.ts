@@ -3,7 +3,6 @@
  * and resemblance. Whoever comes after others (recheck, ruling) computes a part of their numbers again.
  */
 import { applyClaim, measureClaimGain } from '../../evaluation/claim-gain.ts';
-import type { Evaluator } from '../../evaluation/evaluator.ts';
 import type { Claim, ClaimVerdict } from '../../journal/state.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { CodecError } from '../../merge/errors.ts';
@@ -25,6 +24,7 @@ import type { RunModel } from '../run-model.ts';
 import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, finite, judgedGain, refused } from './checks.ts';
 import { findFormFault, findLossFault, isNormWrong, type LossSample, needsDetails } from './details-check.ts';
 import type { HeadParams } from './heads.ts';
+import type { PhaseEvaluators } from './phase-evaluators.ts';
 import { resemblance, type Sketch, sketchPositions, sparseCodecs, takeSketch } from './resemblance.ts';
 
 export interface ClaimJudgeDeps {
@@ -34,7 +34,7 @@ export interface ClaimJudgeDeps {
   readonly secret: string;
   readonly model: RunModel;
   readonly data: RunData;
-  readonly evaluator: Evaluator;
+  readonly evaluators: PhaseEvaluators;
   readonly heads: HeadsHistory;
   readonly params: HeadParams;
   readonly log: Log;
@@ -139,7 +139,7 @@ export class ClaimJudge {
     if (params === null) return null;
     const drawn = sample(`${this.#deps.secret} ${claim.id} ${verdict.hotkey}`, positions, sampledSequences);
     const sequences = drawn.map((position) => this.#deps.data.sequenceAt(claim.body.phase, position));
-    const { evaluator } = this.#deps;
+    const evaluator = await this.#deps.evaluators.of(claim.body.phase);
     const before = await evaluator.sequenceLosses(params, sequences);
     const after = await evaluator.sequenceLosses(applyClaim(this.#applied(claim, params, values)), sequences);
     const samples = drawn.map((position, i): LossSample => {
@@ -179,7 +179,8 @@ export class ClaimJudge {
     heads: readonly ArtifactRef[],
     norm: Finding,
   ): Promise<Judgement> {
-    const { client, hotkey, data, evaluator, params, signal } = this.#deps;
+    const { client, hotkey, data, evaluators, params, signal } = this.#deps;
+    const evaluator = await evaluators.of(claim.body.phase);
     const positions = this.#testPositions(claim, hotkey);
     const gain = await measureClaimGain(evaluator, {
       ...this.#applied(claim, await params.at(heads, signal), values),
@@ -275,7 +276,7 @@ export class ClaimJudge {
     const own = await this.#readTrace(claim);
     if ('finding' in own) return own.finding;
     // Steps before its own lines are in the artifacts of the learner's earlier commits.
-    return checkTrace(claim, await this.linesOf(claim.learner, claim.body.steps));
+    return checkTrace(claim, await this.linesOf(claim.learner, claim.body.steps), this.#deps.client.state);
   }
 
   /** Of a learner's trace, in order; without those whose bytes are gone or are not what was committed to. */

@@ -4,12 +4,14 @@
  */
 
 import type { Sequence } from '../../data/shards.ts';
-import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
-import { evaluateHeldOut, type HeldOutStage, heldOutSequences } from '../../evaluation/held-out.ts';
-import { phaseOf } from '../../journal/queries.ts';
+import { continuationAccuracy, continuationTask } from '../../evaluation/continuation.ts';
+import type { Evaluator } from '../../evaluation/evaluator.ts';
+import { evaluateHeldOut } from '../../evaluation/held-out.ts';
+import { manifestOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { LedgerSigner, WeightSetter } from '../../ledger/port.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
+import type { Params } from '../../model/quasar-long/init.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
 import { encodeDetails } from '../../protocol/details.ts';
@@ -29,7 +31,7 @@ import type { HeadsHistory } from '../heads-history.ts';
 import { LostClaimError } from '../merge-computation.ts';
 import type { MergeHistory } from '../merge-history.ts';
 import { routersBody } from '../routers-body.ts';
-import { loadRunData, type RunData } from '../run-data.ts';
+import { loadRunData, phaseTermsOf, type RunData } from '../run-data.ts';
 import { fetchFrozen, type RunModel, runModelOf } from '../run-model.ts';
 import type { VersionHistory } from '../version-history.ts';
 import { findDivergence } from './attest.ts';
@@ -38,6 +40,7 @@ import { finite } from './checks.ts';
 import { ClaimJudge } from './claim-judge.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState, VerdictBody } from './events.ts';
 import { HeadParams } from './heads.ts';
+import { PhaseEvaluators } from './phase-evaluators.ts';
 import { step } from './step.ts';
 
 export interface ValidatorOptions {
@@ -68,7 +71,6 @@ export interface ValidatorDeps {
 
 const heartbeatMs = 2_000;
 const tickMs = 250;
-const evaluationBatch = 8;
 
 /** Runs until the signal aborts. */
 export async function runValidator(options: ValidatorOptions, deps: ValidatorDeps): Promise<void> {
@@ -139,8 +141,7 @@ class Validator {
   #isRevealing = false;
   readonly #model: RunModel;
   readonly #heads: HeadParams;
-  readonly #evaluator: Evaluator;
-  readonly #heldOut: ReadonlyMap<HeldOutStage, readonly Sequence[]>;
+  readonly #evaluators: PhaseEvaluators;
   readonly #judge: ClaimJudge;
   readonly #audits: AuditJudge;
   #state: ValidatorState;
@@ -150,26 +151,24 @@ class Validator {
     deps: ValidatorDeps,
     model: RunModel,
     data: RunData,
-    evaluator: Evaluator,
+    evaluators: PhaseEvaluators,
     frozen: Uint8Array | null,
   ) {
     const { manifest, state, store } = deps.client;
-    const { sequenceLength: seqLen, mixture } = phaseOf(state);
     this.#deps = deps;
     this.#model = model;
-    this.#evaluator = evaluator;
+    this.#evaluators = evaluators;
     this.#heads = new HeadParams(model, manifest, store, frozen);
-    const sequences = manifest.evaluation.heldOutSequences;
-    this.#heldOut = heldOutSequences({ ...data, seqLen, sequences, mixture });
     const { client, heads, log, signal, session } = deps;
     this.#judge = new ClaimJudge({
-      ...{ client, heads, log, signal, model, data, evaluator, params: this.#heads },
+      ...{ client, heads, log, signal, model, data, evaluators, params: this.#heads },
       hotkey: deps.hotkey.hotkey,
       secret: toHex(session.sign(utf8('accrete/validator-secret/1'))),
     });
     const { threads, machineClass } = options;
     this.#audits = new AuditJudge({
       ...{ manifest, loaded: data.loaded, frozen, threads, machineClass, signal },
+      terms: () => phaseTermsOf(state),
       fetch: (artifact) => this.#fetch(artifact),
       versionOf: (fragment, version) => deps.versions.artifactOf(fragment, version),
       linesOf: (learner, steps) => this.#judge.linesOf(learner, steps),
@@ -191,20 +190,18 @@ class Validator {
     const { threads } = options;
     const { manifest, state, store, signal } = deps.client;
     const model = runModelOf(manifest);
-    const data = await loadRunData(manifest, store, {
-      endOfText: endOfTextOf(model.config),
-      stages: ['train', 'held-out', 'held-out-other'],
-      signal,
-    });
-    const { sequenceLength: seqLen } = phaseOf(state);
-    const batch = Math.min(evaluationBatch, manifest.evaluation.gainSequences);
-    const evaluator = await openEvaluator(model.config, { batch, seqLen, threads });
-    return new Validator(options, deps, model, data, evaluator, await fetchFrozen(state, store, signal));
+    const endOfText = endOfTextOf(model.config);
+    const stages = ['train', 'held-out', 'held-out-other'] as const;
+    const data = await loadRunData(manifest, store, { endOfText, stages, signal }, () => phaseTermsOf(state));
+    const evaluators = new PhaseEvaluators({ run: state, manifest, model, data, threads });
+    // The first claim need not wait for it.
+    await evaluators.of(state.phase);
+    return new Validator(options, deps, model, data, evaluators, await fetchFrozen(state, store, signal));
   }
 
   async close(): Promise<void> {
     await this.#audits.close();
-    await this.#evaluator.close();
+    await this.#evaluators.close();
   }
 
   dispatch(event: ValidatorEvent): void {
@@ -333,7 +330,11 @@ class Validator {
     if (artifacts === null) throw new RoleError('WRONG_RUN', `release ${release} is not in the journal`);
     const heads = await this.#heads.at(artifacts, this.#deps.signal);
     const params = publishedParams(this.#model.contract, heads, client.manifest.release.dtype);
-    const { losses, routers } = await evaluateHeldOut(this.#evaluator, params, this.#heldOut);
+    const { phase } = client.state.releases[release]!;
+    const evaluator = await this.#evaluators.of(phase);
+    const heldOut = this.#evaluators.heldOut(phase);
+    const { losses: nats, routers } = await evaluateHeldOut(evaluator, params, heldOut);
+    const losses = { ...nats, ...(await this.#tasks(evaluator, params, heldOut.get('held-out') ?? [])) };
     const health = routersBody(worstOf(routers));
     const decimals = Object.fromEntries(
       Object.entries(losses).map(([stage, loss]) => [stage, toDecimal(finite(loss))]),
@@ -341,6 +342,16 @@ class Validator {
     const sequences = client.manifest.evaluation.heldOutSequences;
     const result = await client.submit('evaluation', { release, losses: decimals, sequences, ...health });
     log.info('release evaluated', { release, ...losses, outcome: result.code });
+  }
+
+  /** The tasks that gates of the run ask for. */
+  async #tasks(evaluator: Evaluator, params: Params, rows: readonly Sequence[]): Promise<Record<string, number>> {
+    const { phases } = manifestOf(this.#deps.client.state);
+    const isAsked = phases.some(({ gates = [] }) => gates.some(({ metric }) => metric === continuationTask));
+    if (!isAsked) return {};
+    const endOfText = endOfTextOf(this.#model.config);
+    const share = await continuationAccuracy(evaluator, params, { rows, endOfText });
+    return share === null ? {} : { [continuationTask]: share };
   }
 
   /** What is due, if anything. Not waited for: on a chain of real blocks a reveal takes its time. */

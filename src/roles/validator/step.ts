@@ -3,6 +3,7 @@
  * evaluation that is overdue goes before claims. A replay goes on beside them: merges wait for claims, and a replay takes many steps.
  */
 import { auditsOwed } from '../../journal/audits.ts';
+import { gateQuorum, isGateAwaited } from '../../journal/phases.ts';
 import { delegationsOf, manifestOf, verdictsOwed } from '../../journal/queries.ts';
 import type { ReleaseRecord, RunState } from '../../journal/state.ts';
 import type { Hotkey } from '../../protocol/names.ts';
@@ -111,9 +112,12 @@ function owedEvaluation({ run, hotkey, sent }: ValidatorState): ValidatorEffect[
   if (record === undefined) return [];
   const { release } = record.body;
   const key = `evaluate-${release}`;
-  const isEvaluated = run.evaluations.some((each) => each.release === release);
+  const judges = run.evaluations.filter((each) => each.release === release).map((each) => each.hotkey);
+  // A gate holds by the word of a quorum.
+  const needed = isGateAwaited(run) ? gateQuorum(run) : 1;
+  const isEvaluated = judges.length >= needed || judges.includes(hotkey);
   const isLate = run.lastTimeMs - record.atMs > turnMs;
-  return isEvaluated || sent.has(key) || !(isLate || isTurn(run, hotkey, record, 1))
+  return isEvaluated || sent.has(key) || !(isLate || isTurn(run, hotkey, record, needed))
     ? []
     : [{ kind: 'evaluate-release', key, release }];
 }

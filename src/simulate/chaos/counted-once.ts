@@ -2,6 +2,7 @@
  * @file Audits what a journal counts, from its events alone and without the fold's own books: every claim is merged at most
  * once, every cell (one sequence for one fragment) is counted at most once, and the fold's sum is that of the cells.
  */
+import { phaseOf } from '../../journal/queries.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { EventBody, JournalEntry } from '../../protocol/messages.ts';
 
@@ -28,7 +29,8 @@ export function auditCounts(entries: readonly JournalEntry[], state: RunState): 
         }
     }
   }
-  const expected = cells.size * (state.run === null ? 0 : state.run.manifest.phases[0]!.sequenceLength);
+  const lengthOf = (cell: string): number => phaseOf(state, Number(cell.slice(0, cell.indexOf('/')))).sequenceLength;
+  const expected = [...cells].reduce((sum, cell) => sum + lengthOf(cell), 0);
   if (state.cellTokens !== expected)
     faults.push(`the fold counts ${state.cellTokens} tokens, the cells have ${expected}`);
   return faults;

@@ -82,7 +82,28 @@ export function PhasePlan({ run, data }: { run: ApiRun; data: ApiOverview }) {
           </li>
         ))}
       </ol>
+      <PhaseNotes data={data} />
     </div>
+  );
+}
+
+/** What the phase waits for, and what its owner has changed or will. */
+function PhaseNotes({ data: { phase, amendments } }: { data: ApiOverview }) {
+  const closed = phase.countedTokens < phase.targetTokens ? [] : phase.gates.filter(({ isHeld }) => !isHeld);
+  if (closed.length === 0 && amendments.length === 0) return null;
+  return (
+    <ul class="plan-notes soft">
+      {closed.map(({ gate }) => (
+        <li key={gate}>
+          {phase.name} has its tokens and waits for {gate}
+        </li>
+      ))}
+      {amendments.map(({ amendment, atOuterStep, isInForce, reason }) => (
+        <li key={amendment}>
+          amended {isInForce ? 'since' : 'from'} outer step {atOuterStep}: {reason}
+        </li>
+      ))}
+    </ul>
   );
 }
 

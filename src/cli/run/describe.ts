@@ -1,0 +1,73 @@
+/** @file What a run comes to, as text for its owner. */
+import { gateQuorum, gateStandings, phaseTokens, sayGate } from '../../journal/phases.ts';
+import type { RunState } from '../../journal/state.ts';
+import type { Phase } from '../../protocol/manifest.ts';
+import type { RunOutline } from '../../roles/run-outline.ts';
+import { formatBytes, formatCount, formatShort } from '../output.ts';
+import { formatTable } from '../table.ts';
+import { drawSchedules } from './charts.ts';
+
+export function describeOutline(
+  outline: RunOutline,
+  phases: readonly Omit<Phase, 'mixture'>[],
+  width: number,
+): string[] {
+  const { tokens, parameters, fragments, claimBytes, fragmentBytes, releaseBytes, innerSteps } = outline;
+  return [
+    `${formatShort(tokens)} tokens in ${phases.length} ${phases.length === 1 ? 'phase' : 'phases'}, ${formatShort(innerSteps)} inner steps of all learners together`,
+    `${formatCount(parameters)} parameters in ${fragments} fragments; a claim of the largest has ${formatBytes(claimBytes)}, its published state ${formatBytes(fragmentBytes)}; a release ${formatBytes(releaseBytes)}`,
+    '',
+    ...formatTable(
+      ['phase', '>tokens', '>sequence', '>steps', 'batch', 'schedule', 'positions', 'ends when'],
+      phases.map((phase, i) => [
+        phase.name,
+        formatShort(phase.targetTokens),
+        String(phase.sequenceLength),
+        formatShort(outline.phases[i]!.innerSteps),
+        batchWord(outline.phases[i]!.batchSequences),
+        scheduleWord(phase),
+        contextWord(phase),
+        ['its tokens are merged', ...(phase.gates ?? []).map(sayGate)].join('; '),
+      ]),
+    ),
+    '',
+    ...drawSchedules(outline.phases, width),
+  ];
+}
+
+const batchWord = (batches: readonly number[]): string =>
+  batches[0] === batches.at(-1) ? String(batches[0]) : `${batches[0]} to ${batches.at(-1)}`;
+
+function scheduleWord({ schedule }: Pick<Phase, 'schedule'>): string {
+  const { kind, peakLearningRate, finalLearningRate, warmupTokens, warmupFrom } = schedule;
+  const from = warmupFrom === undefined ? '0' : String(warmupFrom);
+  return `${kind} ${from} to ${peakLearningRate} over ${formatShort(warmupTokens)}, then to ${finalLearningRate}`;
+}
+
+function contextWord({ context }: Pick<Phase, 'context'>): string {
+  if (context === undefined) return "the model's";
+  if (context.useNope === false) return 'all rotated';
+  return context.nopeAfterPosition === undefined ? "the model's" : `none rotated from ${context.nopeAfterPosition} on`;
+}
+
+/** Of a run that goes on. */
+export function describeProgress(state: RunState): string[] {
+  const { phases } = state;
+  const lines = phases.map(({ outerStep, atMs }, i) =>
+    i === 0 ? null : `phase ${i} began with outer step ${formatCount(outerStep)} at ${new Date(atMs).toISOString()}`,
+  );
+  const gates = gateStandings(state).map(
+    ({ gate, met, unmet, release, isHeld }) =>
+      `gate ${sayGate(gate)}: ${isHeld ? 'held' : 'not held'}${release === null ? '' : ` on release ${release}`} (${met.length} validators found it so, ${unmet.length} not; ${gateQuorum(state)} are needed)`,
+  );
+  const amendments = state.amendments.map(
+    ({ body, inForceSince }) =>
+      `amendment ${body.amendment}, ${inForceSince === null ? `from outer step ${body.atOuterStep} on` : `in force since outer step ${inForceSince}`}: ${Object.keys(body.changes).join(', ')} (${body.reason})`,
+  );
+  return [
+    `in phase ${state.phase}: ${formatCount(phaseTokens(state))} tokens merged; the next outer step is ${formatCount(state.nextOuterStep)}`,
+    ...lines.filter((line) => line !== null),
+    ...gates,
+    ...amendments,
+  ];
+}
