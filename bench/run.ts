@@ -4,6 +4,7 @@ import { formatTable } from '../src/cli/table.ts';
 import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
 import { bus } from './bus.bench.ts';
+import { codecLoss, codecLossTiny } from './codec-loss.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { dashboard } from './dashboard.bench.ts';
 import { decode } from './decode.bench.ts';
@@ -16,7 +17,7 @@ import { layers } from './layers.bench.ts';
 import { ledger } from './ledger.bench.ts';
 import { long } from './long.bench.ts';
 import { type Bench, machine } from './measure.ts';
-import { merge } from './merge.bench.ts';
+import { merge, mergeReal } from './merge.bench.ts';
 import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
 import { train } from './train.bench.ts';
@@ -28,7 +29,10 @@ const benches: readonly Bench[] = [
   long,
   decode,
   merge,
+  mergeReal,
   codecsBench,
+  codecLoss,
+  codecLossTiny,
   exportBench,
   serveBench,
   journal,

@@ -27,11 +27,12 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   export: ['model'],
   publish: ['export', 'evaluation', 'journal'],
   simulate: ['roles', 'http'],
+  plan: ['simulate'],
   verify: ['roles', 'http'],
   inference: ['model', 'data'],
   serve: ['inference', 'http'],
   pull: ['verify'],
-  cli: ['verify', 'roles', 'http', 'export', 'simulate', 'wallet', 'inference', 'serve', 'pull', 'publish'],
+  cli: ['verify', 'roles', 'http', 'export', 'simulate', 'plan', 'wallet', 'inference', 'serve', 'pull', 'publish'],
 };
 
 /** Decisions of the roles see only data: no training, no evaluation, no port. */

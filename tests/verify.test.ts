@@ -8,15 +8,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { journalFileName } from '../src/journal/file.ts';
 import { ManualBlockClock } from '../src/ledger/block-clock.ts';
 import { openEmbeddedLedger } from '../src/ledger/embedded.ts';
+import type { RunManifest } from '../src/protocol/manifest.ts';
 import type { EventBody, JournalEntry } from '../src/protocol/messages.ts';
 import { toDecimal } from '../src/protocol/names.ts';
 import { entryHash, messageId } from '../src/protocol/signing.ts';
 import { writeRelease } from '../src/roles/orchestrator/release-writer.ts';
 import { hashArtifact } from '../src/store/node-hash.ts';
 import { Rng } from '../src/util/rng.ts';
+import { ArtifactCache } from '../src/verify/artifact-cache.ts';
 import type { ReplayJob } from '../src/verify/audit-checks.ts';
 import { FolderRecord } from '../src/verify/folder-record.ts';
 import { HttpRecord } from '../src/verify/http-record.ts';
+import { inTurn } from '../src/verify/merge-checks.ts';
+import { createMergeJudge } from '../src/verify/merge-judge.ts';
 import { openMergeThread } from '../src/verify/merge-thread.ts';
 import { type ProgressStore, parseProgress } from '../src/verify/progress.ts';
 import { verifyRecord } from '../src/verify/verify.ts';
@@ -115,6 +119,35 @@ describe('merges in a thread of their own', () => {
       const report = await threaded(dir);
       expect(report.ok).toBe(false);
       expect(report).toEqual(await verifyFolder(dir));
+    }
+  });
+
+  it('give the same report in parts, as fragments that do not fit into memory are read', async () => {
+    const inParts = async (dir: string) => {
+      const record = await FolderRecord.open(dir);
+      const cache = new ArtifactCache(
+        { artifact: () => Promise.reject(new Error('read whole')), part: record.part.bind(record) },
+        0,
+      );
+      try {
+        const judgeOf = (manifest: RunManifest) =>
+          inTurn(createMergeJudge({ manifest, cache, artifactOf: hashArtifact, isInParts: () => true }));
+        return await verifyFolder(dir, { judgeOf });
+      } finally {
+        await record.close();
+      }
+    };
+    expect(await inParts(run.dir)).toEqual(await verifyFolder(run.dir));
+    const published = ofKind(entries, 'fragment-published', 3);
+    const claim = commitOf(ofKind(entries, 'claim-reveal', 4).body.claim);
+    for (const artifact of [published.body.momentum, claim.artifact]) {
+      const dir = copyOf(run.dir);
+      flipArtifact(dir, artifact);
+      const [report, expected] = [await inParts(dir), await verifyFolder(dir)];
+      expect({ ...report.first!, found: '' }).toEqual({ ...expected.first!, found: '' });
+      expect(report.checks.map(({ check, status }) => [check, status])).toEqual(
+        expected.checks.map(({ check, status }) => [check, status]),
+      );
     }
   });
 

@@ -22,6 +22,7 @@ import { mine } from './mine/index.ts';
 import { modelCheck } from './model-check/index.ts';
 import { modelCount } from './model-count/index.ts';
 import { orchestrate } from './orchestrate/index.ts';
+import { plan } from './plan/index.ts';
 import { publish } from './publish/index.ts';
 import { pull } from './pull/index.ts';
 import { replay } from './replay/index.ts';
@@ -64,6 +65,7 @@ export const commands: readonly CommandDeclaration[] = [
   evalNeedle,
   simulate,
   exportModel,
+  plan,
   publish,
   logits,
   status,

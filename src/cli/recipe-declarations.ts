@@ -6,6 +6,7 @@ import type { OptionDeclaration } from './command.ts';
 
 export const scheduleKinds = ['constant', 'linear', 'cosine', 'wsd'] as const;
 export const dtypes = ['f32', 'bf16'] as const;
+export const codecs = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
 
 export const recipeOptions: readonly OptionDeclaration[] = [
   {
@@ -92,5 +93,12 @@ export const newRunOptions: readonly OptionDeclaration[] = [
     description: "floats of a new run's releases; bf16 rounds to nearest even and halves them",
     default: 'f32',
     choices: dtypes,
+  },
+  {
+    name: 'codec',
+    value: 'NAME',
+    description:
+      "how a new run's pseudo-gradients travel; topk: 144 times fewer bytes than f32, with error feedback, instead of the preset's",
+    choices: codecs,
   },
 ];

@@ -12,7 +12,7 @@ import {
 import { type Decimal, fromDecimal, toDecimal } from '../protocol/names.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
 import { BaseError, UsageError } from '../util/errors.ts';
-import { dtypes, newRunOptions, scheduleKinds } from './recipe-declarations.ts';
+import { codecs, dtypes, newRunOptions, scheduleKinds } from './recipe-declarations.ts';
 import type { Settings } from './settings.ts';
 
 /** What the options ask for; null: the preset's. */
@@ -134,6 +134,8 @@ function recipeOf({ recipe }: RunSettings, choice: RecipeChoice): Recipe {
 export interface NewRunChoice {
   readonly recipe: RecipeChoice;
   readonly releaseDtype: StoredFloat;
+  /** Null: the preset's. */
+  readonly codec: RunSettings['codec'] | null;
   /** Whether any of it was asked for: a run that is there must then be so. */
   readonly isGiven: boolean;
 }
@@ -142,6 +144,7 @@ export interface NewRunChoice {
 export const parseNewRun = (settings: Settings): NewRunChoice => ({
   recipe: parseRecipe(settings),
   releaseDtype: settings.choice('release-dtype', dtypes),
+  codec: settings.isGiven('codec') ? settings.choice('codec', codecs) : null,
   isGiven: newRunOptions.some(({ name }) => settings.isGiven(name)),
 });
 
@@ -152,8 +155,8 @@ export function newRunArguments(settings: Settings): string[] {
 }
 
 /** @throws UsageError where the warm-up is longer than the schedule, or a step larger than a lease */
-export function applyNewRun(settings: RunSettings, { recipe: choice, releaseDtype }: NewRunChoice): RunSettings {
-  const changed = applyRecipe(settings, choice);
+export function applyNewRun(settings: RunSettings, { recipe: choice, releaseDtype, codec }: NewRunChoice): RunSettings {
+  const changed = { ...applyRecipe(settings, choice), codec: codec ?? settings.codec };
   const { batchSequences } = changed.recipe;
   if (batchSequences > changed.sync.leaseSequences)
     throw new UsageError(

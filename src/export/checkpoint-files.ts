@@ -1,7 +1,7 @@
 /**
  * @file The files of a checkpoint in Hugging Face layout as bytes, tensor by tensor: config.json, generation_config.json,
  * README.md, the files that are copied in, model.safetensors (or shards and their index). One checkpoint gives one byte
- * string a file, so that whoever has the tensors can check a folder. Memory holds one tensor at a time.
+ * string a file, so that whoever has the tensors can check a folder. Memory holds one tensor or part at a time.
  */
 import { type QuasarLongConfig, toConfigJson } from '../model/quasar-long/config.ts';
 import { buildContract, countParameters, type TensorSpec } from '../model/quasar-long/contract.ts';
@@ -39,11 +39,11 @@ export interface CheckpointFile {
   chunks(): AsyncIterable<FileChunk>;
 }
 
-/** In the order of writing. `read` gives a whole tensor, in its contract's shape. @throws ExportError BAD_FILE */
-export function checkpointFiles(
-  content: CheckpointContent,
-  read: (spec: TensorSpec) => TensorValues | Promise<TensorValues>,
-): CheckpointFile[] {
+/** A tensor in its contract's shape: whole, or in consecutive parts. */
+export type ReadSpec = (spec: TensorSpec) => TensorValues | Promise<TensorValues> | AsyncIterable<TensorValues>;
+
+/** In the order of writing. @throws ExportError BAD_FILE */
+export function checkpointFiles(content: CheckpointContent, read: ReadSpec): CheckpointFile[] {
   checkFiles(content.files);
   const tensors = buildContract(content.config).map((spec): Stored => ({ spec, dtype: storedDtype(spec, content) }));
   const shards = fillShards(tensors, bytesOf, content.maxShardBytes ?? 5e9);
@@ -120,10 +120,7 @@ export function storedDtype(
 
 const bytesOf = ({ spec, dtype }: Stored): number => elementCount(spec.shape) * dtypeSizeBytes[dtype];
 
-async function* shardChunks(
-  tensors: readonly Stored[],
-  read: (spec: TensorSpec) => TensorValues | Promise<TensorValues>,
-): AsyncGenerator<FileChunk> {
+async function* shardChunks(tensors: readonly Stored[], read: ReadSpec): AsyncGenerator<FileChunk> {
   const { header, order } = encodeSafetensorsHeader(
     tensors.map(({ spec: { name, shape }, dtype }) => ({ name, shape, dtype })),
     { format: 'pt' },
@@ -131,8 +128,14 @@ async function* shardChunks(
   yield { of: 'header', bytes: header };
   const byName = new Map(tensors.map(({ spec }) => [spec.name, spec]));
   for (const { name, shape, dtype } of order) {
-    const values = await read(byName.get(name)!);
-    const isRounded = dtype === 'BF16' && values instanceof Float32Array;
-    yield { of: name, bytes: tensorBytes(isRounded ? f32ToBf16(values) : values, shape).bytes };
+    for await (const values of partsOf(read(byName.get(name)!))) {
+      const isRounded = dtype === 'BF16' && values instanceof Float32Array;
+      yield { of: name, bytes: tensorBytes(isRounded ? f32ToBf16(values) : values, shape).bytes };
+    }
   }
+}
+
+async function* partsOf(read: ReturnType<ReadSpec>): AsyncGenerator<TensorValues> {
+  if (Symbol.asyncIterator in read) yield* read;
+  else yield await read;
 }

@@ -9,7 +9,7 @@ import { buildContract } from '../model/quasar-long/contract.ts';
 import type { Params } from '../model/quasar-long/init.ts';
 import { elementCount } from '../tensor/contract.ts';
 import { writeAll } from '../util/node-write.ts';
-import { type CheckpointContent, checkpointFiles } from './checkpoint-files.ts';
+import { type CheckpointContent, checkpointFiles, type ReadSpec } from './checkpoint-files.ts';
 import { asExportError, isPresent, syncFolder, writeSynced } from './durable.ts';
 import { ExportError } from './errors.ts';
 
@@ -22,14 +22,28 @@ export interface HuggingFaceExport extends CheckpointContent {
  * @throws ExportError; after it, neither the folder nor a temporary one is left
  */
 export async function writeHuggingFaceFolder(folder: string, options: HuggingFaceExport): Promise<void> {
-  const target = resolve(folder);
   checkParams(options);
+  await writeCheckpointFolder(folder, options, (spec) => options.params.get(spec.name)!);
+}
+
+/**
+ * The same from tensors that are read as they are written. `settle` is asked before the folder gets its name: it may refuse.
+ * @throws ExportError; what `read` and `settle` throw
+ */
+export async function writeCheckpointFolder(
+  folder: string,
+  content: CheckpointContent,
+  read: ReadSpec,
+  settle: () => Promise<void> = async () => {},
+): Promise<void> {
+  const target = resolve(folder);
   if (await isPresent(target))
     throw new ExportError('TARGET_EXISTS', `${target} is there already; choose another name or remove it`);
   const temporary = join(dirname(target), `.${basename(target)}.partial-${process.pid}`);
   try {
     await mkdir(temporary, { recursive: false });
-    await writeFiles(temporary, options);
+    await writeFiles(temporary, content, read);
+    await settle();
     await syncFolder(temporary);
     await rename(temporary, target);
     await syncFolder(dirname(target));
@@ -51,8 +65,8 @@ function checkParams({ config, params }: HuggingFaceExport): void {
   }
 }
 
-async function writeFiles(folder: string, options: HuggingFaceExport): Promise<void> {
-  for (const { name, chunks } of checkpointFiles(options, (spec) => options.params.get(spec.name)!))
+async function writeFiles(folder: string, content: CheckpointContent, read: ReadSpec): Promise<void> {
+  for (const { name, chunks } of checkpointFiles(content, read))
     await writeSynced(join(folder, name), async (file) => {
       for await (const { bytes } of chunks()) await writeAll(file, bytes);
     });

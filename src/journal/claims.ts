@@ -16,6 +16,7 @@ import {
 } from '../util/ranges.ts';
 import { extendSegments } from './audit-draw.ts';
 import { admitCandidates, drawCommitteeAndNext } from './draws.ts';
+import { indexClaim, indexLease, setStatus } from './indexes.ts';
 import { closeLease, giveBack } from './leasing.ts';
 import { manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
 import {
@@ -163,7 +164,9 @@ function coverLeases(state: RunState, learner: Learner, body: Commit, timeMs: nu
     if (lease.phase < body.phase) giveBack(state, lease, 'returned');
     const covered = lease.phase === body.phase ? intersectRanges(fresh, [lease.range]) : [];
     if (covered.length === 0) continue;
+    indexLease(state, lease, -1);
     lease.covered = unionRanges(lease.covered, covered);
+    indexLease(state, lease, 1);
     lease.activeAtMs = timeMs;
     if (countRanges(lease.covered) === lease.range[1] - lease.range[0]) closeLease(state, lease, 'done');
   }
@@ -201,6 +204,7 @@ function addClaim(state: RunState, learner: Learner, body: Commit, context: Even
   });
   hotkey.claims++;
   state.openClaims.add(id);
+  indexClaim(state, state.claims.get(id)!);
 }
 
 export const claimRevealRule: Rule<'claim-reveal'> = {
@@ -215,7 +219,7 @@ export const claimRevealRule: Rule<'claim-reveal'> = {
   apply(state, body, { timeMs }) {
     const claim = state.claims.get(body.claim)!;
     claim.revealedAtMs = timeMs;
-    if (claim.beacon !== null) claim.status = 'revealed';
+    if (claim.beacon !== null) setStatus(state, claim, 'revealed');
   },
 };
 
@@ -233,7 +237,7 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
     for (const { hotkey, stakeRao } of body.candidates) hotkeyState(state, hotkey).drawnStakeRao = stakeRao;
     // Whoever is drawn now judges by this draw; verdicts of an earlier one stay in the journal only.
     claim.verdicts.length = 0;
-    claim.status = claim.revealedAtMs === null ? 'beaconed' : 'revealed';
+    setStatus(state, claim, claim.revealedAtMs === null ? 'beaconed' : 'revealed');
   },
 };
 

@@ -82,8 +82,11 @@ export function admit(state: RunState, { entry, message }: OpenedEntry): Admissi
   return rule.admit(state, body, contextOf(entry, message, sender)) ?? accepted;
 }
 
-/** Folds an admitted entry into the state. An entry that `admit` refuses for this state must not come here. */
-export function applyEvent(state: RunState, { entry, message }: OpenedEntry): void {
+/**
+ * Folds an admitted entry into the state. An entry that `admit` refuses for this state must not come here.
+ * @returns bytes of the entry's canonical text
+ */
+export function applyEvent(state: RunState, { entry, message }: OpenedEntry): number {
   const kind = message.kind as EventKind;
   const sender = senderOf(state, message.signer, entry.timeMs);
   assert(!('outcome' in sender), `entry ${entry.seq} was not admitted`);
@@ -96,6 +99,7 @@ export function applyEvent(state: RunState, { entry, message }: OpenedEntry): vo
   const peaks = state.frontier.map(({ size, root }) => ({ size, root: fromHex(root)! }));
   state.frontier = appendLeaf(peaks, leafHash(bytes)).map(({ size, root }) => ({ size, root: toHex(root) as Hash }));
   state.eventCounts.set(kind, (state.eventCounts.get(kind) ?? 0) + 1);
+  return bytes.byteLength;
 }
 
 const isEventKind = (kind: string): kind is EventKind => Object.hasOwn(rules, kind);

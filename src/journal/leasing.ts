@@ -1,6 +1,7 @@
 /** @file Rules of the fold: leases. Every position of an order is in the pool, leased, covered, or never leased yet. */
 import { learnerIdOf } from '../protocol/names.ts';
 import { subtractRanges, unionRanges } from '../util/ranges.ts';
+import { indexLease } from './indexes.ts';
 import { manifestOf, nextLeaseRange } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, type Rule, reject, seconds } from './rule.ts';
 import type { Lease, RunState } from './state.ts';
@@ -39,6 +40,7 @@ export const leaseRule: Rule<'lease'> = {
       status: 'open',
     });
     learner.leases.add(body.lease);
+    indexLease(state, state.leases.get(body.lease)!, 1);
     state.nextLease++;
   },
 };
@@ -77,6 +79,7 @@ export function giveBack(state: RunState, lease: Lease, status: 'returned' | 'ex
 }
 
 export function closeLease(state: RunState, lease: Lease, status: Lease['status']): void {
+  indexLease(state, lease, -1);
   lease.status = status;
   state.learners.get(lease.learner)!.leases.delete(lease.id);
 }

@@ -3,6 +3,7 @@ import { runIdOf } from '../protocol/hash.ts';
 import { learnerIdOf } from '../protocol/names.ts';
 import { decodeSs58 } from '../protocol/ss58.ts';
 import { traceGenesis } from '../protocol/trace.ts';
+import { forgetDelegations, indexLearner } from './indexes.ts';
 import { breakTrace } from './pay.ts';
 import { layOutPhases } from './phases.ts';
 import { manifestOf, runOf } from './queries.ts';
@@ -68,6 +69,7 @@ export const delegateRule: Rule<'delegate'> = {
     if (before !== undefined) state.sessions.delete(before.sessionKey);
     state.delegations.set(key, body);
     state.sessions.set(body.sessionKey, key);
+    forgetDelegations(state);
   },
 };
 
@@ -112,6 +114,7 @@ export const joinRule: Rule<'join'> = {
         lastSentence: '',
         lastClaimAtMs: null,
       });
+      indexLearner(state, state.learners.get(id)!);
       return;
     }
     Object.assign(learner, { present: true, joinedSeq: context.seq, lastAtMs: atMs, capabilities, segments: [] });

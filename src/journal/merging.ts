@@ -2,6 +2,7 @@
 import type { EventBody } from '../protocol/messages.ts';
 import { fromDecimal, toDecimal } from '../protocol/names.ts';
 import { assert } from '../util/errors.ts';
+import { setStatus } from './indexes.ts';
 import { countPay } from './pay.ts';
 import { bringIntoForce } from './phases.ts';
 import { claimTokens, manifestOf, mergeableClaims, openClaims, stalenessOf } from './queries.ts';
@@ -85,7 +86,7 @@ export const mergeRule: Rule<'merge'> = {
   },
   apply(state, { outerStep, fragment, fromVersion, claims }, { timeMs }) {
     state.fragments[fragment]!.pendingMerge = { outerStep, fromVersion, claims, mergedAtMs: timeMs };
-    for (const { claim } of claims) state.claims.get(claim)!.status = 'merging';
+    for (const { claim } of claims) setStatus(state, state.claims.get(claim)!, 'merging');
     state.due = null;
   },
 };
@@ -139,7 +140,7 @@ const isLeftBehind = (state: RunState, claim: Claim): boolean =>
 /** Cells are counted here and nowhere else. */
 function countClaim(state: RunState, claim: Claim, timeMs: number): void {
   assert(claim.status === 'merging', `claim ${claim.id} is ${claim.status}, expected merging`);
-  claim.status = 'merged';
+  setStatus(state, claim, 'merged');
   claim.mergedAtMs = timeMs;
   state.openClaims.delete(claim.id);
   state.cellTokens += claim.cellTokens;

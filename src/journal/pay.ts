@@ -4,6 +4,7 @@
  * redo. Without audits they are payable at once.
  */
 import type { Decimal, Hotkey } from '../protocol/names.ts';
+import { indexesOf } from './indexes.ts';
 import { manifestOf } from './queries.ts';
 import { decayOf } from './scores.ts';
 import { hotkeyState } from './standing.ts';
@@ -114,5 +115,5 @@ interface ClosedTempo {
 export const isDrawable = ({ present, isSilent }: Learner): boolean => present && !isSilent;
 
 /** In order of name. */
-export const learnersOf = (state: RunState, hotkey: Hotkey): Learner[] =>
-  [...state.learners.values()].filter((each) => each.hotkey === hotkey).sort((a, b) => (a.id < b.id ? -1 : 1));
+export const learnersOf = (state: RunState, hotkey: Hotkey): readonly Learner[] =>
+  indexesOf(state).learners.get(hotkey) ?? [];

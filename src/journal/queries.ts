@@ -6,6 +6,7 @@ import type { Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
 import { type Range, takeFromRanges } from '../util/ranges.ts';
+import { acceptedOf, delegationsByRole, indexesOf } from './indexes.ts';
 import type { Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
 
 /** The run; an empty journal is the caller's mistake. */
@@ -43,9 +44,7 @@ export function delegationOf(state: RunState, sessionKey: SessionKey, timeMs: nu
 
 /** Delegations of one role that are in force at `timeMs`, in order of hotkey and name. */
 export function delegationsOf(state: RunState, role: Role, timeMs: number): Delegation[] {
-  return [...state.delegations.values()]
-    .filter((delegation) => delegation.role === role && timeMs < delegation.expiresAtMs)
-    .sort((a, b) => (a.hotkey + a.name < b.hotkey + b.name ? -1 : 1));
+  return delegationsByRole(state, role).filter((delegation) => timeMs < delegation.expiresAtMs);
 }
 
 /** Hotkeys that may judge at `timeMs`: delegated to a validator and not barred. Ascending. */
@@ -76,9 +75,10 @@ export const isOnProbation = (state: RunState, hotkey: Hotkey): boolean =>
 
 /** Claims of a fragment that its next merge may take, in commit order. */
 export const mergeableClaims = (state: RunState, fragment: number): Claim[] =>
-  openClaims(state).filter(
-    ({ status, body, hotkey }) => status === 'accepted' && body.fragment === fragment && !isOnProbation(state, hotkey),
-  );
+  [...acceptedOf(state, fragment).claims]
+    .map((id) => state.claims.get(id)!)
+    .filter(({ hotkey }) => !isOnProbation(state, hotkey))
+    .sort((a, b) => a.commitSeq - b.commitSeq);
 
 /**
  * What the next lease must be: the smallest returned sequences first, then on from the cursor. At most `count` long; one
@@ -159,13 +159,11 @@ export interface OwedVerdict {
 export function verdictsOwed(state: RunState, validator: Hotkey): OwedVerdict[] {
   const at = (ids: Iterable<Hash>): Claim[] => [...ids].map((id) => state.claims.get(id)!);
   const isBy = (verdict: { readonly hotkey: Hotkey }): boolean => verdict.hotkey === validator;
-  const committee = openClaims(state).filter(
-    (claim) =>
-      claim.status === 'revealed' &&
-      claim.dispute === null &&
-      claim.beacon!.committee.includes(validator) &&
-      !claim.verdicts.some(isBy),
-  );
+  const committee = at(indexesOf(state).open.revealed)
+    .filter(
+      (claim) => claim.dispute === null && claim.beacon!.committee.includes(validator) && !claim.verdicts.some(isBy),
+    )
+    .sort((a, b) => a.commitSeq - b.commitSeq);
   const rulings = at(state.openDisputes).filter(
     (claim) => claim.beacon!.candidates.some(isBy) && !claim.dispute!.rulings.some(isBy),
   );

@@ -4,6 +4,7 @@
  */
 import type { AuditCode } from '../protocol/messages.ts';
 import type { Hotkey } from '../protocol/names.ts';
+import { setStatus } from './indexes.ts';
 import { dropPay, unpay } from './pay.ts';
 import { manifestOf, openClaims, stalenessOf } from './queries.ts';
 import { ignore, type Refusal, reject, short } from './rule.ts';
@@ -33,7 +34,7 @@ export function acceptClaim(state: RunState, claim: Claim, timeMs: number): void
     voidStale(state, claim, timeMs);
     return;
   }
-  claim.status = 'accepted';
+  setStatus(state, claim, 'accepted');
   close(state, claim, { code: 'OK', sentence: '', timeMs });
   state.openClaims.add(claim.id);
   state.learners.get(claim.learner)!.claims.accepted++;
@@ -41,7 +42,7 @@ export function acceptClaim(state: RunState, claim: Claim, timeMs: number): void
 }
 
 export function refuseClaim(state: RunState, claim: Claim, settlement: Settlement): void {
-  claim.status = 'refused';
+  setStatus(state, claim, 'refused');
   close(state, claim, settlement);
   state.openClaims.delete(claim.id);
   state.learners.get(claim.learner)!.claims.refused++;
@@ -50,7 +51,7 @@ export function refuseClaim(state: RunState, claim: Claim, settlement: Settlemen
 }
 
 export function voidClaim(state: RunState, claim: Claim, settlement: Settlement): void {
-  claim.status = 'voided';
+  setStatus(state, claim, 'voided');
   close(state, claim, settlement);
   state.openClaims.delete(claim.id);
   state.openRechecks.delete(claim.id);

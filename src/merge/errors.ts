@@ -27,6 +27,7 @@ export type MergeErrorCode =
   | 'DUPLICATE_CLAIM'
   | 'WRONG_LENGTH'
   | 'BAD_WEIGHT'
-  | 'NOT_FINITE';
+  | 'NOT_FINITE'
+  | 'TOO_LARGE';
 
 export class MergeError extends BaseError<MergeErrorCode> {}

@@ -73,6 +73,20 @@ export class LearnerBlocks implements NormOracle {
     return sum;
   }
 
+  /** Adds the squares of Σ_m w_m·Δ_m over a range to the 16 lanes, its first element to lane 0. */
+  addSquares(weights: readonly number[], { from, to }: Range, into: Float64Array): void {
+    const { table, data, lanes } = this.#layOut(weights);
+    const view = this.#staging.memory.f64(lanes);
+    view.set(into);
+    for (let start = from; start < to; start += this.#blockElements) {
+      const end = Math.min(to, start + this.#blockElements);
+      this.#stage(table, data, start, end);
+      const { weightedSumSquares } = this.#staging.kernels;
+      weightedSumSquares(table.byteOffset, weights.length, end - start, lanes.byteOffset);
+    }
+    into.set(view);
+  }
+
   #layOut(coefficients: readonly number[]) {
     const blockBytes = 4 * this.#blockElements;
     const count = this.#learners.length;

@@ -29,7 +29,8 @@ export const maxClaims = 4096;
 /** Entries of `recentNorms` that are looked at: the newest. */
 export const recentMerges = 8;
 
-export interface MergeClaim {
+/** What a merge knows of a claim beside its numbers. */
+export interface ClaimTerms {
   /** Names the claim; unique in a merge. */
   readonly id: string;
   readonly hotkey: string;
@@ -39,17 +40,16 @@ export interface MergeClaim {
   /** Outer steps of this fragment that the claim came late. */
   readonly staleness: number;
   readonly innerSteps: number;
+}
+
+export interface MergeClaim extends ClaimTerms {
   readonly pseudoGradient: Float32Array;
   /** Needed where the fragment holds selection biases. */
   readonly selectionBias?: Float32Array;
 }
 
-export interface MergeInput {
-  readonly fragment: Fragment;
-  readonly theta: FragmentValues;
-  /** Outer momentum of the params; zeros at first. */
-  readonly momentum: Float32Array;
-  readonly claims: readonly MergeClaim[];
+/** How a run merges. */
+export interface MergeTerms {
   readonly rule: MergeRule;
   /** Of `trimmed-mean`: share of the weight cut off on either side. */
   readonly trim?: number;
@@ -57,6 +57,14 @@ export interface MergeInput {
   readonly clip: ClipOptions;
   /** `cohort` of this fragment's merges so far, oldest first; the last 8 count. Asked when the cohort is small. */
   readonly recentNorms: readonly WeightedNorm[];
+}
+
+export interface MergeInput extends MergeTerms {
+  readonly fragment: Fragment;
+  readonly theta: FragmentValues;
+  /** Outer momentum of the params; zeros at first. */
+  readonly momentum: Float32Array;
+  readonly claims: readonly MergeClaim[];
   /** Arrays for the result, which may be those of the input. Default: new ones, and the input stays as it is. */
   readonly into?: MergeTarget;
 }
@@ -98,28 +106,49 @@ export function mergeFragment(input: MergeInput, staging: Staging = sharedStagin
   checkLength('momentum', momentum, fragment.elementCount);
   const claims = inMergeOrder(input.claims);
   for (const claim of claims) checkClaim(claim, fragment);
-  const norms = claims.map((claim) => normOf(staging, claim));
-  const perStep = claims.map(({ tokens, innerSteps }, m) => ({ norm: norms[m]! / Math.sqrt(innerSteps), tokens }));
-  const clips = clipFactors(perStep, input.recentNorms.slice(-recentMerges), input.clip);
-  const weighed = sharesOf(claims).map((share, m): Weighed => ({ share, clip: clips[m]! }));
+  const norms = claims.map((claim) => normOf(claim, sumOfSquares(staging, claim.pseudoGradient)));
+  const weighing = weigh(claims, norms, input);
+  const { weighed } = weighing;
   const pseudoGradients = claims.map(({ pseudoGradient }) => pseudoGradient);
   const { blocks, segments } = isRobust(rule)
     ? combineFirst(rule, { pseudoGradients, learners: weighed, trim: input.trim ?? 0 }, staging)
     : planLinear(rule, { fragment, pseudoGradients, weighed }, staging);
   const result = targetOf(input);
-  mergeSelectionBias(staging, result.theta.selectionBias, claims, weighed);
+  const biases = claims.map(({ selectionBias }) => selectionBias!);
+  mergeSelectionBias(staging, result.theta.selectionBias, biases, weighed);
   for (const segment of segments) applySegment(blocks, segment, result.theta.params, result.momentum, input.outer);
+  return { theta: result.theta, momentum: result.momentum, ...reportOf(claims, weighing) };
+}
+
+export interface Weighing {
+  /** In merge order, as all of these. */
+  readonly weighed: readonly Weighed[];
+  readonly norms: readonly number[];
+  readonly perStep: readonly WeightedNorm[];
+}
+
+/** Shares and clip factors of claims in merge order. */
+export function weigh(
+  claims: readonly ClaimTerms[],
+  norms: readonly number[],
+  { recentNorms, clip }: Pick<MergeTerms, 'recentNorms' | 'clip'>,
+): Weighing {
+  const perStep = claims.map(({ tokens, innerSteps }, m) => ({ norm: norms[m]! / Math.sqrt(innerSteps), tokens }));
+  const clips = clipFactors(perStep, recentNorms.slice(-recentMerges), clip);
+  const weighed = sharesOf(claims).map((share, m): Weighed => ({ share, clip: clips[m]! }));
+  return { weighed, norms, perStep };
+}
+
+export function reportOf(
+  claims: readonly ClaimTerms[],
+  { weighed, norms, perStep }: Weighing,
+): Pick<MergeResult, 'claims' | 'cohort'> {
   return {
-    theta: result.theta,
-    momentum: result.momentum,
     claims: claims.map(({ id, hotkey, learner, staleness }, m) => ({
-      id,
-      hotkey,
-      learner,
-      staleness,
+      ...{ id, hotkey, learner, staleness },
       share: weighed[m]!.share,
       norm: norms[m]!,
-      clippedNorm: norms[m]! * clips[m]!,
+      clippedNorm: norms[m]! * weighed[m]!.clip,
       normPerStep: perStep[m]!.norm,
     })),
     cohort: { norm: weightedMedian(perStep), tokens: claims.reduce((sum, { tokens }) => sum + tokens, 0) },
@@ -171,11 +200,11 @@ function targetOf({ fragment, theta, momentum, into }: MergeInput): MergeTarget 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** By hotkey, then learner name (UTF-16 code units); of one learner's claims the staler first, then by id. */
-function inMergeOrder(claims: readonly MergeClaim[]): MergeClaim[] {
+export function inMergeOrder<Claim extends ClaimTerms>(claims: readonly Claim[]): Claim[] {
   if (claims.length === 0) throw new MergeError('NO_CLAIMS', 'a merge needs at least one claim');
   if (claims.length > maxClaims)
     throw new MergeError('TOO_MANY_CLAIMS', `${claims.length} claims; at most ${maxClaims} merge at once`);
-  const compare = (a: MergeClaim, b: MergeClaim): number =>
+  const compare = (a: ClaimTerms, b: ClaimTerms): number =>
     compareText(a.hotkey, b.hotkey) ||
     compareText(a.learner, b.learner) ||
     b.staleness - a.staleness ||
@@ -188,8 +217,8 @@ function inMergeOrder(claims: readonly MergeClaim[]): MergeClaim[] {
   return sorted;
 }
 
-function checkClaim(claim: MergeClaim, fragment: Fragment): void {
-  const { hotkey, learner, tokens, staleness, innerSteps } = claim;
+/** @throws MergeError BAD_WEIGHT */
+export function checkTerms({ hotkey, learner, tokens, staleness, innerSteps }: ClaimTerms): void {
   const valid =
     Number.isFinite(tokens) &&
     tokens > 0 &&
@@ -202,6 +231,11 @@ function checkClaim(claim: MergeClaim, fragment: Fragment): void {
       'BAD_WEIGHT',
       `${hotkey} ${learner}: expected tokens > 0, staleness >= 0, inner steps >= 1, got ${tokens}, ${staleness}, ${innerSteps}`,
     );
+}
+
+function checkClaim(claim: MergeClaim, fragment: Fragment): void {
+  checkTerms(claim);
+  const { hotkey, learner } = claim;
   checkLength(`pseudo-gradient of ${hotkey} ${learner}`, claim.pseudoGradient, fragment.elementCount);
   const bias = claim.selectionBias ?? new Float32Array(0);
   checkLength(`selection bias of ${hotkey} ${learner}`, bias, fragment.selectionBiasCount);
@@ -209,39 +243,37 @@ function checkClaim(claim: MergeClaim, fragment: Fragment): void {
     throw new MergeError('NOT_FINITE', `${hotkey} ${learner}: NaN or infinity in the selection bias`);
 }
 
-function normOf(staging: Staging, { hotkey, learner, pseudoGradient }: MergeClaim): number {
-  const squares = sumOfSquares(staging, pseudoGradient);
+/** @throws MergeError NOT_FINITE */
+export function normOf({ hotkey, learner }: ClaimTerms, squares: number): number {
   if (!Number.isFinite(squares))
     throw new MergeError('NOT_FINITE', `${hotkey} ${learner}: NaN or infinity in the pseudo-gradient`);
   return Math.sqrt(squares);
 }
 
 /** In merge order; the sum is taken in that order too. */
-function sharesOf(claims: readonly MergeClaim[]): number[] {
+function sharesOf(claims: readonly ClaimTerms[]): number[] {
   const weights = claims.map(({ tokens, staleness }) => tokens / (1 + staleness));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   return weights.map((weight) => weight / total);
 }
 
-function mergeSelectionBias(
+/** merged ← merged − Σ share·bias, with the biases in merge order. */
+export function mergeSelectionBias(
   staging: Staging,
   merged: Float32Array,
-  claims: readonly MergeClaim[],
+  biases: readonly Float32Array[],
   weighed: readonly Weighed[],
 ): void {
   if (merged.length === 0) return;
-  const blocks = new LearnerBlocks(
-    staging,
-    claims.map(({ selectionBias }) => selectionBias!),
-  );
+  const blocks = new LearnerBlocks(staging, biases);
   blocks.update(
     { from: 0, to: merged.length, coefficients: weighed.map(({ share }) => share) },
     [merged],
-    ({ table, length }, [bias]) => staging.kernels.weightedShift(table, claims.length, length, bias!),
+    ({ table, length }, [bias]) => staging.kernels.weightedShift(table, biases.length, length, bias!),
   );
 }
 
-function applySegment(
+export function applySegment(
   blocks: LearnerBlocks,
   segment: MergeSegment,
   theta: Float32Array,

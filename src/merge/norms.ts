@@ -16,7 +16,7 @@ export interface Range {
 }
 
 /** The lanes of one piece added in order. */
-function sumLanes(lanes: Float64Array): number {
+export function sumLanes(lanes: Float64Array): number {
   let sum = 0;
   for (const lane of lanes) sum += lane;
   return sum;

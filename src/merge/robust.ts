@@ -21,6 +21,10 @@ export interface RobustInput {
   readonly trim: number;
 }
 
+/** They look at one number of all claims at a time. */
+export const elementwiseRules = ['trimmed-mean', 'median'] as const;
+export type ElementwiseRule = (typeof elementwiseRules)[number];
+
 const clipRounds = 3;
 
 /** One pseudo-gradient for all. @throws MergeError BAD_WEIGHT (trim out of its range) */

@@ -73,12 +73,20 @@ function directedCoefficients(
   oracle: NormOracle,
 ): readonly number[] {
   const norms = learners.map((_, m) => Math.sqrt(oracle.squares(m, ranges)));
+  const units = unitShares(learners, norms);
+  const scale = directedScale(learners, norms, Math.sqrt(oracle.combinedSquares(units, ranges)));
+  return units.map((unit) => unit * scale);
+}
+
+/** s_m / n_m */
+export const unitShares = (learners: readonly Weighed[], norms: readonly number[]): number[] =>
+  learners.map(({ share }, m) => (norms[m]! > 0 ? share / norms[m]! : 0));
+
+/** N / `length`, the length of the sum of the unit pseudo-gradients times their shares. */
+export function directedScale(learners: readonly Weighed[], norms: readonly number[], length: number): number {
   let meanNorm = 0;
   learners.forEach(({ share, clip }, m) => {
     meanNorm += share * clip * norms[m]!;
   });
-  const units = learners.map(({ share }, m) => (norms[m]! > 0 ? share / norms[m]! : 0));
-  const length = Math.sqrt(oracle.combinedSquares(units, ranges));
-  const scale = length > 0 ? meanNorm / length : 0; // opposed directions that cancel merge to nothing
-  return units.map((unit) => unit * scale);
+  return length > 0 ? meanNorm / length : 0; // opposed directions that cancel merge to nothing
 }

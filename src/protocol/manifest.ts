@@ -174,7 +174,10 @@ export function phaseFaults(
  * Version of the rules by which a journal is folded and judged. It changes with every rule: a record is recomputed by its own
  * rules or not at all (`src/journal/rules-version.test.ts`).
  */
-export const rulesVersion = 4;
+export const rulesVersion = 3;
+
+/** Of pseudo-gradients; fragments travel in f32. */
+export const codecNames = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
 
 const manifestObject = z.strictObject({
   version: z.literal(rulesVersion, {
@@ -234,7 +237,7 @@ const manifestObject = z.strictObject({
     /** S: a trace has a state root after every S-th step of the learner's count; between two of them lies a segment. */
     stateRootEverySteps: positive,
   }),
-  codec: z.enum(['f32', 'bf16', 'int8']),
+  codec: z.enum(codecNames),
   merge: z
     .strictObject({
       rule: z.enum(['mean', 'rda', 'trimmed-mean', 'median', 'centred-clip']),

@@ -115,7 +115,7 @@ function journaled(run: RunFacts | null): string[] {
     '',
     '## Evaluation',
     '',
-    'Loss in nats a token on text that is never trained on, as validators signed it in the record:',
+    'Loss in nats a token on text that is never trained on, and the share of right answers of tasks, as validators signed them in the record:',
     '',
     `| | ${head.join(' | ')} |`,
     `|---|${columns.map(() => '---|').join('')}`,

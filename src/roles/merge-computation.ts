@@ -8,7 +8,13 @@ import { decodeFragment, encodeStateInto } from '../merge/codecs/fragment-file.t
 import { CodecError } from '../merge/errors.ts';
 import type { Fragment } from '../merge/fragment-plan.ts';
 import { emptyFragment, type FragmentValues } from '../merge/fragment-values.ts';
-import { type MergeClaim, type MergeResult, mergeFragment } from '../merge/merge-fragment.ts';
+import {
+  type ClaimTerms,
+  type MergeClaim,
+  type MergeResult,
+  type MergeTerms,
+  mergeFragment,
+} from '../merge/merge-fragment.ts';
 import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { EventBody } from '../protocol/messages.ts';
 import { fromDecimal, type Hash, toDecimal } from '../protocol/names.ts';
@@ -79,48 +85,47 @@ export async function computeMerge(
   workspace.reset();
   const get = (artifact: ArtifactRef): Promise<Uint8Array> =>
     store.get(artifact, signal === undefined ? {} : { signal });
-  const { claims, momentum } = input;
-  // The journal keeps norms without tokens: an earlier merge counts as much as the mean claim of this one.
-  const tokens = claims.reduce((sum, { claim }) => sum + claim.cellTokens, 0) / claims.length;
-  const recentNorms = input.recentNorms.map((norms) => ({ norm: median(norms), tokens }));
+  const { momentum } = input;
+  const { claims: named, ...terms } = termsOf(input, manifest);
   const decode = (codec: CodecName, bytes: Uint8Array): FragmentValues =>
     decodeFragment(codec, fragment, bytes, undefined, workspace.values(fragment));
   const theta = decode('f32', await get(input.artifact));
   const velocity = momentum === null ? emptyFragment(fragment) : decode('f32', await get(momentum));
-  const merging: MergeClaim[] = [];
-  for (const { claim, staleness } of claims) {
-    const values = await decodeOrLose(claim.id, async () => decode(manifest.codec, await get(claim.body.artifact)));
-    merging.push({
-      id: claim.id,
-      hotkey: claim.hotkey,
-      learner: claim.name,
-      tokens: claim.cellTokens,
-      staleness,
-      innerSteps: claim.body.steps[1] - claim.body.steps[0],
-      pseudoGradient: values.params,
-      selectionBias: values.selectionBias,
-    });
+  const claims: MergeClaim[] = [];
+  for (const { artifact, ...claim } of named) {
+    const values = await decodeOrLose(claim.id, async () => decode(manifest.codec, await get(artifact)));
+    claims.push({ ...claim, pseudoGradient: values.params, selectionBias: values.selectionBias });
   }
   const merged = mergeFragment({
-    fragment,
-    theta,
-    momentum: velocity.params,
-    claims: merging,
-    rule: manifest.merge.rule,
-    ...(manifest.merge.trim === undefined ? {} : { trim: fromDecimal(manifest.merge.trim) }),
-    outer: {
-      learningRate: fromDecimal(manifest.merge.outerLearningRate),
-      momentum: fromDecimal(manifest.merge.outerMomentum),
-    },
-    clip: { multiple: fromDecimal(manifest.merge.normClip), smallCohort },
-    recentNorms,
+    ...{ fragment, theta, momentum: velocity.params, claims, ...terms },
     into: { theta, momentum: velocity.params },
   });
   const selectionBias = new Float32Array(fragment.selectionBiasCount);
   return {
     theta: encodeStateInto(fragment, merged.theta, workspace.bytes),
     momentum: encodeStateInto(fragment, { params: merged.momentum, selectionBias }, workspace.bytes),
-    shares: claims.map(({ claim }) => shareOf(merged, claim.id)),
+    shares: sharesOf(merged.claims, input),
+  };
+}
+
+/** What the manifest and the journal say of a merge, with the artifacts of its claims. */
+export function termsOf(
+  { claims, recentNorms }: MergeInput,
+  { merge }: RunManifest,
+): MergeTerms & { readonly claims: readonly (ClaimTerms & { readonly id: Hash; readonly artifact: ArtifactRef })[] } {
+  // The journal keeps norms without tokens: an earlier merge counts as much as the mean claim of this one.
+  const tokens = claims.reduce((sum, { claim }) => sum + claim.cellTokens, 0) / claims.length;
+  return {
+    claims: claims.map(({ claim, staleness }) => ({
+      ...{ id: claim.id, hotkey: claim.hotkey, learner: claim.name, tokens: claim.cellTokens, staleness },
+      innerSteps: claim.body.steps[1] - claim.body.steps[0],
+      artifact: claim.body.artifact,
+    })),
+    rule: merge.rule,
+    ...(merge.trim === undefined ? {} : { trim: fromDecimal(merge.trim) }),
+    outer: { learningRate: fromDecimal(merge.outerLearningRate), momentum: fromDecimal(merge.outerMomentum) },
+    clip: { multiple: fromDecimal(merge.normClip), smallCohort },
+    recentNorms: recentNorms.map((norms) => ({ norm: median(norms), tokens })),
   };
 }
 
@@ -162,7 +167,7 @@ export class MergeWorkspace {
 }
 
 /** A store that is away, or an end that is asked for, says nothing about the claim. */
-async function decodeOrLose<T>(claim: Hash, decode: () => Promise<T>): Promise<T> {
+export async function decodeOrLose<T>(claim: Hash, decode: () => Promise<T>): Promise<T> {
   try {
     return await decode();
   } catch (error) {
@@ -172,9 +177,11 @@ async function decodeOrLose<T>(claim: Hash, decode: () => Promise<T>): Promise<T
 }
 
 /** In the order of the `merge` event, which for two claims of one learner may be another than that of the sums. */
-function shareOf({ claims }: MergeResult, id: Hash): EventBody<'fragment-published'>['shares'][number] {
-  const { share, norm, clippedNorm } = claims.find((merged) => merged.id === id)!;
-  return { claim: id, share: toDecimal(share), norm: toDecimal(norm), clippedNorm: toDecimal(clippedNorm) };
+export function sharesOf(merged: MergeResult['claims'], { claims }: MergeInput): MergeOutput['shares'] {
+  return claims.map(({ claim: { id } }) => {
+    const { share, norm, clippedNorm } = merged.find((each) => each.id === id)!;
+    return { claim: id, share: toDecimal(share), norm: toDecimal(norm), clippedNorm: toDecimal(clippedNorm) };
+  });
 }
 
 const median = (norms: readonly number[]): number => [...norms].sort((a, b) => a - b)[norms.length >> 1] ?? 0;

@@ -34,6 +34,11 @@ export class MergeHistory {
     return this.#byRelease.get(release) ?? null;
   }
 
+  /** What a fragment's merge takes that is not published yet; null: none. */
+  pendingOf(fragment: number): MergeInput | null {
+    return this.#pending.get(fragment) ?? null;
+  }
+
   #close(published: EventBody<'fragment-published'>): void {
     this.#open.push({ input: this.#pending.get(published.fragment)!, published });
     this.#pending.delete(published.fragment);

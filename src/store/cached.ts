@@ -7,6 +7,7 @@ import type { Store } from './port.ts';
 export function cachedStore(remote: Store, near: Store, isKept: (artifact: ArtifactRef) => boolean): Store {
   return {
     ...remote,
+    ...(remote.parts === undefined ? {} : { parts: remote.parts }),
     put: (expected, bytes, options) => remote.put(expected, bytes, options),
     stat: (root) => remote.stat(root),
     remove: (root) => remote.remove(root),

@@ -10,7 +10,7 @@ import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
 import { hashMismatch, notFound, StoreError, sizeMismatch } from './errors.ts';
 import { ArtifactHasher, checkArtifact, hashArtifact } from './node-hash.ts';
-import type { Store } from './port.ts';
+import type { ArtifactWriter, Store, StoreParts } from './port.ts';
 
 export interface FsStoreOptions {
   /** Disk space that a write must leave free. */
@@ -66,7 +66,7 @@ export class FsStore implements Store {
   ): Promise<void> {
     options.signal?.throwIfAborted();
     if ((await this.stat(expected.root)) === expected.sizeBytes) return;
-    await this.#requireSpace(expected);
+    await this.#requireSpace(expected.root, expected.sizeBytes);
     const temporary = join(this.#temporaryDir, `${expected.root}.${randomUUID()}`);
     try {
       const file = await open(temporary, 'wx');
@@ -76,15 +76,17 @@ export class FsStore implements Store {
       } finally {
         await file.close();
       }
-      const path = this.#pathOf(expected.root);
-      await mkdir(dirname(path), { recursive: true });
-      await rename(temporary, path);
-      await syncFolder(dirname(path));
+      await this.#place(temporary, expected.root);
     } catch (cause) {
       await rm(temporary, { force: true });
       throw storeErrorOf(expected.root, cause);
     }
   }
+
+  readonly parts: StoreParts = {
+    read: (artifact, range, options) => this.#readPart(artifact, range, options?.signal),
+    create: (sizeBytes) => this.#create(sizeBytes),
+  };
 
   async get(artifact: ArtifactRef, options: { readonly signal?: AbortSignal } = {}): Promise<Uint8Array> {
     const { root, sizeBytes } = artifact;
@@ -133,6 +135,78 @@ export class FsStore implements Store {
     }
   }
 
+  async #readPart(
+    { root, sizeBytes }: ArtifactRef,
+    { from, to }: { readonly from: number; readonly to: number },
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array> {
+    signal?.throwIfAborted();
+    try {
+      const file = await open(this.#pathOf(root), 'r');
+      try {
+        const { size } = await file.stat();
+        if (size !== sizeBytes) throw sizeMismatch(root, sizeBytes, size);
+        const bytes = new Uint8Array(to - from);
+        for (let filled = 0; filled < bytes.byteLength; ) {
+          const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, from + filled);
+          if (bytesRead === 0) throw sizeMismatch(root, sizeBytes, from + filled);
+          filled += bytesRead;
+        }
+        return bytes;
+      } finally {
+        await file.close();
+      }
+    } catch (cause) {
+      throw storeErrorOf(root, cause);
+    }
+  }
+
+  async #create(sizeBytes: number): Promise<ArtifactWriter> {
+    const what = 'an artifact that is being written';
+    await this.#requireSpace(what, sizeBytes);
+    const temporary = join(this.#temporaryDir, `unnamed.${randomUUID()}`);
+    const file = await open(temporary, 'wx').catch((cause) => {
+      throw storeErrorOf(what, cause);
+    });
+    const hasher = new ArtifactHasher();
+    const abort = async (): Promise<void> => {
+      await file.close();
+      await rm(temporary, { force: true });
+    };
+    const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
+      try {
+        return await work();
+      } catch (cause) {
+        throw storeErrorOf(what, cause);
+      }
+    };
+    return {
+      write: (bytes) =>
+        guarded(async () => {
+          hasher.update(bytes);
+          await file.writeFile(bytes);
+        }),
+      finish: () =>
+        guarded(async () => {
+          const artifact = hasher.finish();
+          if (artifact.sizeBytes !== sizeBytes) throw sizeMismatch(artifact.root, sizeBytes, artifact.sizeBytes);
+          await file.sync();
+          await file.close();
+          await this.#place(temporary, artifact.root);
+          return artifact;
+        }),
+      abort,
+    };
+  }
+
+  /** Under its root, so that the name survives a power cut. */
+  async #place(temporary: string, root: Hash): Promise<void> {
+    const path = this.#pathOf(root);
+    await mkdir(dirname(path), { recursive: true });
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  }
+
   get #temporaryDir(): string {
     return join(this.#dir, 'temporary');
   }
@@ -144,7 +218,7 @@ export class FsStore implements Store {
   }
 
   /** Refused before half of it is written; a disk that fills up meanwhile is found while writing. */
-  async #requireSpace({ root, sizeBytes }: ArtifactRef): Promise<void> {
+  async #requireSpace(root: string, sizeBytes: number): Promise<void> {
     const { bavail, bsize } = await statfs(this.#dir).catch((cause) => {
       throw storeErrorOf(root, cause);
     });

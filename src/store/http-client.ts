@@ -11,7 +11,7 @@ import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
 import { notFound, StoreError, sizeMismatch, storeErrorCodes } from './errors.ts';
 import { checkArtifact } from './node-hash.ts';
-import type { Store, WriteGrant } from './port.ts';
+import type { Store, StoreParts, WriteGrant } from './port.ts';
 
 export interface HttpStoreOptions {
   /** How often one operation is tried without any progress. */
@@ -93,6 +93,19 @@ export class HttpStore implements Store {
     return bytes;
   }
 
+  readonly parts: StoreParts = {
+    read: async ({ root }, { from, to }, { signal } = {}) => {
+      const bytes = new Uint8Array(to - from);
+      let filled = 0;
+      await this.#retrying(
+        signal,
+        async () => void (filled = await this.#readInto(root, from, bytes, filled, signal)),
+        () => filled,
+      );
+      return bytes;
+    },
+  };
+
   stat(root: Hash): Promise<number | null> {
     return this.#stat(root, undefined);
   }
@@ -112,6 +125,35 @@ export class HttpStore implements Store {
       if (!Number.isSafeInteger(sizeBytes)) throw unavailable(root, 'the store does not say how long it is');
     });
     return sizeBytes;
+  }
+
+  /** One attempt to fill the rest of `bytes`, which begin at `from` in the artifact. Returns how far it came. */
+  async #readInto(
+    root: Hash,
+    from: number,
+    bytes: Uint8Array,
+    filled: number,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    if (filled === bytes.byteLength) return filled;
+    const headers = { range: `bytes=${from + filled}-${from + bytes.byteLength - 1}` };
+    const response = await this.#exchange({ method: 'GET', root, headers, signal });
+    if (!isOk(response)) throw await errorOf(response, root);
+    if (response.statusCode !== 206) {
+      response.destroy();
+      throw unavailable(root, `the store answered with status ${response.statusCode} where a range was asked for`);
+    }
+    let at = filled;
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      if (at + chunk.byteLength > bytes.byteLength) {
+        response.destroy();
+        throw unavailable(root, `the store sent more than the ${bytes.byteLength} bytes that were asked for`);
+      }
+      bytes.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    if (at < bytes.byteLength) throw unavailable(root, `it broke off after ${at} of ${bytes.byteLength} bytes`);
+    return at;
   }
 
   /** One attempt to read what is missing. */

@@ -1,9 +1,10 @@
 /** @file The store in memory, for simulations; held to the same contract as the others. */
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
+import { concatBytes } from '../util/bytes.ts';
 import { notFound, sizeMismatch } from './errors.ts';
-import { checkArtifact } from './node-hash.ts';
-import type { Store } from './port.ts';
+import { checkArtifact, hashArtifact } from './node-hash.ts';
+import type { Store, StoreParts } from './port.ts';
 
 export class MemoryStore implements Store {
   readonly #artifacts = new Map<Hash, Uint8Array>();
@@ -25,8 +26,31 @@ export class MemoryStore implements Store {
     return bytes.slice();
   }
 
+  readonly parts: StoreParts = {
+    read: async (artifact, { from, to }, options) => (await this.get(artifact, options)).subarray(from, to),
+    create: async (sizeBytes) => {
+      const written: Uint8Array[] = [];
+      return {
+        write: async (bytes) => void written.push(bytes.slice()),
+        finish: async () => {
+          const bytes = concatBytes(...written);
+          const artifact = hashArtifact(bytes);
+          if (bytes.byteLength !== sizeBytes) throw sizeMismatch(artifact.root, sizeBytes, bytes.byteLength);
+          await this.put(artifact, bytes);
+          return artifact;
+        },
+        abort: async () => void written.splice(0),
+      };
+    },
+  };
+
   async stat(root: Hash): Promise<number | null> {
     return this.#artifacts.get(root)?.byteLength ?? null;
+  }
+
+  /** What is there, with sizes. */
+  sizes(): ReadonlyMap<Hash, number> {
+    return new Map([...this.#artifacts].map(([root, { byteLength }]) => [root, byteLength]));
   }
 
   async remove(root: Hash): Promise<boolean> {

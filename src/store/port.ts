@@ -24,6 +24,36 @@ export interface Store {
   get(artifact: ArtifactRef, options?: { readonly signal?: AbortSignal }): Promise<Uint8Array>;
   /** Size in bytes, or null if it is not there. */
   stat(root: Hash): Promise<number | null>;
+  /** For artifacts that do not fit into memory; left out where there are none. */
+  readonly parts?: StoreParts;
   /** Removes an artifact (retention); false if it was not there. Remote stores refuse with `FORBIDDEN`. */
   remove(root: Hash): Promise<boolean>;
+}
+
+/** Artifacts in parts: read by range, written as they come. */
+export interface StoreParts {
+  /**
+   * Bytes [from, to) as they are stored, unchecked: whoever reads checks pieces against the root (`roles/artifact-reader.ts`).
+   * `NOT_FOUND`, `SIZE_MISMATCH`, `UNAVAILABLE`.
+   */
+  read(
+    artifact: ArtifactRef,
+    range: { readonly from: number; readonly to: number },
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<Uint8Array>;
+  /**
+   * An artifact of `sizeBytes` whose root is known only when its last byte has come. `DISK_FULL` before anything is written.
+   * A remote store takes none: a grant names a root.
+   */
+  create?(sizeBytes: number): Promise<ArtifactWriter>;
+}
+
+/** One of `finish` and `abort` ends it. */
+export interface ArtifactWriter {
+  /** The bytes may be changed afterwards. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Keeps the artifact under its root, atomically. `SIZE_MISMATCH` if it has not the stated size. */
+  finish(): Promise<ArtifactRef>;
+  /** Nothing stays. */
+  abort(): Promise<void>;
 }

@@ -45,6 +45,13 @@ export class FrozenTensors {
     return this.#stored.has(name);
   }
 
+  /** One as float32; null if it is not frozen. */
+  floats(name: string): Float32Array | null {
+    const values = this.#stored.get(name);
+    if (values === undefined) return null;
+    return values instanceof Uint16Array ? bf16ToF32(values) : values;
+  }
+
   /** Keeps a tensor's values, rounded to nearest even where it is stored as bfloat16. */
   set(name: string, values: Float32Array): void {
     const home = this.#stored.get(name);

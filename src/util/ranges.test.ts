@@ -33,6 +33,26 @@ describe('ranges', () => {
     );
   });
 
+  it('unites and intersects few with many as few with few', () => {
+    const many = fc
+      .uniqueArray(fc.nat(400), { minLength: 60, maxLength: 120 })
+      .map((starts) => normalizeRanges(starts.map((from): Range => [3 * from, 3 * from + 2])));
+    const few = fc
+      .array(fc.tuple(fc.nat(1_200), fc.integer({ min: 1, max: 40 })), { maxLength: 2 })
+      .map((pairs) => normalizeRanges(pairs.map(([from, length]): Range => [from, from + length])));
+    fc.assert(
+      fc.property(many, few, (a, b) => {
+        const union = unionRanges(a, b);
+        expect(isNormalRanges(union)).toBe(true);
+        expect(union).toEqual(normalizeRanges([...a, ...b]));
+        const [setA, both] = [toSet(a), intersectRanges(b, a)];
+        expect(isNormalRanges(both)).toBe(true);
+        expect(sorted(toSet(both))).toEqual(sorted([...toSet(b)].filter((n) => setA.has(n))));
+      }),
+      { seed: 1 },
+    );
+  });
+
   it('unites, subtracts, intersects, contains and counts as sets do', () => {
     fc.assert(
       fc.property(normalRanges, normalRanges, (a, b) => {

@@ -30,9 +30,35 @@ export function normalizeRanges(ranges: readonly Range[]): Range[] {
   return out;
 }
 
-/** a ∪ b. */
+/** a ∪ b. Few ranges are put into many at their places, without a look at the others. */
 export function unionRanges(a: readonly Range[], b: readonly Range[]): Range[] {
-  return normalizeRanges([...a, ...b]);
+  if (b.length * manyFold > a.length) return normalizeRanges([...a, ...b]);
+  const out = a.slice() as Range[];
+  for (const [from, to] of b) {
+    if (to <= from) continue;
+    // The ranges [first, last) touch or overlap the new one.
+    const first = firstEndingAt(out, from);
+    let last = first;
+    while (last < out.length && out[last]![0] <= to) last++;
+    const joined: Range =
+      last === first ? [from, to] : [Math.min(from, out[first]![0]), Math.max(to, out[last - 1]![1])];
+    out.splice(first, last - first, joined);
+  }
+  return out;
+}
+
+/** Of how many times more ranges a list is searched by halves and not looked through. */
+const manyFold = 16;
+
+/** Index of the first range that ends at or after `n`. */
+function firstEndingAt(ranges: readonly Range[], n: number): number {
+  let [low, high] = [0, ranges.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ranges[middle]![1] < n) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** a \ b, in time linear in both. */
@@ -51,9 +77,15 @@ export function subtractRanges(a: readonly Range[], b: readonly Range[]): Range[
   return out;
 }
 
-/** a ∩ b, in time linear in both. */
+/** a ∩ b, in time linear in both; where `b` has many times more, in that of finding the few of `a` in it. */
 export function intersectRanges(a: readonly Range[], b: readonly Range[]): Range[] {
   const out: Range[] = [];
+  if (a.length * manyFold <= b.length) {
+    for (const [from, to] of a)
+      for (let i = firstEndingAt(b, from + 1); i < b.length && b[i]![0] < to; i++)
+        out.push([Math.max(from, b[i]![0]), Math.min(to, b[i]![1])]);
+    return out;
+  }
   let i = 0;
   let j = 0;
   while (i < a.length && j < b.length) {

@@ -1,18 +1,34 @@
 /** @file The newest artifacts that were read and checked, up to a bound of bytes: a claim's bytes are read once for all checks. */
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
+import type { ReadPart } from '../roles/artifact-reader.ts';
+import { StoreError } from '../store/errors.ts';
 import type { ArtifactAnswer, PublicRecord } from './record.ts';
 
 export class ArtifactCache {
-  readonly #record: Pick<PublicRecord, 'artifact'>;
+  readonly #record: Pick<PublicRecord, 'artifact' | 'part'>;
   readonly #maxBytes: number;
   /** Oldest use first. */
   readonly #held = new Map<Hash, Uint8Array>();
   #heldBytes = 0;
 
-  constructor(record: Pick<PublicRecord, 'artifact'>, maxBytes: number) {
+  constructor(record: Pick<PublicRecord, 'artifact' | 'part'>, maxBytes: number) {
     this.#record = record;
     this.#maxBytes = maxBytes;
+  }
+
+  /** Reads artifacts in parts, and holds none of them; null where the record cannot. Throws Unavailable for a missing one. */
+  get part(): ReadPart | null {
+    const record = this.#record;
+    if (record.part === undefined) return null;
+    return async (artifact, range) => {
+      try {
+        return await record.part!(artifact, range);
+      } catch (error) {
+        if (!(error instanceof StoreError && error.code === 'NOT_FOUND')) throw error;
+        throw new Unavailable(artifact, { kind: 'missing' });
+      }
+    };
   }
 
   async get(artifact: ArtifactRef): Promise<ArtifactAnswer> {

@@ -10,6 +10,7 @@ import { journalFileName } from '../journal/file.ts';
 import { LedgerFile } from '../ledger/read-file.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import { maxMessageLength } from '../protocol/signing.ts';
+import { notFound, sizeMismatch } from '../store/errors.ts';
 import { artifactPath } from '../store/fs.ts';
 import { hashArtifact } from '../store/node-hash.ts';
 import { fromUtf8 } from '../util/bytes.ts';
@@ -80,6 +81,28 @@ export class FolderRecord implements PublicRecord {
     const found = hashArtifact(bytes);
     if (found.root !== root) return { kind: 'damaged', found: `bytes that hash to ${found.root}` };
     return { kind: 'found', bytes: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) };
+  }
+
+  async part(
+    { root, sizeBytes }: ArtifactRef,
+    { from, to }: { readonly from: number; readonly to: number },
+  ): Promise<Uint8Array> {
+    const file = await open(artifactPath(join(this.name, 'store'), root), 'r').catch(missingAsNull);
+    if (file === null) throw notFound(root);
+    try {
+      const { size } = await file.stat();
+      const bytes = new Uint8Array(to - from);
+      let filled = 0;
+      while (size === sizeBytes && filled < bytes.byteLength) {
+        const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, from + filled);
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      if (filled < bytes.byteLength) throw sizeMismatch(root, sizeBytes, size);
+      return bytes;
+    } finally {
+      await file.close();
+    }
   }
 
   async ledger(): Promise<LedgerRecord | null> {

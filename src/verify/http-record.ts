@@ -64,6 +64,15 @@ export class HttpRecord implements PublicRecord {
     }
   }
 
+  async part(artifact: ArtifactRef, range: { readonly from: number; readonly to: number }): Promise<Uint8Array> {
+    try {
+      return await this.#store.parts.read(artifact, range, this.#options);
+    } catch (error) {
+      if (!(error instanceof StoreError) || !['UNAVAILABLE', 'BUSY'].includes(error.code)) throw error;
+      throw new VerifyError('UNREACHABLE', error.message, { cause: error, retryable: error.retryable });
+    }
+  }
+
   async ledger(): Promise<LedgerRecord | null> {
     const genesis = await this.#ifThere(this.#json('/ledger/genesis', publicGenesisSchema));
     if (genesis === null) return null;

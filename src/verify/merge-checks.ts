@@ -92,7 +92,7 @@ function noteJudgement({ visit, segment, outerStep }: Judging, judged: MergeJudg
 }
 
 /** One after another. */
-function inTurn(judge: MergeJudge): MergeJudge {
+export function inTurn(judge: MergeJudge): MergeJudge {
   let last: Promise<unknown> = Promise.resolve();
   return (job) => {
     const judgement = last.then(() => judge(job));

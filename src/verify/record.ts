@@ -42,6 +42,11 @@ export interface PublicRecord {
   /** Bytes after the last whole entry, after `journal` ended; 0 after a clean end. */
   tornBytes(): Promise<number>;
   artifact(artifact: ArtifactRef): Promise<ArtifactAnswer>;
+  /**
+   * Bytes [from, to) of an artifact that does not fit into memory, unchecked: the reader checks pieces. Throws StoreError
+   * `NOT_FOUND`, `SIZE_MISMATCH`. A record without it has no such artifacts.
+   */
+  part?(artifact: ArtifactRef, range: { readonly from: number; readonly to: number }): Promise<Uint8Array>;
   /** Null if the record has none. */
   ledger(): Promise<LedgerRecord | null>;
   /** Numbers of the releases whose folders are there, ascending. */

@@ -1,21 +1,19 @@
 /**
  * @file Releases: every file made again from the fragments and compared byte by byte with the folder, and with the artifacts
- * that the journal names. One tensor and the cached fragments are in memory at a time.
+ * that the journal names. A part of a tensor and the cached fragments are in memory at a time.
  */
-import { type CheckpointFile, checkpointFiles } from '../export/checkpoint-files.ts';
+import { type CheckpointFile, checkpointFiles, type ReadSpec } from '../export/checkpoint-files.ts';
 import { phaseOf } from '../journal/queries.ts';
-import { decodeFragment } from '../merge/codecs/fragment-file.ts';
-import type { TensorSlice } from '../merge/fragment-plan.ts';
-import type { FragmentValues } from '../merge/fragment-values.ts';
-import type { TensorSpec } from '../model/quasar-long/contract.ts';
-import { initTensor, type TensorValues } from '../model/quasar-long/init.ts';
 import type { ArtifactRef } from '../protocol/manifest.ts';
+import type { ReadPart } from '../roles/artifact-reader.ts';
+import { FragmentTensors } from '../roles/fragment-tensors.ts';
 import { releaseCard, storageOf } from '../roles/orchestrator/release-writer.ts';
 import { configOfPhase } from '../roles/phase-config.ts';
 import type { RunModel } from '../roles/run-model.ts';
+import { isMergedInParts } from '../roles/streamed-merge.ts';
+import { StoreError } from '../store/errors.ts';
 import { ArtifactHasher } from '../store/node-hash.ts';
-import { elementCount } from '../tensor/contract.ts';
-import { need } from './artifact-cache.ts';
+import { need, Unavailable } from './artifact-cache.ts';
 import { type Check, type Visit, type WalkContext, withArtifacts } from './check.ts';
 
 interface Release {
@@ -88,9 +86,12 @@ async function checkRelease(release: Release, named: NamedFiles | null, context:
     release.visit,
     context,
     async () => {
-      const files = await filesOf(release, model, context);
+      const { seed } = context.state.run!.manifest;
+      const tensors = new FragmentTensors({ model, heads: release.heads, seed, read: stateReader(model, context) });
+      const files = await filesOf(release, model, tensors.parts, context);
       const made = new Map<string, ArtifactRef>();
       for (const file of files) made.set(file.name, await checkFile(release, file, folder, context));
+      await settled(tensors, release.heads);
       compareNames(release, [...made.keys()], folder?.map(({ name }) => name) ?? null, 'the folder', context);
       compareNames(release, [...made.keys()], named?.map(({ name }) => name) ?? null, 'the journal', context);
       for (const { name, artifact } of named ?? []) {
@@ -106,7 +107,12 @@ async function checkRelease(release: Release, named: NamedFiles | null, context:
   if (folder !== null) findings.count('releases', 'folders equal byte by byte or named above');
 }
 
-async function filesOf({ number, heads }: Release, model: RunModel, context: WalkContext): Promise<CheckpointFile[]> {
+async function filesOf(
+  { number }: Release,
+  model: RunModel,
+  read: ReadSpec,
+  context: WalkContext,
+): Promise<CheckpointFile[]> {
   const { state, cache } = context;
   const { manifest } = state.run!;
   const files = new Map([
@@ -119,41 +125,26 @@ async function filesOf({ number, heads }: Release, model: RunModel, context: Wal
     card: releaseCard(state, number),
     ...storageOf(manifest, model.contract),
   };
-  return checkpointFiles(content, tensorReader(model, heads, manifest.seed, context));
+  return checkpointFiles(content, read);
 }
 
-/** Whole tensors from fragments; the decoded fragment that was used last is kept. */
-function tensorReader(
-  { config, plan }: RunModel,
-  heads: readonly ArtifactRef[],
-  seed: string,
-  { cache }: WalkContext,
-): (spec: TensorSpec) => Promise<TensorValues> {
-  const places = new Map<string, { fragment: number; slice: TensorSlice; isBias: boolean }[]>();
-  for (const { id, slices, selectionBiases } of plan.fragments) {
-    const add = (slice: TensorSlice, isBias: boolean): void => {
-      places.set(slice.name, [...(places.get(slice.name) ?? []), { fragment: id, slice, isBias }]);
-    };
-    for (const slice of slices) add(slice, false);
-    for (const slice of selectionBiases) add(slice, true);
+/** Throws Unavailable where the bytes that were read are not the states'. */
+async function settled(tensors: FragmentTensors, heads: readonly ArtifactRef[]): Promise<void> {
+  try {
+    await tensors.settle();
+  } catch (error) {
+    if (!(error instanceof StoreError && error.code === 'HASH_MISMATCH')) throw error;
+    const artifact = heads.find(({ root }) => root === error.context.root);
+    if (artifact === undefined) throw error;
+    throw new Unavailable(artifact, { kind: 'damaged', found: error.message });
   }
-  let held: { readonly id: number; readonly values: FragmentValues } | null = null;
-  const valuesOf = async (id: number): Promise<FragmentValues> => {
-    if (held?.id !== id)
-      held = { id, values: decodeFragment('f32', plan.fragments[id]!, await need(cache, heads[id]!)) };
-    return held.values;
-  };
-  return async (spec) => {
-    const parts = places.get(spec.name);
-    if (parts === undefined) return initTensor(config, spec, seed);
-    const tensor = new Float32Array(elementCount(spec.shape));
-    for (const { fragment, slice, isBias } of parts) {
-      const values = await valuesOf(fragment);
-      const packed = isBias ? values.selectionBias : values.params;
-      tensor.set(packed.subarray(slice.offset, slice.offset + slice.length), slice.tensorOffset);
-    }
-    return tensor;
-  };
+}
+
+/** States by way of the cache; those that do not fit into memory in parts. */
+function stateReader({ plan }: RunModel, { cache }: WalkContext): ReadPart {
+  const { part } = cache;
+  if (part !== null && plan.fragments.some(isMergedInParts)) return part;
+  return async (artifact, { from, to }) => (await need(cache, artifact)).slice(from, to);
 }
 
 /** The file's artifact as it must be; differences from the folder's bytes are told by the part that they are in. */

@@ -113,6 +113,49 @@ export function testStore(
       }
     });
 
+    it('reads parts of an artifact', async () => {
+      const bytes = randomBytes(pieceBytes + 1_000, 12);
+      const artifact = artifactOf(bytes);
+      await put(artifact, bytes);
+      for (const [from, to] of [
+        [0, 10],
+        [pieceBytes - 5, pieceBytes + 5],
+        [bytes.byteLength - 1, bytes.byteLength],
+        [0, bytes.byteLength],
+      ] as const) {
+        const part = await store.parts!.read(artifact, { from, to });
+        expect(Buffer.compare(part, bytes.subarray(from, to)), `${from} to ${to}`).toBe(0);
+      }
+      const other = artifactOf(randomBytes(10, 13));
+      await expect(store.parts!.read(other, { from: 0, to: 10 })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    });
+
+    it('takes an artifact that is named at its end, if it is its own, or nothing of it', async () => {
+      if (opened.isRemote) {
+        expect(store.parts!.create).toBeUndefined();
+        return;
+      }
+      const bytes = randomBytes(pieceBytes + 1_000, 14);
+      const artifact = artifactOf(bytes);
+      const buffer = new Uint8Array(700_000);
+      const write = async (sizeBytes: number) => {
+        const writer = await store.parts!.create!(sizeBytes);
+        for (let at = 0; at < bytes.byteLength; at += buffer.byteLength) {
+          const part = buffer.subarray(0, Math.min(buffer.byteLength, bytes.byteLength - at));
+          part.set(bytes.subarray(at, at + part.byteLength));
+          await writer.write(part);
+        }
+        return writer;
+      };
+      await (await write(bytes.byteLength)).abort();
+      const wrong = await write(bytes.byteLength + 1);
+      await expect(wrong.finish()).rejects.toMatchObject({ code: 'SIZE_MISMATCH' });
+      await wrong.abort();
+      expect(await store.stat(artifact.root)).toBeNull();
+      expect(await (await write(bytes.byteLength)).finish()).toEqual(artifact);
+      expect(Buffer.compare(await store.get(artifact), bytes)).toBe(0);
+    });
+
     const itsBytesAreElsewhere = isInMemory ? () => undefined : it;
     itsBytesAreElsewhere('finds damage when it reads, and takes the artifact again', async () => {
       const bytes = randomBytes(pieceBytes + 10, 9);

@@ -14,6 +14,10 @@ import { corpusDir } from '../paths.ts';
 import { formatTable } from '../table.ts';
 import { formatChaos } from './chaos/report.ts';
 import { runChaos } from './chaos/run.ts';
+import { formatGoodput, goodputName, runGoodput } from './fleet/goodput.ts';
+import { parseFleetOptions, parseRunLength } from './fleet/options.ts';
+import { formatFleet } from './fleet/report.ts';
+import { runFleet } from './fleet/run.ts';
 import { parseSimulateOptions, type SimulateOptions } from './options.ts';
 
 export const handle: Handler = async (settings, io) => {
@@ -28,6 +32,18 @@ export const handle: Handler = async (settings, io) => {
     if (isJson) io.out(JSON.stringify(report));
     else for (const line of formatChaos(report)) io.out(line);
     return report.problems.length === 0 ? 0 : 1;
+  }
+  if (settings.has('fleet') && settings.text('fleet') === goodputName) {
+    const report = runGoodput(parseRunLength(settings), io);
+    if (isJson) io.out(JSON.stringify(report));
+    else for (const line of formatGoodput(report)) io.out(line);
+    return 0;
+  }
+  if (settings.has('fleet')) {
+    const outcome = await runFleet(parseFleetOptions(settings), io);
+    if (isJson) io.out(JSON.stringify(outcome));
+    else for (const line of formatFleet(outcome)) io.out(line);
+    return 0;
   }
   ensureCorpus('tiny');
   const attack = options.attack === 'none' ? null : options.attack;

@@ -4,7 +4,7 @@ import type { CommandDeclaration } from '../command.ts';
 export const simulate: CommandDeclaration = {
   name: 'simulate',
   description:
-    'Train preset tiny with a whole simulated network, and see what an attack earns and does; or, with --chaos, with real processes that are killed, frozen and cut off.',
+    'Train preset tiny with a whole simulated network, and see what an attack earns and does; with --fleet, run the real roles, journal and protocol for any fleet with a model in the place of training; or, with --chaos, real processes that are killed, frozen and cut off.',
   options: [
     {
       name: 'attack',
@@ -29,6 +29,32 @@ export const simulate: CommandDeclaration = {
       description: 'how claims are averaged: mean, rda, trimmed-mean, median or centred-clip',
       default: 'mean',
     },
+    {
+      name: 'fleet',
+      value: 'FLEET',
+      description: 'a fleet by name or by its JSON file: machines, links, hours, faults (docs/simulate.md)',
+    },
+    { name: 'hours', value: 'H', description: 'with --fleet: virtual hours', default: '6' },
+    {
+      name: 'signatures',
+      value: 'MODE',
+      description: 'with --fleet: real, stub, or auto (real up to 50 learners)',
+      default: 'auto',
+    },
+    {
+      name: 'freeloaders',
+      value: 'N',
+      description: 'with --fleet: hotkeys of each kind that claim ten times the steps and do none',
+      default: '0',
+    },
+    {
+      name: 'tick-ms',
+      value: 'MS',
+      description: 'with --fleet: how often the syncer looks at the clock',
+      default: '1000',
+    },
+    { name: 'out', value: 'FILE', description: 'with --fleet: the result as JSON, for the dashboard too' },
+    { name: 'journal', value: 'FILE', description: 'with --fleet: every entry, one canonical line each' },
     {
       name: 'chaos',
       value: 'SEED',

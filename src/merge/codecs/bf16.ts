@@ -5,6 +5,8 @@ const layout = { values: 4 * stagedElements, codes: 2 * stagedElements, residue:
 
 export const bf16Codec: Codec = {
   name: 'bf16',
+  blockElements: 1,
+  bytesOf: (elements) => [2 * elements],
   parts: (slice) => plainPart(slice, 'BF16', 2),
   encode(staging, x, [bytes], residue) {
     const { values, codes, residue: rest } = staging.layOut(layout);

@@ -1,14 +1,14 @@
 /**
  * @file What a codec is: how the float32 numbers of one tensor slice become the tensors of a safetensors file and come
- * back. Codecs are lossy at most per block of 256 elements of a slice in row-major order; what is lost is returned as
- * the residue, which the learner adds to its next pseudo-gradient of that fragment (error feedback).
+ * back. Codecs are lossy at most per block of 256 elements (topk: 4,096) of a slice in row-major order; what is lost is
+ * returned as the residue, which the learner adds, times `errorDecay`, to its next pseudo-gradient of that fragment.
  */
 import type { SafetensorsDtype } from '../../tensor/safetensors.ts';
 import { CodecError } from '../errors.ts';
 import { sliceName, type TensorSlice } from '../fragment-plan.ts';
 import type { Staging } from '../staging.ts';
 
-export type CodecName = 'f32' | 'bf16' | 'int8' | 'int4';
+export type CodecName = 'f32' | 'bf16' | 'int8' | 'int4' | 'topk';
 
 /** One tensor of the file. */
 export interface PartInfo {
@@ -20,13 +20,23 @@ export interface PartInfo {
 
 export interface Codec {
   readonly name: CodecName;
+  /** Elements that are encoded together: a slice may be decoded from any multiple of it on. */
+  readonly blockElements: number;
+  /** Bytes of each part that the first `elements` of a slice take: a multiple of the block, or the whole slice. */
+  bytesOf(elements: number): readonly number[];
   /** The file's tensors for one slice, in the order in which `encode` and `decode` take their bytes. */
   parts(slice: TensorSlice): readonly PartInfo[];
   /** Writes `parts` (sized as `parts()` says) and residue = x − decode(encode(x)). x is finite and below 2^126. */
   encode(staging: Staging, x: Float32Array, parts: readonly Uint8Array[], residue: Float32Array): void;
-  /** Writes `out`. @throws CodecError NOT_FINITE, BAD_SCALE, NOT_CANONICAL */
+  /** Writes `out`: a slice, or a part of it that begins at a block, with its part of the bytes. @throws CodecError NOT_FINITE, BAD_SCALE, NOT_CANONICAL */
   decode(staging: Staging, parts: readonly Uint8Array[], out: Float32Array, what: string): void;
 }
+
+/**
+ * β: how much of a residue goes into the learner's next pseudo-gradient. A dense codec loses a little of each number and gives
+ * all of it back; of what `topk` leaves out a part would be stale by the time it is sent (β of arXiv:2508.15706).
+ */
+export const errorDecay: Readonly<Record<CodecName, number>> = { f32: 1, bf16: 1, int8: 1, int4: 1, topk: 0.95 };
 
 /** Elements staged at a time; a multiple of the codecs' block. */
 export const stagedElements = 65_536;

@@ -2,7 +2,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ParameterContract } from '../../tensor/contract.ts';
-import { encodeSafetensors, readSafetensors, type TensorBytes } from '../../tensor/safetensors.ts';
+import {
+  encodeSafetensors,
+  parseSafetensorsHeader,
+  readSafetensors,
+  type TensorBytes,
+} from '../../tensor/safetensors.ts';
 import { Rng } from '../../util/rng.ts';
 import { planFragments } from '../fragment-plan.ts';
 import { emptyFragment, type FragmentValues, packFragment, unpackFragment } from '../fragment-values.ts';
@@ -17,7 +22,7 @@ const contract: ParameterContract = [
   { name: 'scalar', shape: [], dtype: 'F32', kind: 'param' },
 ];
 const fragment = planFragments(contract, 1).fragments[0]!;
-const names = ['f32', 'bf16', 'int8', 'int4'] as const;
+const names = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
 const levels = { int8: 127, int4: 7 } as const;
 
 function sample(seed: number): FragmentValues {
@@ -31,6 +36,7 @@ function sample(seed: number): FragmentValues {
 function bound(codec: CodecName, x: Float32Array, i: number): number {
   if (codec === 'f32') return 0;
   if (codec === 'bf16') return Math.abs(x[i]!) * 2 ** -8 + 2 ** -133;
+  if (codec === 'topk') return Number.POSITIVE_INFINITY; // what it leaves out is unbounded; the residue has it
   const slice = fragment.slices.find(({ offset, length }) => i >= offset && i < offset + length)!;
   const start = slice.offset + Math.floor((i - slice.offset) / 256) * 256;
   const block = x.subarray(start, Math.min(start + 256, slice.offset + slice.length));
@@ -65,7 +71,7 @@ describe('fragment files', () => {
       const first = encodeFragment(codec, fragment, sample(3)).bytes;
       const values = decodeFragment(codec, fragment, first);
       const again = decodeFragment(codec, fragment, encodeFragment(codec, fragment, values).bytes);
-      if (codec !== 'int8' && codec !== 'int4') expect([...again.params], codec).toEqual([...values.params]);
+      if (codec === 'f32' || codec === 'bf16') expect([...again.params], codec).toEqual([...values.params]);
       expect(first.byteLength, codec).toBe(encodedSizeBytes(codec, fragment));
       expect(() => checkFragmentHeader(codec, fragment, first)).not.toThrow();
       expect([...readSafetensors(first).tensors.keys()]).toContain('a.weight[0:41]');
@@ -86,6 +92,25 @@ describe('fragment files', () => {
     sum.forEach((value, i) => {
       expect(Math.abs(value / 50 - target[i]!), `${i}`).toBeLessThan(5e-5);
     });
+  });
+
+  it('of topk take 114 bytes a chunk of 4,096, and send everything in time with error feedback', () => {
+    const wide = planFragments([{ name: 'w', shape: [64, 4096], dtype: 'F32', kind: 'param' }], 1).fragments[0]!;
+    const rng = new Rng(4);
+    const target = Float32Array.from({ length: wide.elementCount }, () => rng.normal() * 1e-3);
+    let residue: Float32Array = new Float32Array(target.length);
+    let sent = 0;
+    for (let round = 0; round < 200; round++) {
+      const params = round === 0 ? target : residue;
+      const { bytes, residue: rest } = encodeFragment('topk', wide, { params, selectionBias: new Float32Array(0) });
+      const { dataOffsetBytes } = parseSafetensorsHeader(bytes, bytes.byteLength);
+      expect(bytes.byteLength - dataOffsetBytes).toBe(64 * 114);
+      if (round === 0) sent = decodeFragment('topk', wide, bytes).params.filter((value) => value !== 0).length;
+      residue = rest;
+    }
+    expect(sent).toBe(64 * 64);
+    const greatest = residue.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
+    expect(greatest).toBeLessThan(1e-4);
   });
 
   it('read slices that span several staged blocks', () => {
@@ -153,6 +178,42 @@ describe('decodeFragment refuses', () => {
       'NOT_CANONICAL',
       'int4',
     );
+  });
+
+  it('topk records with indices out of order, twice or beyond their chunk, bad scales and used padding', () => {
+    const name = 'a.weight[0:41]'; // 533 numbers: 9 kept; 2 bytes of scale, 3 of codes, 14 of indices
+    const change = (index: number, to: (byte: number) => number) =>
+      tampered((tensors) => {
+        const { bytes } = tensors.get(name)!;
+        bytes[index] = to(bytes[index]!);
+      }, 'topk');
+    const good = readSafetensors(encodeFragment('topk', fragment, sample(9)).bytes).tensors.get(name)!.bytes;
+    expect(good.byteLength).toBe(19);
+    const swapped = tampered((tensors) => {
+      const { bytes } = tensors.get(name)!;
+      const [a, b, c] = good.subarray(5, 8) as unknown as [number, number, number];
+      bytes.set([(b >> 4) | ((c & 15) << 4), (c >> 4) | ((a & 15) << 4), (a >> 4) | ((b & 15) << 4)], 5);
+    }, 'topk');
+    const twice = tampered((tensors) => {
+      const first = good[5]! | ((good[6]! & 15) << 8);
+      tensors.get(name)!.bytes.set([first & 255, (first >> 8) | ((first & 15) << 4), first >> 4], 5);
+    }, 'topk');
+    for (const bytes of [swapped, twice, change(18, (byte) => byte | 0x0f), change(18, (byte) => byte | 0x80)])
+      refuse(bytes, 'NOT_CANONICAL', 'topk');
+    refuse(
+      change(4, (byte) => byte | 0x80),
+      'NOT_CANONICAL',
+      'topk',
+    );
+    for (const high of [0x7c, 0x7e, 0x80, 0xff])
+      refuse(
+        change(1, () => high),
+        'BAD_SCALE',
+        'topk',
+      );
+    // A scale of 0 with anything beside it.
+    const zero = tampered((tensors) => tensors.get(name)!.bytes.fill(0, 0, 2), 'topk');
+    refuse(zero, 'NOT_CANONICAL', 'topk');
   });
 
   it('NaN and infinity', () => {

@@ -5,6 +5,8 @@ export const f32BytesOf = (x: Float32Array): Uint8Array => new Uint8Array(x.buff
 
 export const f32Codec: Codec = {
   name: 'f32',
+  blockElements: 1,
+  bytesOf: (elements) => [4 * elements],
   parts: (slice) => plainPart(slice, 'F32', 4),
   encode(_staging, x, [bytes], residue) {
     bytes!.set(f32BytesOf(x));

@@ -11,18 +11,20 @@ import {
 } from '../../tensor/safetensors.ts';
 import { CodecError } from '../errors.ts';
 import type { Fragment, TensorSlice } from '../fragment-plan.ts';
-import { checkFragmentValues, emptyFragment, type FragmentValues } from '../fragment-values.ts';
+import { checkFragmentValues, checkLength, emptyFragment, type FragmentValues } from '../fragment-values.ts';
 import { type Staging, sharedStaging } from '../staging.ts';
 import { bf16Codec } from './bf16.ts';
 import { type Codec, type CodecName, encodeLimitBits, isBelow, type PartInfo } from './codec.ts';
 import { f32BytesOf, f32Codec } from './f32.ts';
 import { int4Codec, int8Codec } from './scaled.ts';
+import { topkCodec } from './topk.ts';
 
 export const codecs: { readonly [Name in CodecName]: Codec } = {
   f32: f32Codec,
   bf16: bf16Codec,
   int8: int8Codec,
   int4: int4Codec,
+  topk: topkCodec,
 };
 
 /** Metadata `format`; readers of another version refuse the file. */
@@ -69,7 +71,7 @@ export function encodedSizeBytes(codec: CodecName, fragment: Fragment): number {
 }
 
 /**
- * The same values give the same bytes on every machine.
+ * The same values give the same bytes on every machine. `residue` is written, and stays as it was after an error.
  * @throws MergeError WRONG_LENGTH; CodecError NOT_FINITE or OUT_OF_RANGE (a magnitude of 2^126 or more)
  */
 export function encodeFragment(
@@ -77,12 +79,13 @@ export function encodeFragment(
   fragment: Fragment,
   values: FragmentValues,
   staging: Staging = sharedStaging(),
+  residue: Float32Array = new Float32Array(fragment.elementCount),
 ): EncodedFragment {
   checkFragmentValues(fragment, values);
+  checkLength('residue', residue, fragment.elementCount);
   for (const array of [values.params, values.selectionBias]) requireEncodable(staging, array, fragment);
   const jobs = jobsOf(codecs[codec], fragment);
   const { bytes, places } = layOutFile(codec, jobs, (length) => new Uint8Array(length));
-  const residue = new Float32Array(fragment.elementCount);
   for (const { codec, slice, parts, isBias } of jobs) {
     const source = isBias ? values.selectionBias : values.params;
     const rest = isBias ? new Float32Array(slice.length) : residue.subarray(slice.offset, slice.offset + slice.length);
@@ -150,34 +153,70 @@ export function decodeFragment(
   into: FragmentValues = emptyFragment(fragment),
 ): FragmentValues {
   checkFragmentValues(fragment, into);
-  const jobs = jobsOf(codecs[codec], fragment);
-  const header = readHeader(codec, jobs, bytes);
-  const data = bytes.subarray(header.dataOffsetBytes);
-  const places = checkTensors(header, jobs);
-  for (const { codec, slice, parts, isBias } of jobs) {
+  for (const { slice, parts, isBias, ...located } of locateSlices(codec, fragment, bytes, bytes.byteLength)) {
     const target = isBias ? into.selectionBias : into.params;
-    const sources = parts.map(({ name, sizeBytes }) => {
-      const offset = places.get(name)!;
-      return data.subarray(offset, offset + sizeBytes);
-    });
-    codec.decode(staging, sources, target.subarray(slice.offset, slice.offset + slice.length), parts[0]!.name);
+    const sources = parts.map(({ at, sizeBytes }) => bytes.subarray(at, at + sizeBytes));
+    located.codec.decode(staging, sources, target.subarray(slice.offset, slice.offset + slice.length), parts[0]!.name);
   }
   return into;
 }
 
 /** Form only: size, header, names, shapes and dtypes equal to plan and codec. Reads no value. Throws as decodeFragment. */
 export function checkFragmentHeader(codec: CodecName, fragment: Fragment, bytes: Uint8Array): void {
-  const jobs = jobsOf(codecs[codec], fragment);
-  checkTensors(readHeader(codec, jobs, bytes), jobs);
+  locateSlices(codec, fragment, bytes, bytes.byteLength);
 }
 
-function readHeader(codec: CodecName, jobs: readonly Job[], bytes: Uint8Array): SafetensorsHeader {
+/** A slice and where its tensors lie in the file. */
+export interface LocatedSlice {
+  readonly codec: Codec;
+  readonly slice: TensorSlice;
+  readonly isBias: boolean;
+  readonly parts: readonly { readonly name: string; readonly at: number; readonly sizeBytes: number }[];
+}
+
+/**
+ * Of a file of `sizeBytes` that begins with `head`: at least `mostHeadBytes`, or all of it. In the order of the plan, selection
+ * biases last. Throws as decodeFragment.
+ */
+export function locateSlices(
+  codec: CodecName,
+  fragment: Fragment,
+  head: Uint8Array,
+  sizeBytes: number,
+): readonly LocatedSlice[] {
+  const jobs = jobsOf(codecs[codec], fragment);
+  const header = readHeader(codec, jobs, head, sizeBytes);
+  const places = checkTensors(header, jobs);
+  return jobs.map(({ codec, slice, isBias, parts }) => ({
+    ...{ codec, slice, isBias },
+    parts: parts.map(({ name, sizeBytes }) => ({ name, at: header.dataOffsetBytes + places.get(name)!, sizeBytes })),
+  }));
+}
+
+/** A header that is read is no longer than this, with its length in front. */
+export const mostHeadBytes = (codec: CodecName, fragment: Fragment): number =>
+  8 + mostHeaderBytes(codec, jobsOf(codecs[codec], fragment));
+
+/** Room for other writers' spacing and for metadata of theirs. */
+const mostHeaderBytes = (codec: CodecName, jobs: readonly Job[]): number =>
+  2 * headerOf(codec, jobs).header.byteLength + 65_536;
+
+/** The header of an absolute state as `encodeStateInto` writes it, and the slices in the order of their bytes behind it. */
+export function stateLayout(fragment: Fragment): {
+  readonly header: Uint8Array;
+  readonly order: readonly { readonly slice: TensorSlice; readonly isBias: boolean }[];
+} {
+  const jobs = jobsOf(f32Codec, fragment);
+  const byName = new Map(jobs.map((job) => [job.parts[0]!.name, job]));
+  const { header, order } = headerOf('f32', jobs);
+  return { header, order: order.map(({ name }) => byName.get(name)!) };
+}
+
+function readHeader(codec: CodecName, jobs: readonly Job[], bytes: Uint8Array, sizeBytes: number): SafetensorsHeader {
   const tensorCount = jobs.reduce((sum, { parts }) => sum + parts.length, 0);
   const nameLength = Math.max(...jobs.flatMap(({ parts }) => parts.map(({ name }) => name.length)));
-  // Room for other writers' spacing and for metadata of theirs.
-  const headerBytes = 2 * headerOf(codec, jobs).header.byteLength + 65_536;
-  const header = parseHeader(bytes, {
-    headerBytes,
+  const header = parseHeader(bytes, sizeBytes, {
+    headerBytes: mostHeaderBytes(codec, jobs),
     tensorCount: tensorCount + 16,
     nameLength: nameLength + 64,
     rank: 8,
@@ -193,17 +232,14 @@ function readHeader(codec: CodecName, jobs: readonly Job[], bytes: Uint8Array): 
 
 const short = (text: string | undefined): string => (text === undefined ? 'nothing' : text.slice(0, 40));
 
-function parseHeader(...args: Parameters<typeof limited>): SafetensorsHeader {
+function parseHeader(...args: Parameters<typeof parseSafetensorsHeader>): SafetensorsHeader {
   try {
-    return limited(...args);
+    return parseSafetensorsHeader(...args);
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
     throw new CodecError('BAD_CONTAINER', error.message, { context: { code: error.code }, cause: error });
   }
 }
-
-const limited = (bytes: Uint8Array, limits: Parameters<typeof parseSafetensorsHeader>[2]) =>
-  parseSafetensorsHeader(bytes, bytes.byteLength, limits);
 
 /** Offsets by name, after every tensor was found with its dtype and shape, and no other. */
 function checkTensors(header: SafetensorsHeader, jobs: readonly Job[]): ReadonlyMap<string, number> {

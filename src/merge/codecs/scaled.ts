@@ -31,6 +31,8 @@ function scaledCodec({ name, levels, codesPerByte }: Format): Codec {
   const [encodeName, decodeName] = functions[name === 'int8' ? 'int8' : 'int4'];
   return {
     name,
+    blockElements: scaledBlock,
+    bytesOf: (elements) => [codeBytes(elements), 4 * blockCount(elements)],
     parts(slice) {
       const bytes = codeBytes(slice.length);
       return [

@@ -3,7 +3,7 @@
  * out what was learned since the last one, a take-in swaps the ground under it. Plain arrays; each element is computed
  * in float64 and rounded once, so that a replay gets the same bits.
  */
-import type { CodecName } from '../../merge/codecs/codec.ts';
+import { type CodecName, errorDecay } from '../../merge/codecs/codec.ts';
 import { encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { Fragment, FragmentPlan } from '../../merge/fragment-plan.ts';
 import {
@@ -34,7 +34,7 @@ export class LearnerFragments {
   }
 
   /**
-   * Δ = anchor − θ + residue; residue ← Δ − decode(encode(Δ)); anchor ← θ. The selection bias travels dense, as anchor − bias.
+   * Δ = anchor − θ + β·residue; residue ← Δ − decode(encode(Δ)); anchor ← θ. The selection bias travels dense, as anchor − bias.
    * @throws CodecError NOT_FINITE, OUT_OF_RANGE
    */
   claim(id: number): Uint8Array {
@@ -43,13 +43,13 @@ export class LearnerFragments {
     const anchor = this.#anchors[id]!.params;
     const residue = this.#residues[id]!;
     const delta = new Float32Array(fragment.elementCount);
-    for (let i = 0; i < delta.length; i++) delta[i] = anchor[i]! - now.params[i]! + residue[i]!;
+    const beta = errorDecay[this.#codec];
+    for (let i = 0; i < delta.length; i++) delta[i] = anchor[i]! - now.params[i]! + beta * residue[i]!;
     const anchorBias = this.#anchors[id]!.selectionBias;
     const selectionBias = now.selectionBias.map((bias, i) => anchorBias[i]! - bias);
-    const encoded = encodeFragment(this.#codec, fragment, { params: delta, selectionBias });
-    this.#residues[id] = encoded.residue;
+    const { bytes } = encodeFragment(this.#codec, fragment, { params: delta, selectionBias }, undefined, residue);
     this.#anchors[id] = now;
-    return encoded.bytes;
+    return bytes;
   }
 
   /** θ ← Θ + (θ − anchor); anchor ← Θ. The optimiser's moments stay. */

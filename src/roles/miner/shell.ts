@@ -21,9 +21,10 @@ import { RoleError } from '../errors.ts';
 import type { StepReport } from '../learner/learner.ts';
 import { batchTermsOf } from '../learner/schedule-position.ts';
 import { keptStates } from '../learner/state-folder.ts';
+import { RedoneVersions } from '../redone-versions.ts';
 import { routersBody } from '../routers-body.ts';
 import { phaseTermsOf } from '../run-data.ts';
-import { fetchFrozen } from '../run-model.ts';
+import { fetchFrozen, runModelOf } from '../run-model.ts';
 import { fetchShards } from '../shard-cache.ts';
 import { AuditAnswerer } from './audit-answerer.ts';
 import { ClaimUploader } from './claim-uploader.ts';
@@ -102,7 +103,12 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
     const joined = await client.submit('join', { ...options.capabilities, atMs: nextAtMs(deps, learner) });
     if (joined.outcome === 'reject')
       throw new RoleError('REFUSED', `the run refuses ${learner}: ${joined.code}: ${joined.sentence}`);
-    return await new Miner({ learner, thread, versions, deps }).run();
+    const redone = new RedoneVersions({
+      ...{ manifest: client.manifest, plan: runModelOf(client.manifest).plan, store: client.store },
+      artifactOf: (bytes) => artifactOf(bytes, nodeSha256),
+    });
+    for (const [fragment, artifact] of artifacts.entries()) redone.hold(fragment, artifact, start[fragment]!);
+    return await new Miner({ learner, thread, versions, redone, deps }).run();
   } finally {
     await thread.close();
   }
@@ -151,6 +157,7 @@ class Miner {
   readonly #uploader: ClaimUploader;
   readonly #trace: TraceBook;
   readonly #answerer: AuditAnswerer;
+  readonly #redone: RedoneVersions;
   /** Bytes of fetched versions, by fragment, until they are taken in. */
   readonly #fetched = new Map<number, Uint8Array>();
   readonly #firstStep: number;
@@ -169,12 +176,14 @@ class Miner {
     readonly thread: LearnerThread;
     /** Versions that the thread started from. */
     readonly versions: readonly number[];
+    readonly redone: RedoneVersions;
     readonly deps: MinerDeps;
   }) {
     const { client, log } = parts.deps;
     this.#learner = parts.learner;
     this.#thread = parts.thread;
     this.#deps = parts.deps;
+    this.#redone = parts.redone;
     this.#uploader = new ClaimUploader({ client, log, clock: parts.deps.clock });
     this.#answerer = new AuditAnswerer({
       ...{ client, log, clock: parts.deps.clock, learner: parts.learner },
@@ -326,7 +335,8 @@ class Miner {
     const { client, clock, log } = this.#deps;
     while (!client.signal.aborted && this.#state.pending.get(fragment)?.version === version) {
       try {
-        const bytes = await client.store.get(artifact, { signal: client.signal });
+        const { bytes, ...from } = await this.#redone.get(fragment, artifact, client.signal);
+        log.debug('fragment at hand', { fragment, version, ...from });
         // A newer version may have come while these bytes travelled.
         if (this.#state.pending.get(fragment)?.version !== version) return;
         this.#fetched.set(fragment, bytes);
@@ -391,7 +401,9 @@ class Miner {
   }
 
   /** The client has checked and folded the entry: its body has the form of its kind. */
-  #onEntry({ message: { kind, body } }: JournalEntry): void {
+  #onEntry(entry: JournalEntry): void {
+    const { kind, body } = entry.message;
+    this.#redone.onFold(this.#deps.client.state, entry);
     const as = <K extends EventKind>(_: K): EventBody<K> => body as EventBody<K>;
     if (kind === 'lease') this.#onLease(as(kind));
     else if (kind === 'lease-return') this.#onLeaseReturn(as(kind));

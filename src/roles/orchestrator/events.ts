@@ -21,23 +21,31 @@ export interface OrchestratorState {
   readonly head: BlockRef | null;
   /** Recent blocks by number. */
   readonly blocks: ReadonlyMap<number, Hash>;
-  /** Ledger height when a claim was committed, or (after a restart, or blocks that were not seen) a later one. */
-  readonly commitBlocks: ReadonlyMap<Hash, number>;
+  /**
+   * Ledger height when a claim was committed, or (after a restart, or blocks that were not seen) a later one. This map and the other
+   * three of what is `seen` belong to the step and are changed in place, as the fold is: a copy for each heartbeat of 10,000 learners
+   * cost more than all else that the step does.
+   */
+  readonly commitBlocks: Map<Hash, number>;
   /** Last heartbeat of each validator's hotkey and each learner. */
-  readonly validatorsSeen: ReadonlyMap<Hotkey, number>;
-  readonly learnersSeen: ReadonlyMap<LearnerId, number>;
+  readonly validatorsSeen: Map<Hotkey, number>;
+  readonly learnersSeen: Map<LearnerId, number>;
   readonly stakeRao: ReadonlyMap<Hotkey, number>;
   /** When the due outer step had its quorum of accepted claims. */
   readonly quorumAtMs: number | null;
   readonly averages: GraceAverages;
   /** Time of each learner's last commit. */
-  readonly committedAtMs: ReadonlyMap<LearnerId, number>;
+  readonly committedAtMs: Map<LearnerId, number>;
   /** Effects under way, by key. */
   readonly busy: ReadonlySet<string>;
   /** An own event is on its way into the journal: the next is decided after it. */
   readonly isJournaling: boolean;
   /** Effects that were done; the next tick starts a failed one again. */
   readonly finished: ReadonlySet<string>;
+  /** Rules that found nothing since they were asked last; changed in place. */
+  readonly quiet: Set<string>;
+  /** How many learners live, counted now and then; changed in place. */
+  readonly pace: { atMs: number; learners: number };
   readonly stop: { readonly state: StopState; readonly atMs: number };
 }
 

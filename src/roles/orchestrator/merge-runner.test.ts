@@ -1,4 +1,7 @@
 /** @file A pending merge is computed from what the journal names: against plain loops, twice, in any order of claims. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRunning, type RunningNetwork, unreadable } from '../../../tests/support/local-network.ts';
 import type { RunState } from '../../journal/state.ts';
@@ -6,6 +9,7 @@ import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { Fragment } from '../../merge/fragment-plan.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
 import { fromDecimal } from '../../protocol/names.ts';
+import { artifactPath, FsStore } from '../../store/fs.ts';
 import { MemoryStore } from '../../store/memory.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { type MergeRunnerDeps, runMerge } from './merge-runner.ts';
@@ -95,6 +99,55 @@ describe('runMerge', () => {
     const [first, second] = [await runMerge(run, 0, depsOf()), await runMerge(run, 0, depsOf())];
     expect(second).toEqual(first);
     expect(await running.network.store.stat(first.artifact.root)).toBe(first.artifact.sizeBytes);
+  });
+
+  it('in parts, from and to a folder, it makes the same bytes; damage and loss leave nothing behind', async () => {
+    const expected = await runMerge(run, 0, depsOf());
+    const { momentum, artifact, pendingMerge } = run.fragments[0]!;
+    const claims = pendingMerge!.claims.map(({ claim }) => run.claims.get(claim)!.body.artifact);
+    const dir = mkdtempSync(join(tmpdir(), 'accrete-merge-'));
+    try {
+      const store = await FsStore.open(dir);
+      for (const each of [artifact, momentum!, ...claims]) await store.put(each, await running.network.store.get(each));
+      const whole: unknown[] = [];
+      const parts = {
+        ...unreadable(store),
+        parts: store.parts,
+        get: async (...args: unknown[]): Promise<Uint8Array> => {
+          whole.push(args);
+          throw new Error('read whole');
+        },
+      };
+      const deps = depsOf({ store: parts, isInParts: () => true });
+      expect(await runMerge(run, 0, deps)).toEqual(expected);
+      expect(whole).toEqual([]);
+      for (const each of [expected.artifact, expected.momentum])
+        expect(Buffer.compare(await store.get(each), await running.network.store.get(each))).toBe(0);
+      for (const each of [expected.artifact, expected.momentum]) await store.remove(each.root);
+      const path = artifactPath(dir, claims[1]!.root);
+      const good = readFileSync(path);
+      writeFileSync(
+        path,
+        good.map((byte, i) => (i === good.length - 9 ? byte ^ 1 : byte)),
+      );
+      await expect(runMerge(run, 0, deps)).rejects.toMatchObject({ code: 'LOST' });
+      writeFileSync(path, good.subarray(1));
+      await expect(runMerge(run, 0, deps)).rejects.toMatchObject({ code: 'LOST' });
+      rmSync(path);
+      await expect(runMerge(run, 0, deps)).rejects.toMatchObject({ code: 'LOST' });
+      writeFileSync(path, good);
+      const statePath = artifactPath(dir, artifact.root);
+      const state = readFileSync(statePath);
+      writeFileSync(
+        statePath,
+        state.map((byte, i) => (i === state.length - 9 ? byte ^ 1 : byte)),
+      );
+      await expect(runMerge(run, 0, deps)).rejects.toMatchObject({ code: 'HASH_MISMATCH' });
+      expect(readdirSync(join(dir, 'temporary'))).toEqual([]);
+      expect(await store.stat(expected.artifact.root)).toBeNull();
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 
   it('gives shares in the order of the merge event, and the same bytes for every order', async () => {

@@ -1,30 +1,33 @@
 /**
  * @file Renders a release as a checkpoint folder in Hugging Face layout, from the fragment artifacts that the journal
- * names. The record is the release event; a folder that is lost or damaged can be written again.
+ * names, in parts: memory does not grow with the model. The record is the release event; a folder that is lost or damaged can be written again.
  */
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { CheckpointContent, ReadSpec } from '../../export/checkpoint-files.ts';
 import { ExportError } from '../../export/errors.ts';
-import { type HuggingFaceExport, writeHuggingFaceFolder } from '../../export/hugging-face.ts';
+import { writeCheckpointFolder } from '../../export/hugging-face.ts';
 import type { ModelCard } from '../../export/model-card.ts';
 import { manifestOf, phaseOf } from '../../journal/queries.ts';
 import type { EvaluationRecord, RunState } from '../../journal/state.ts';
-import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
-import { unpackFragment } from '../../merge/fragment-values.ts';
 import { countParameters, type TensorSpec } from '../../model/quasar-long/contract.ts';
 import { frozenNames } from '../../model/quasar-long/frozen.ts';
-import { floatsOf, initTensor, type TensorValues } from '../../model/quasar-long/init.ts';
 import { pieceBytes } from '../../protocol/artifact.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import { leafHash, treeHash } from '../../protocol/merkle.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { fromDecimal, type Hash } from '../../protocol/names.ts';
+import { StoreError } from '../../store/errors.ts';
 import type { Store } from '../../store/port.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { toHex } from '../../util/bytes.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
+import { FragmentTensors, partsOf } from '../fragment-tensors.ts';
 import { configOfPhase } from '../phase-config.ts';
 import { fetchFrozen, runModelOf } from '../run-model.ts';
+
+/** Before the names of tasks in an `evaluation`. */
+const taskPrefix = 'task/';
 
 export interface ReleaseWriterOptions {
   /** Folder under which `release-N` appears; must exist. */
@@ -41,19 +44,14 @@ export async function writeRelease(run: RunState, release: number, options: Rele
   const folder = releaseFolder(options.dir, release);
   const manifest = manifestOf(run);
   const card = releaseCard(run, release);
-  const { config, contract, plan } = runModelOf(manifest);
-  const params = new Map<string, TensorValues>();
+  const model = runModelOf(manifest);
+  const { config, contract } = model;
   const frozen = new FrozenTensors(contract, manifest.recipe.frozen?.dtype ?? 'f32');
   const frozenBytes = await fetchFrozen(run, options.store);
   if (frozenBytes !== null) frozen.load(frozenBytes);
-  for (const [{ name }, values] of frozen.widened()) params.set(name, values);
-  for (const spec of contract)
-    if (!frozen.has(spec.name)) params.set(spec.name, initTensor(config, spec, manifest.seed));
-  for (const [id, artifact] of options.heads.entries()) {
-    const fragment = plan.fragments[id]!;
-    const values = decodeFragment('f32', fragment, await options.store.get(artifact));
-    unpackFragment(fragment, values, (name) => floatsOf(params, name));
-  }
+  const { heads, store } = options;
+  const tensors = new FragmentTensors({ model, heads, seed: manifest.seed, read: partsOf(store) });
+  const read: ReadSpec = (spec) => frozen.floats(spec.name) ?? tensors.parts(spec);
   const { tokenizer } = manifest;
   const files = new Map([
     ['tokenizer.json', await options.store.get(tokenizer.artifact)],
@@ -61,8 +59,11 @@ export async function writeRelease(run: RunState, release: number, options: Rele
   ]);
   try {
     const ofPhase = configOfPhase(config, phaseOf(run, run.releases[release]!.phase));
-    await writeHuggingFaceFolder(folder, { config: ofPhase, params, files, card, ...storageOf(manifest, contract) });
+    const content = { config: ofPhase, files, card, ...storageOf(manifest, contract) };
+    await writeCheckpointFolder(folder, content, read, () => tensors.settle());
   } catch (error) {
+    // States are read while the files are written: what is wrong is then the store's.
+    if (error instanceof ExportError && error.cause instanceof StoreError) throw error.cause;
     if (!(error instanceof ExportError && error.code === 'TARGET_EXISTS')) throw error;
   }
   return folder;
@@ -72,7 +73,7 @@ export async function writeRelease(run: RunState, release: number, options: Rele
 export function storageOf(
   { release, recipe }: Pick<RunManifest, 'recipe'> & { readonly release: Pick<RunManifest['release'], 'dtype'> },
   contract: readonly TensorSpec[],
-): Pick<HuggingFaceExport, 'dtype' | 'narrow'> {
+): Pick<CheckpointContent, 'dtype' | 'narrow'> {
   const narrow = recipe.frozen?.dtype === 'bf16' ? frozenNames(contract) : new Set<string>();
   return { dtype: release.dtype === 'bf16' ? 'BF16' : 'F32', narrow };
 }
@@ -138,7 +139,7 @@ export function releaseCard(run: RunState, release: number): ModelCard {
       // A journal that is read again has the names in canonical order, the syncer as they came: the card must be one.
       ...Object.entries(losses)
         .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([stage, loss]) => [`Loss, ${stage}`, `${fromDecimal(loss).toFixed(4)} nats a token`] as const),
+        .map(([metric, value]) => evaluationRow(metric, fromDecimal(value))),
       ...routerRows(evaluation?.routers),
     ],
     sources: manifest.data.shards
@@ -147,6 +148,11 @@ export function releaseCard(run: RunState, release: number): ModelCard {
     notes: ['Trained on a small corpus to show that the network works; it is no assistant.'],
   };
 }
+
+const evaluationRow = (metric: string, value: number): readonly [string, string] =>
+  metric.startsWith(taskPrefix)
+    ? [`Task, ${metric.slice(taskPrefix.length)}`, `${(100 * value).toFixed(1)} % right`]
+    : [`Loss, ${metric}`, `${value.toFixed(4)} nats a token`];
 
 function routerRows(routers: EvaluationRecord['routers']): (readonly [string, string])[] {
   if (routers === undefined) return [];

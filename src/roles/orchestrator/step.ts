@@ -7,6 +7,7 @@ import { auditableSegments, drawAudit, slotBlock } from '../../journal/audit-dra
 import { auditCheckMs } from '../../journal/audits.ts';
 import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
+import { acceptedOf, indexesOf, untrainedOf } from '../../journal/indexes.ts';
 import { duePhaseChange } from '../../journal/phases.ts';
 import {
   countedTokens,
@@ -52,6 +53,8 @@ export function initialState(run: RunState): OrchestratorState {
     busy: new Set(),
     isJournaling: false,
     finished: new Set(),
+    quiet: new Set(),
+    pace: { atMs: Number.NEGATIVE_INFINITY, learners: 0 },
     stop: { state: 'running', atMs: 0 },
   };
 }
@@ -61,6 +64,7 @@ export function step(
   event: OrchestratorEvent,
 ): [OrchestratorState, readonly OrchestratorEffect[]] {
   const started = before.startedAtMs === null ? { ...before, startedAtMs: event.nowMs } : before;
+  wake(started.quiet, event);
   const taken = noteQuorum(take(started, event), event.nowMs);
   const state = { ...taken, stop: stopAfter(taken, event.nowMs) };
   const next = state.isJournaling ? null : nextEvent(state, event.nowMs);
@@ -85,9 +89,9 @@ function take(state: OrchestratorState, event: OrchestratorEvent): OrchestratorS
       return placeCommits({ ...state, head: event.block, blocks });
     }
     case 'heartbeat':
-      return event.role === 'validator'
-        ? { ...state, validatorsSeen: new Map(state.validatorsSeen).set(event.hotkey, event.nowMs) }
-        : { ...state, learnersSeen: new Map(state.learnersSeen).set(event.learner, event.nowMs) };
+      if (event.role === 'validator') state.validatorsSeen.set(event.hotkey, event.nowMs);
+      else state.learnersSeen.set(event.learner, event.nowMs);
+      return state;
     case 'stake':
       return { ...state, stakeRao: event.stakeRao };
     case 'done':
@@ -108,13 +112,13 @@ function without(keys: ReadonlySet<string>, key: string): Set<string> {
 /** A commit whose block or beacon was not seen (restart, sleep) counts as of now: its beacon must not be known yet. */
 function placeCommits(state: OrchestratorState): OrchestratorState {
   const { number } = state.head!;
-  const commitBlocks = new Map(state.commitBlocks);
-  for (const { id, beacon } of openClaims(state.run)) {
-    if (beacon !== null) continue;
+  const { commitBlocks } = state;
+  const { committed } = indexesOf(state.run).open;
+  for (const id of committed) {
     const block = (commitBlocks.get(id) ?? Number.NEGATIVE_INFINITY) + beaconDelayBlocks;
     if (block <= number && !state.blocks.has(block)) commitBlocks.set(id, number);
   }
-  return { ...state, commitBlocks };
+  return state;
 }
 
 function takeJournaled(
@@ -127,23 +131,20 @@ function takeJournaled(
     const seenAtMs = state.committedAtMs.get(learner.id);
     const steps = event.body.trace.lines[1] - event.body.trace.lines[0];
     const measured = seenAtMs === undefined ? {} : { stepMs: (nowMs - seenAtMs) / steps };
-    return {
-      ...state,
-      averages: observeTimes(averages, measured, graceOptions(state.run)),
-      committedAtMs: new Map(state.committedAtMs).set(learner.id, nowMs),
-      commitBlocks: state.head === null ? state.commitBlocks : new Map(state.commitBlocks).set(id, state.head.number),
-      // A commit is a sign of life, as a heartbeat is.
-      learnersSeen: new Map(state.learnersSeen).set(learner.id, nowMs),
-    };
+    state.committedAtMs.set(learner.id, nowMs);
+    if (state.head !== null) state.commitBlocks.set(id, state.head.number);
+    // A commit is a sign of life, as a heartbeat is.
+    state.learnersSeen.set(learner.id, nowMs);
+    return { ...state, averages: observeTimes(averages, measured, graceOptions(state.run)) };
   }
   if (event.kind === 'join') {
     const joined = [...state.run.learners.values()].find((learner) => learner.joinedSeq === state.run.size - 1)!;
-    return { ...state, learnersSeen: new Map(state.learnersSeen).set(joined.id, nowMs) };
+    state.learnersSeen.set(joined.id, nowMs);
+    return state;
   }
   if (event.kind === 'claim-beacon') {
-    const commitBlocks = new Map(state.commitBlocks);
-    commitBlocks.delete(event.body.claim);
-    return { ...state, commitBlocks };
+    state.commitBlocks.delete(event.body.claim);
+    return state;
   }
   if (event.kind === 'fragment-published') {
     const measured = { syncMs: event.body.durationMs };
@@ -158,7 +159,10 @@ function takeJournaled(
 function noteQuorum(state: OrchestratorState, nowMs: number): OrchestratorState {
   const { due } = state.run;
   if (due === null || state.quorumAtMs !== null) return state;
-  if (learnersOf(mergeableClaims(state.run, due.fragment)).size < quorumOf(state, nowMs)) return state;
+  const { learners } = acceptedOf(state.run, due.fragment);
+  // Those of hotkeys on probation are among them: few enough are too few.
+  if (learners.size === 0 || !isQuorum(state, learners.size, nowMs)) return state;
+  if (!isQuorum(state, learnersOf(mergeableClaims(state.run, due.fragment)).size, nowMs)) return state;
   const measured = { quorumMs: nowMs - due.openedAtMs };
   return { ...state, quorumAtMs: nowMs, averages: observeTimes(state.averages, measured, graceOptions(state.run)) };
 }
@@ -170,19 +174,42 @@ export function liveLearners(state: OrchestratorState, nowMs: number): Learner[]
   return [...state.run.learners.values()].filter((learner) => learner.present && isAlive(state, learner.id, nowMs));
 }
 
+function hasLiveLearner(state: OrchestratorState, nowMs: number): boolean {
+  for (const { id, present } of state.run.learners.values()) if (present && isAlive(state, id, nowMs)) return true;
+  return false;
+}
+
 function isAlive(state: OrchestratorState, learner: LearnerId, nowMs: number): boolean {
   return isFresh(state.learnersSeen.get(learner) ?? state.startedAtMs ?? nowMs, nowMs);
 }
 
 const isFresh = (seenAtMs: number, nowMs: number): boolean => nowMs - seenAtMs < heartbeatFreshMs;
 
-/** Live learners whose claims can be merged now. */
-const mergingLearners = (state: OrchestratorState, nowMs: number): Learner[] =>
-  liveLearners(state, nowMs).filter(({ hotkey }) => !isOnProbation(state.run, hotkey));
+/** A live learner whose claims can be merged now. */
+const isMerging = (state: OrchestratorState, { id, hotkey, present }: Learner, nowMs: number): boolean =>
+  present && isAlive(state, id, nowMs) && !isOnProbation(state.run, hotkey);
 
-/** K, or as many as there are. */
-function quorumOf(state: OrchestratorState, nowMs: number): number {
-  return Math.max(1, Math.min(manifestOf(state.run).sync.quorum, mergingLearners(state, nowMs).length));
+/** Are so many learners K, or all that there are? Stops counting at the first one more. */
+function isQuorum(state: OrchestratorState, count: number, nowMs: number): boolean {
+  const { quorum } = manifestOf(state.run).sync;
+  if (count >= quorum || count === 0) return count >= quorum;
+  // Counted a moment ago: where there are many times more, a few have not gone since.
+  if (nowMs - state.pace.atMs < paceFreshMs(state) && state.pace.learners > 4 * count + 100) return false;
+  let live = 0;
+  for (const learner of state.run.learners.values())
+    if (isMerging(state, learner, nowMs) && ++live > count) return false;
+  return true;
+}
+
+/** One learner's count matters little to the pace of thousands. */
+const paceFreshMs = ({ run }: OrchestratorState): number => Math.max(0, run.learners.size - 100);
+
+/** How many learners live, or lived a moment ago. */
+function paceOf(state: OrchestratorState, nowMs: number): number {
+  const { pace } = state;
+  if (nowMs - pace.atMs >= paceFreshMs(state))
+    Object.assign(pace, { atMs: nowMs, learners: liveLearners(state, nowMs).length });
+  return Math.max(1, pace.learners);
 }
 
 /** An asked-for end: what can still be merged is merged, a release that became due is evaluated and written. */
@@ -203,11 +230,27 @@ function stopAfter(state: OrchestratorState, nowMs: number): OrchestratorState['
 export function nextEvent(state: OrchestratorState, nowMs: number): RunEvent | null {
   if (state.run.run === null || state.stop.state === 'stopped') return null;
   for (const rule of rules) {
+    if (state.quiet.has(rule.name)) continue;
     const event = rule(state, nowMs);
     if (event !== null) return event;
+    if (patient.has(rule)) state.quiet.add(rule.name);
   }
   return null;
 }
+
+/**
+ * Rules that look through all leases, claims or hotkeys. What they look for comes with time, or with an event of these kinds; other
+ * events, a thousand times as many, need not have everything looked through again.
+ */
+function wake(quiet: Set<string>, event: OrchestratorEvent): void {
+  if (event.kind === 'heartbeat' || event.kind === 'settled') return;
+  if (event.kind === 'journaled' && !waking.has(event.event.kind)) return;
+  quiet.clear();
+}
+
+const waking: ReadonlySet<string> = new Set([
+  ...['join', 'leave', 'claim-beacon', 'fragment-published', 'audit-answer', 'audit-verdict', 'audit-close', 'tempo'],
+]);
 
 type Rule = (state: OrchestratorState, nowMs: number) => RunEvent | null;
 
@@ -225,11 +268,14 @@ const rules: readonly Rule[] = [
   tempo,
   treeHead,
 ];
+const patient: ReadonlySet<Rule> = new Set([voidClaim, disputeClose, auditClose, auditChallenge, expireLease]);
 
 function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run, head } = state;
   if (head === null) return null;
-  for (const claim of openClaims(run)) {
+  const { committed, revealed } = indexesOf(run).open;
+  for (const id of [...committed, ...revealed]) {
+    const claim = run.claims.get(id)!;
     if (!needsBeacon(claim, nowMs)) continue;
     const commitBlock = claim.beacon?.commitBlock ?? state.commitBlocks.get(claim.id);
     if (commitBlock === undefined) continue; // the next block says
@@ -336,13 +382,19 @@ function disputeClose({ run, startedAtMs }: OrchestratorState, nowMs: number): R
 function merge(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run } = state;
   if (run.due === null || run.fragments[run.due.fragment]!.pendingMerge !== null) return null;
-  const ready = mergeableClaims(run, run.due.fragment);
-  if (ready.length === 0) return null;
-  const learners = learnersOf(ready);
-  const isWhole = mergingLearners(state, nowMs).every((learner) => learners.has(learner.id));
+  const { learners } = acceptedOf(run, run.due.fragment);
+  if (learners.size === 0) return null;
   const isGraceOver = state.quorumAtMs !== null && nowMs >= state.quorumAtMs + graceOf(state);
-  if (!isWhole && !isGraceOver && nowMs < run.due.deadlineMs) return null;
+  if (!isGraceOver && nowMs < run.due.deadlineMs && !isWhole(state, learners, nowMs)) return null;
+  if (mergeableClaims(run, run.due.fragment).length === 0) return null;
   return { kind: 'merge', body: proposeMerge(run, run.due.outerStep) };
+}
+
+/** Is every live learner among those whose claim is accepted? */
+function isWhole(state: OrchestratorState, accepted: ReadonlyMap<LearnerId, number>, nowMs: number): boolean {
+  for (const learner of state.run.learners.values())
+    if (!accepted.has(learner.id) && isMerging(state, learner, nowMs)) return false;
+  return true;
 }
 
 /** Grace: γ·(τ·ξ_step − ξ_quorum − ξ_sync), clamped (DESIGN section 4); learners overlap one outer step's inner steps. */
@@ -360,11 +412,11 @@ function graceOptions(run: RunState): GraceOptions {
 function fragmentDue(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run, stop } = state;
   const { sync, fragments } = manifestOf(run);
-  if (stop.state !== 'running' || liveLearners(state, nowMs).length === 0) return null;
-  if (run.due !== null && nowMs < run.due.deadlineMs) return null;
+  if (stop.state !== 'running' || (run.due !== null && nowMs < run.due.deadlineMs)) return null;
   const outerStep = run.nextOuterStep;
   const fragment = outerStep % fragments.count;
   if (run.fragments[fragment]!.pendingMerge !== null) return null;
+  if (!hasLiveLearner(state, nowMs)) return null;
   return { kind: 'fragment-due', body: { outerStep, fragment, deadlineMs: nowMs + sync.deadlineMs } };
 }
 
@@ -468,16 +520,13 @@ export function leaseFor(state: OrchestratorState, learner: Learner, nowMs: numb
   const open = openLeases(run, learner.id);
   if (state.stop.state !== 'running' || !learner.present || open.length >= 2) return null;
   const range = nextLeaseRange(run, run.phase, sync.leaseSequences);
-  const allOpen = [...run.learners.values()].flatMap((each) => openLeases(run, each.id));
-  const untrained = allOpen
-    .filter((lease) => lease.phase === run.phase)
-    .reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
+  const untrained = untrainedOf(run, run.phase);
   const { sequenceLength } = phaseOf(run);
   const trained = Math.max(0, (run.cursor[run.phase] ?? 0) - countRanges(run.pool[run.phase] ?? []) - untrained);
   // The learner's own untrained leases come first.
   const ofPhase = open.filter((lease) => lease.phase === run.phase);
   const own = ofPhase.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
-  const pace = Math.max(1, liveLearners(state, nowMs).length);
+  const pace = paceOf(state, nowMs);
   const start = (trained + own * pace) * sequenceLength;
   return {
     lease: run.nextLease,

@@ -11,6 +11,7 @@ import type { Fragment } from '../../merge/fragment-plan.ts';
 import type { FragmentValues } from '../../merge/fragment-values.ts';
 import { sumOfSquares } from '../../merge/norms.ts';
 import { sharedStaging } from '../../merge/staging.ts';
+import type { RunManifest } from '../../protocol/manifest.ts';
 import type { VerdictCode } from '../../protocol/messages.ts';
 import { fromDecimal } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
@@ -54,7 +55,7 @@ const codeOf: Readonly<Record<CodecErrorCode, VerdictCode>> = {
 const headerRoomBytes = 65_536;
 
 /** The greatest artifact that a claim of a fragment may name. */
-export const largestArtifactBytes = (codec: 'f32' | 'bf16' | 'int8', fragment: Fragment): number =>
+export const largestArtifactBytes = (codec: RunManifest['codec'], fragment: Fragment): number =>
   encodedSizeBytes(codec, fragment) + headerRoomBytes;
 
 export function checkSize(run: RunState, claim: Claim, fragment: Fragment): Finding | null {

@@ -13,8 +13,8 @@ export interface ValidatorState {
   readonly replaying: string | null;
   /** What failed last: other work goes before it is tried again. */
   readonly lastFailed: string | null;
-  /** Verdicts and evaluations sent, whose events may not have come back yet. */
-  readonly sent: ReadonlySet<string>;
+  /** Verdicts and evaluations sent, whose events may not have come back yet. Changed in place: it grows with the run. */
+  readonly sent: Set<string>;
   /** Newest tempo for which weights were set (or refused by the ledger). */
   readonly weightsTempo: number;
   /** Height of the ledger, and its height when weights were set last: half a tempo must lie between two settings. */

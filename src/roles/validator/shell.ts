@@ -7,7 +7,6 @@ import type { Sequence } from '../../data/shards.ts';
 import { continuationAccuracy, continuationTask } from '../../evaluation/continuation.ts';
 import type { Evaluator } from '../../evaluation/evaluator.ts';
 import { evaluateHeldOut } from '../../evaluation/held-out.ts';
-import { manifestOf } from '../../journal/queries.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { LedgerSigner, WeightSetter } from '../../ledger/port.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
@@ -344,11 +343,8 @@ class Validator {
     log.info('release evaluated', { release, ...losses, outcome: result.code });
   }
 
-  /** The tasks that gates of the run ask for. */
+  /** Tasks that are made of the held-out text. */
   async #tasks(evaluator: Evaluator, params: Params, rows: readonly Sequence[]): Promise<Record<string, number>> {
-    const { phases } = manifestOf(this.#deps.client.state);
-    const isAsked = phases.some(({ gates = [] }) => gates.some(({ metric }) => metric === continuationTask));
-    if (!isAsked) return {};
     const endOfText = endOfTextOf(this.#model.config);
     const share = await continuationAccuracy(evaluator, params, { rows, endOfText });
     return share === null ? {} : { [continuationTask]: share };

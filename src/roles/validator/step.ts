@@ -33,7 +33,7 @@ function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
   const isReplay = event.key === state.replaying;
   const freed = { ...state, ...(isReplay ? { replaying: null } : { busy: null }) };
   if (event.kind === 'failed') return { ...freed, lastFailed: event.key };
-  const done = { ...freed, lastFailed: null, sent: new Set(state.sent).add(event.key) };
+  const done = { ...freed, lastFailed: null, sent: state.sent.add(event.key) };
   if (!event.key.startsWith('weights-')) return done;
   // One more: the setting may have gone into the block after the last one seen.
   return { ...done, weightsTempo: Number(event.key.slice('weights-'.length)), weightsBlock: state.block + 1 };

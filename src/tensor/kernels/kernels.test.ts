@@ -192,6 +192,31 @@ describe('kernels', () => {
     });
   });
 
+  it('topk, with ties, zeros, short chunks and halves of every kind', () => {
+    for (const n of [1, 2, 63, 64, 65, 129, 300, 4095, 4096, 4097, 8192, 9000]) {
+      for (const kind of ['mixed', 'normal', 'ties', 'zeros', 'tiny', 'great'] as const) {
+        const rng = new Rng(`topk ${n} ${kind}`);
+        const memory = new KernelMemory(1 << 19);
+        const draw = { mixed: 0, normal: 1e-3, ties: 0, zeros: 0, tiny: 3e-7, great: 1e6 }[kind];
+        const data = values(rng, n).map((value) => (kind === 'mixed' ? value : rng.normal() * draw));
+        if (kind === 'ties') data.set(data.map((_, i) => [0.5, -0.5, 0.25][rng.below(3)]! * (i % 3 === 0 ? -1 : 1)));
+        const what = `${n}, ${kind}`;
+        const [residue, decoded] = [new Float32Array(n), new Float32Array(n)];
+        const records = reference.topkEncode(data, residue);
+        reference.topkDecode(records, decoded);
+        const [at, rest, back] = [place(memory, data), memory.allocateF32(n), memory.allocateF32(n)];
+        const [out, scratch] = [memory.allocate(records.length), memory.allocate(33_280)];
+        memory.kernels.topkEncode(at.byteOffset, out.byteOffset, rest.byteOffset, n, scratch.byteOffset);
+        expect(Buffer.from(memory.u8(out)).toString('hex'), what).toBe(Buffer.from(records).toString('hex'));
+        expectSame(memory.f32(rest), residue, `residue, ${what}`);
+        expect(memory.kernels.topkDecode(out.byteOffset, back.byteOffset, n), what).toBe(0);
+        expectSame(memory.f32(back), decoded, `decoded, ${what}`);
+        memory.u8(out)[1]! |= 0x80;
+        expect(memory.kernels.topkDecode(out.byteOffset, back.byteOffset, n), `negative scale, ${what}`).toBe(2);
+      }
+    }
+  });
+
   it('refuse a memory that is full or above 4 GiB', () => {
     expect(() => new KernelMemory(2 ** 32)).toThrowError(expect.objectContaining({ code: 'KERNEL_MEMORY_TOO_LARGE' }));
     expect(() => new KernelMemory(1024).allocate(1 << 20)).toThrowError(

@@ -60,6 +60,8 @@ export interface Kernels {
   int8Decode(q: number, scales: number, out: number, n: number): number;
   int4Encode(x: number, q: number, scales: number, residue: number, n: number): void;
   int4Decode(q: number, scales: number, out: number, n: number): number;
+  topkEncode(x: number, out: number, residue: number, n: number, scratch: number): void;
+  topkDecode(source: number, out: number, n: number): number;
 }
 
 let compiled: WebAssembly.Module | null = null;

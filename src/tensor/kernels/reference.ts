@@ -3,6 +3,7 @@
  * after each +, −, ×, ÷ and square root of float32 values gives the float32 result exactly, since float64 has more than
  * twice the digits. Slow; nothing but tests calls it.
  */
+import { halfBits, halfValue } from '../half.ts';
 
 const f = Math.fround;
 
@@ -153,4 +154,93 @@ export function packNibbles(q: Int8Array): Uint8Array {
     out[i >> 1]! |= (value & 15) << (i & 1 ? 4 : 0);
   });
   return out;
+}
+
+/** Elements per chunk of the topk codec, and of how many one is kept. */
+export const topkChunk = 4096;
+const topkShare = 64;
+
+/** Bytes of a record of `count` elements. */
+export function topkRecordBytes(count: number): number {
+  const k = Math.ceil(count / topkShare);
+  return 2 + Math.ceil(k / 4) + Math.ceil((3 * k) / 2);
+}
+
+/** Records one after another; residue = x − decoded. The layout of a record: assembly/topk.ts. */
+export function topkEncode(x: Float32Array, residue: Float32Array): Uint8Array {
+  const records: number[] = [];
+  residue.set(x);
+  for (let start = 0; start < x.length; start += topkChunk) {
+    const chunk = x.subarray(start, start + topkChunk);
+    const kept = greatestOf(chunk, Math.ceil(chunk.length / topkShare));
+    const half = topkScale(kept.map((i) => Math.abs(chunk[i]!)));
+    const s = halfValue(half);
+    const indices = half === 0 ? kept.map((_, i) => i) : kept;
+    const codes = indices.map((i) => {
+      if (half === 0) return 0;
+      const isHigh = Math.abs(chunk[i]!) > f(1.5 * s);
+      const isNegative = chunk[i]! < 0 || Object.is(chunk[i]!, -0);
+      residue[start + i] = f(chunk[i]! - (isNegative ? -1 : 1) * (isHigh ? 2 * s : s));
+      return (isHigh ? 1 : 0) | (isNegative ? 2 : 0);
+    });
+    records.push(half & 255, half >> 8, ...packBits(codes, 2), ...packBits(indices, 12));
+  }
+  return Uint8Array.from(records);
+}
+
+/** Canonical records only. */
+export function topkDecode(records: Uint8Array, out: Float32Array): void {
+  out.fill(0);
+  let at = 0;
+  for (let start = 0; start < out.length; start += topkChunk) {
+    const count = Math.min(topkChunk, out.length - start);
+    const k = Math.ceil(count / topkShare);
+    const record = records.subarray(at, at + topkRecordBytes(count));
+    const scale = halfValue(record[0]! | (record[1]! << 8));
+    const codes = unpackBits(record.subarray(2), 2, k);
+    const indices = unpackBits(record.subarray(2 + Math.ceil(k / 4)), 12, k);
+    indices.forEach((index, i) => {
+      out[start + index] = (codes[i]! & 2 ? -1 : 1) * (codes[i]! & 1 ? 2 : 1) * scale;
+    });
+    at += record.length;
+  }
+}
+
+/** Indices of the k greatest magnitudes, ascending; of equal ones the first. */
+function greatestOf(x: Float32Array, k: number): number[] {
+  const order = Array.from(x, (_, i) => i).sort((a, b) => Math.abs(x[b]!) - Math.abs(x[a]!) || a - b);
+  return order.slice(0, k).sort((a, b) => a - b);
+}
+
+function topkScale(magnitudes: readonly number[]): number {
+  const k = magnitudes.length;
+  const scaleAt = (split: number): number => {
+    let [low, high, highs] = [0, 0, 0];
+    for (const magnitude of magnitudes) {
+      if (magnitude > split) high += magnitude;
+      else low += magnitude;
+      if (magnitude > split) highs++;
+    }
+    return (low + 2 * high) / (k + 3 * highs);
+  };
+  const sum = magnitudes.reduce((total, magnitude) => total + magnitude, 0);
+  const scale = f(scaleAt(1.5 * scaleAt((1.2 * sum) / k)));
+  return scale >= 65504 ? 0x7bff : halfBits(scale);
+}
+
+function packBits(values: readonly number[], bits: number): Uint8Array {
+  const out = new Uint8Array(Math.ceil((values.length * bits) / 8));
+  values.forEach((value, i) => {
+    for (let bit = 0; bit < bits; bit++) out[(i * bits + bit) >> 3]! |= ((value >> bit) & 1) << ((i * bits + bit) & 7);
+  });
+  return out;
+}
+
+function unpackBits(bytes: Uint8Array, bits: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => {
+    let value = 0;
+    for (let bit = 0; bit < bits; bit++)
+      value |= ((bytes[(i * bits + bit) >> 3]! >> ((i * bits + bit) & 7)) & 1) << bit;
+    return value;
+  });
 }

@@ -38,4 +38,5 @@ export const pages: readonly Page[] = [
   page('releases', 'Releases', 'Record', () => import('./releases.tsx')),
   page('record', 'Record & proof', 'Record', () => import('./record.tsx')),
   page('join', 'Join', 'Take part', () => import('./join.tsx')),
+  page('results', 'Simulations & plans', 'Take part', () => import('./results.tsx')),
 ];

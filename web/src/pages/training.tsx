@@ -15,6 +15,7 @@ const named =
   (name: string): string | null =>
     names[name] ?? null;
 const stagesOnly = named({ 'held-out': 'held-out', 'held-out-other': 'held-out, other domains' });
+const continuationOnly = named({ 'task/continuation': 'right answers' });
 const normNames = named({ norm: 'as sent', clippedNorm: 'as merged' });
 const latencyNames = named({
   commitToRevealMs: 'commit to reveal',
@@ -134,6 +135,16 @@ export default function Training() {
             format={loss}
             label={otherSources}
             empty="No validator told losses by source yet."
+          />
+        </Card>
+        <Card title="Task: what goes on" aside="share of right answers about held-out text; guessing gets 0.25">
+          <SeriesChart
+            metric="held-out-loss"
+            title="Which of four passages goes on"
+            axis={axis}
+            format={measured}
+            label={continuationOnly}
+            empty="No validator told of a task yet."
           />
         </Card>
         <Card title="Router health" aside="entropy and worst load; 1 and 1 are balance">

@@ -7,3 +7,4 @@ export { axpy, difference, nonFinite, scale } from './elementwise';
 export { sumSquares, weightedSumSquares } from './norms';
 export { weightedMean, weightedNesterov, weightedShift } from './merge';
 export { bf16Decode, bf16Encode, int4Decode, int4Encode, int8Decode, int8Encode } from './codecs';
+export { topkDecode, topkEncode } from './topk';

@@ -1,0 +1,128 @@
+/**
+ * @file What a codec costs in loss: two learners train one run with each codec over the same sequences, claim, merge and take in
+ * with the real code, and the merged model is measured on held-out text. One process, one seed, float32 beside the others.
+ */
+import { CORPUS_DIR, loadCorpus } from '../src/data/prepared.ts';
+import { openEvaluator } from '../src/evaluation/evaluator.ts';
+import { heldOutLosses, heldOutSequences } from '../src/evaluation/held-out.ts';
+import type { CodecName } from '../src/merge/codecs/codec.ts';
+import { decodeFragment } from '../src/merge/codecs/fragment-file.ts';
+import { unpackFragment } from '../src/merge/fragment-values.ts';
+import { floatsOf, initParams } from '../src/model/quasar-long/init.ts';
+import { hotkeyFromSeed } from '../src/protocol/keys.ts';
+import { TestRun, TracedLearner } from '../src/roles/learner/test-support.ts';
+import { buildManifest } from '../src/roles/orchestrator/run-init.ts';
+import type { RunPresetName } from '../src/roles/run-presets.ts';
+import { resemblance, sketchPositions, takeSketch } from '../src/roles/validator/resemblance.ts';
+import type { Bench, BenchRow } from './measure.ts';
+
+/** `every`: inner steps between two claims of a learner. What a sparse codec leaves out needs merges to follow. */
+const variants: readonly { readonly codec: CodecName; readonly every: number }[] = [
+  { codec: 'f32', every: 6 },
+  { codec: 'int4', every: 6 },
+  { codec: 'topk', every: 6 },
+  { codec: 'f32', every: 1 },
+  { codec: 'topk', every: 1 },
+];
+const learnerCount = 2;
+const evaluationSequences = 64;
+/** Held-out loss above float32's that a codec may cost, in nats a token (issue 9). */
+const bars: Partial<Record<CodecName, number>> = { int4: 0.01, topk: 0.05 };
+
+interface Trained {
+  readonly codec: CodecName;
+  readonly loss: number;
+  readonly tokens: number;
+  readonly claimBytes: number;
+  /** Of two honest learners' claims for one outer step: the most, and the mean. */
+  readonly alike: readonly number[];
+}
+
+export const codecLoss: Bench = bench('codec-loss', 'nano', 360);
+export const codecLossTiny: Bench = bench('codec-loss-tiny', 'tiny', 480);
+
+function bench(name: string, preset: RunPresetName, steps: number): Bench {
+  return {
+    name,
+    about: `held-out loss of a ${preset} run after ${steps} steps of ${learnerCount} learners with each codec, beside f32`,
+    isLong: true,
+    async run() {
+      const rows: BenchRow[] = [];
+      let base = Number.NaN;
+      for (const { codec, every } of variants) {
+        const { loss, tokens, claimBytes, alike } = await train(preset, codec, { every, steps });
+        if (codec === 'f32') base = loss;
+        const bar = bars[codec];
+        const mean = alike.reduce((sum, each) => sum + each, 0) / alike.length;
+        rows.push({
+          what: `${preset}, ${codec}, a claim every ${every} steps`,
+          value: `${loss.toFixed(4)} nats, ${(loss - base >= 0 ? '+' : '') + (loss - base).toFixed(4)}`,
+          detail: `${bar === undefined ? '' : `bar +${bar}; `}${(tokens / 1e3).toFixed(0)}k tokens, ${(claimBytes / 1e3).toFixed(0)} kB a claim; resemblance of honest claims ${mean.toFixed(3)}, at most ${Math.max(...alike).toFixed(3)}`,
+        });
+        console.error(`  ${rows.at(-1)!.what}: ${rows.at(-1)!.value}; ${rows.at(-1)!.detail}`);
+      }
+      return rows;
+    },
+  };
+}
+
+async function train(
+  preset: RunPresetName,
+  codec: CodecName,
+  { every, steps }: { readonly every: number; readonly steps: number },
+): Promise<Trained> {
+  const { catalog, loaded } = loadCorpus(CORPUS_DIR, preset);
+  const base = buildManifest({
+    ...{ name: 'codec loss', preset, seed: '1', createdAtMs: 0, learners: learnerCount, catalog },
+    ledger: { chainId: 'bench', netuid: 1 },
+    owner: hotkeyFromSeed(new Uint8Array(32).fill(1), 'ed25519'),
+  });
+  // No state roots: nothing is audited here.
+  const manifest = { ...base, codec, sync: { ...base.sync, stateRootEverySteps: 1_000_000 } };
+  const run = new TestRun(manifest, loaded);
+  const learners = Array.from({ length: learnerCount }, () => new TracedLearner(run, { threads: 2, device: 'cpu' }));
+  const fragments = run.model.plan.fragments;
+  const alike: number[] = [];
+  let claimBytes = 0;
+  for (let step = 0; step < steps; step++) {
+    const outerStep = Math.floor(step / every) - 1;
+    const id = outerStep % fragments.length;
+    if (outerStep >= 0 && step % every === 0) {
+      const claims = learners.map((learner) => learner.claim(outerStep));
+      claimBytes = claims[0]!.byteLength;
+      const fragment = fragments[id]!;
+      const positions = sketchPositions('bench', fragment.elementCount);
+      const [a, b] = claims.map((bytes) => takeSketch(decodeFragment(codec, fragment, bytes).params, positions));
+      alike.push(resemblance(a!, b!, { isSparse: codec === 'topk' }));
+      run.merge(id, claims);
+    }
+    if (outerStep >= 0 && step % every === Math.min(2, every - 1)) for (const learner of learners) learner.takeIn(id);
+    for (const learner of learners) await learner.step();
+  }
+  const loss = await heldOut(run, catalog.endOfText);
+  for (const { learner } of learners) await learner.close();
+  const { sequenceLength } = manifest.phases[0]!;
+  const tokens = steps * learnerCount * manifest.recipe.batchSequences * sequenceLength;
+  return { codec, loss, tokens, claimBytes, alike };
+}
+
+/** Of the published fragments. */
+async function heldOut({ manifest, model, versions, loaded }: TestRun, endOfText: number): Promise<number> {
+  const params = initParams(model.config, manifest.seed);
+  for (const fragment of model.plan.fragments)
+    unpackFragment(fragment, decodeFragment('f32', fragment, versions[fragment.id]!.at(-1)!), (name) =>
+      floatsOf(params, name),
+    );
+  const { sequenceLength: seqLen, mixture } = manifest.phases[0]!;
+  const evaluator = await openEvaluator(model.config, { batch: 4, seqLen, threads: 2 });
+  try {
+    const stages = heldOutSequences({
+      ...{ shards: manifest.data.shards, loaded, seqLen, endOfText, mixture },
+      sequences: evaluationSequences,
+    });
+    const losses = await heldOutLosses(evaluator, params, stages);
+    return losses['held-out']!;
+  } finally {
+    await evaluator.close();
+  }
+}

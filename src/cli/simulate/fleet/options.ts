@@ -1,0 +1,73 @@
+/** @file The options of `accrete simulate --fleet`. */
+import { readFileSync, statSync } from 'node:fs';
+import { type Fleet, parseFleet } from '../../../simulate/fleet/fleet-file.ts';
+import type { SignatureMode } from '../../../simulate/fleet/fleet-keys.ts';
+import { fleetPreset, fleetPresets } from '../../../simulate/fleet/fleet-presets.ts';
+import { UsageError } from '../../../util/errors.ts';
+import type { Settings } from '../../settings.ts';
+
+export interface FleetOptions {
+  /** As it was typed: it is in the command that a result carries. */
+  readonly named: string;
+  readonly fleet: Fleet;
+  readonly hours: number;
+  readonly seed: number;
+  readonly signatures: SignatureMode;
+  readonly freeloaders: number;
+  readonly tickMs: number;
+  readonly out: string | null;
+  readonly journal: string | null;
+}
+
+/** How long, from which seed, and where the result goes. */
+export function parseRunLength(settings: Settings): Pick<FleetOptions, 'hours' | 'seed' | 'out'> {
+  return {
+    hours: settings.number('hours', { min: 0.01, max: 24 * 366 }),
+    seed: settings.count('seed', { min: 0, max: 2 ** 32 }),
+    out: settings.has('out') ? settings.path('out') : null,
+  };
+}
+
+const maxFleetBytes = 1 << 20;
+/** Of more learners than this signatures are stubbed where nothing else is asked for. */
+const signingLearners = 50;
+
+export function parseFleetOptions(settings: Settings): FleetOptions {
+  const named = settings.text('fleet');
+  const fleet = fleetNamed(settings);
+  const learners = fleet.machines.reduce((sum, { count }) => sum + count, 0);
+  const chosen = settings.choice('signatures', ['auto', 'real', 'stub']);
+  return {
+    named,
+    fleet,
+    ...parseRunLength(settings),
+    signatures: chosen === 'auto' ? (learners > signingLearners ? 'stub' : 'real') : chosen,
+    freeloaders: settings.count('freeloaders', { min: 0, max: 100_000 }),
+    tickMs: settings.count('tick-ms', { min: 100, max: 60_000 }),
+    journal: settings.has('journal') ? settings.path('journal') : null,
+  };
+}
+
+/** By name or by its file: for `plan` too. */
+export function fleetNamed(settings: Settings): Fleet {
+  const named = settings.text('fleet');
+  return fleetPreset(named) ?? readFleet(settings.path('fleet'), named);
+}
+
+function readFleet(path: string, named: string): Fleet {
+  const info = statSync(path, { throwIfNoEntry: false });
+  if (info === undefined || !info.isFile())
+    throw new UsageError(
+      `--fleet: there is no file at ${path}, and no fleet is called '${named}'; known are ${Object.keys(fleetPresets).join(', ')}`,
+    );
+  if (info.size > maxFleetBytes) throw new UsageError(`${path}: expected at most 1 MiB, got ${info.size} bytes`);
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`${path}: expected JSON (${(error as Error).message})`, { cause: error });
+  }
+  const parsed = parseFleet(json);
+  if ('fault' in parsed) throw new UsageError(`${path}: ${parsed.fault}`);
+  return parsed.fleet;
+}

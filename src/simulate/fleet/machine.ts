@@ -1,0 +1,100 @@
+/**
+ * @file A simulated machine: how fast it trains now, how long bytes take, and when it can be reached. Faults only change what is
+ * said here; what follows from them is decided by the roles.
+ */
+import type { Rng } from '../../util/rng.ts';
+import type { EventQueue } from './event-queue.ts';
+import type { MachineKind } from './fleet-file.ts';
+
+/** Machines that are cut off and lost together. */
+export class Site {
+  readonly name: string;
+  /** Cut off until then. */
+  cutUntilMs = 0;
+  /** Without power until then. */
+  lostUntilMs = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+export class Machine {
+  readonly kind: MachineKind;
+  readonly site: Site;
+  readonly tokensPerSecond: number;
+  /** Hours [from, to) of each virtual day in which it is on. */
+  readonly hours: readonly [from: number, to: number];
+  slowUntilMs = 0;
+  /** Part of the present inner step that is waited for a repair. */
+  #stallMs = 0;
+  readonly #queue: EventQueue;
+  readonly #rng: Rng;
+  #upFreeMs = 0;
+  #downFreeMs = 0;
+
+  constructor(options: { kind: MachineKind; site: Site; tokensPerSecond: number; queue: EventQueue; rng: Rng }) {
+    const { kind, site, tokensPerSecond, queue, rng } = options;
+    this.kind = kind;
+    this.site = site;
+    this.tokensPerSecond = tokensPerSecond;
+    this.#queue = queue;
+    this.#rng = rng;
+    const from = kind.hoursADay === 24 ? 0 : 24 * rng.uniform();
+    this.hours = [from, from + kind.hoursADay];
+  }
+
+  get isReachable(): boolean {
+    return this.#queue.nowMs >= this.site.cutUntilMs;
+  }
+
+  /** Of one inner step that begins now, waiting for repairs in it included. */
+  stepMs(tokens: number): number {
+    const { slowdownFactor } = this.kind;
+    const factor = this.#queue.nowMs < this.slowUntilMs ? slowdownFactor : 1;
+    const stallMs = this.#stallMs;
+    this.#stallMs = 0;
+    return (1_000 * tokens * factor) / this.tokensPerSecond + stallMs;
+  }
+
+  stall(ms: number): void {
+    this.#stallMs += ms;
+  }
+
+  /** When a short message that is sent now has come and was answered. */
+  roundTripMs(): number {
+    const { latencyMs, lossRate } = this.kind;
+    let tries = 1;
+    while (lossRate > 0 && this.#rng.uniform() < lossRate) tries++;
+    // A lost message is sent again after a second.
+    return this.#reachMs() + latencyMs + (tries - 1) * 1_000;
+  }
+
+  /** From now until the bytes are there; what was begun before goes first. */
+  uploadMs(bytes: number): number {
+    this.#upFreeMs = this.#transfer(this.#upFreeMs, bytes, this.kind.upMbps);
+    return this.#upFreeMs - this.#queue.nowMs;
+  }
+
+  downloadMs(bytes: number): number {
+    this.#downFreeMs = this.#transfer(this.#downFreeMs, bytes, this.kind.downMbps);
+    return this.#downFreeMs - this.#queue.nowMs;
+  }
+
+  /** Nothing is under way any more. */
+  forgetTransfers(): void {
+    this.#upFreeMs = 0;
+    this.#downFreeMs = 0;
+    this.#stallMs = 0;
+  }
+
+  #transfer(freeMs: number, bytes: number, mbps: number): number {
+    const beginMs = Math.max(freeMs, this.#queue.nowMs + this.#reachMs() + this.kind.latencyMs);
+    return beginMs + (bytes * 8) / (mbps * 1e3) / (1 - this.kind.lossRate);
+  }
+
+  /** Whoever is cut off waits for the end of it. */
+  #reachMs(): number {
+    return Math.max(0, this.site.cutUntilMs - this.#queue.nowMs);
+  }
+}
