@@ -12,13 +12,13 @@ import { busScopeOf } from '../src/cli/bus/access.ts';
 import { systemClock } from '../src/cli/environment.ts';
 import { nativeEquation } from '../src/cli/native-ed25519.ts';
 import { connectLedger } from '../src/ledger/remote.ts';
+import { sha256 } from '../src/protocol/hash.ts';
 import { hotkeyFromSeed, type SessionSigner, sessionKeyFromSeed } from '../src/protocol/keys.ts';
 import type { Hash } from '../src/protocol/names.ts';
 import { connectRun, keptTopics, shareRun } from '../src/roles/client.ts';
 import { delegationBody } from '../src/roles/enter.ts';
 import { FsStore } from '../src/store/fs.ts';
 import { utf8 } from '../src/util/bytes.ts';
-import { sha256 } from '../src/protocol/hash.ts';
 import { silentLog } from '../src/util/clock.ts';
 import { LocalMiner, LocalValidator } from '../tests/support/local-network.ts';
 
@@ -57,7 +57,16 @@ const bus = await open(own);
 const ledger = await connectLedger(bus);
 await ledger.register(hotkey, { coldkey: hotkey.hotkey });
 if (role === 'validator') await ledger.addStake(hotkey, { amountRao: 1_000_000_000 });
-const view = await connectRun({ bus, store, ledger, clock, log: silentLog, signal, session: own, equation: nativeEquation });
+const view = await connectRun({
+  bus,
+  store,
+  ledger,
+  clock,
+  log: silentLog,
+  signal,
+  session: own,
+  equation: nativeEquation,
+});
 
 const leaseMs: number[] = [];
 const refusals: Record<string, number> = {};

@@ -28,7 +28,8 @@ const learnersEach = 250;
 
 export const bus: Bench = {
   name: 'bus',
-  about: 'light learners over NATS and over the embedded WebSocket: claim to verdict to merge, leases, the orchestrator',
+  about:
+    'light learners over NATS and over the embedded WebSocket: claim to verdict to merge, leases, the orchestrator',
   isLong: true,
   async run() {
     const rows: BenchRow[] = [];
@@ -105,7 +106,17 @@ async function measure(load: Load, kind: 'nats' | 'websocket'): Promise<BenchRow
     const { heartbeatMs, claimMs } = load;
     const startLearners = (role: string, label: string, count: number): Child =>
       start('bus-learners.ts', {
-        ...{ dir, url, run, nats, role, label, count, claimMs, heartbeatMs: role === 'validator' ? 1_000 : heartbeatMs },
+        ...{
+          dir,
+          url,
+          run,
+          nats,
+          role,
+          label,
+          count,
+          claimMs,
+          heartbeatMs: role === 'validator' ? 1_000 : heartbeatMs,
+        },
       });
     const validators = ['v', 'w'].map((label) => startLearners('validator', label, 1));
     for (const validator of validators) await validator.next();

@@ -70,7 +70,9 @@ if (process.argv[1] === import.meta.filename) {
       { mode: 0o600 },
     );
     console.log(`${file}: start it with nats-server -c ${file}`);
-    console.log(`${accountFile}: for accrete orchestrate --bus nats://HOST:${values.port} --bus-account ${accountFile}`);
+    console.log(
+      `${accountFile}: for accrete orchestrate --bus nats://HOST:${values.port} --bus-account ${accountFile}`,
+    );
     console.log(`${join(dir, 'operator-keys.json')}: keep it off the servers`);
   }
 }

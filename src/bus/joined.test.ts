@@ -14,7 +14,8 @@ describe('a joined bus', () => {
     const { near, far, bus } = open();
     const seen: string[] = [];
     for (const [name, side] of Object.entries({ near, far }))
-      for (const topic of ['news', 'journal']) await side.subscribe(topic, (payload) => seen.push(`${name} ${payload}`));
+      for (const topic of ['news', 'journal'])
+        await side.subscribe(topic, (payload) => seen.push(`${name} ${payload}`));
     await bus.publish('news', 'news');
     await bus.publish('journal', 'entry');
     await until(() => seen.length === 3, 'all messages');

@@ -171,7 +171,11 @@ describe.skipIf(!natsProgram.isThere)(`faults on NATS (${natsProgram.need})`, ()
 
   it('whoever fills the queue fills his own share only', async () => {
     const server = await start();
-    const [flooder, miner, owner] = [await open(server, 'flooder'), await open(server, 'miner'), await open(server, 'o')];
+    const [flooder, miner, owner] = [
+      await open(server, 'flooder'),
+      await open(server, 'miner'),
+      await open(server, 'o'),
+    ];
     const ask = (bus: NatsBus) => bus.request(topics.submit, 'x', { timeoutMs: 8_000 }).catch((error) => error.code);
     const asked = Array.from({ length: maxWaitingPerSender + 5 }, () => ask(flooder));
     await expect(Promise.race(asked)).resolves.toBe('BUSY');
@@ -252,12 +256,14 @@ describe.skipIf(!natsProgram.isThere)(`faults on NATS (${natsProgram.need})`, ()
     responder.kill('SIGKILL');
     let isFree = false;
     const take = async (): Promise<void> => {
-      await other.respond(topics.submit, async () => '').then(
-        () => {
-          isFree = true;
-        },
-        (error) => expect(error.code).toBe('TAKEN'),
-      );
+      await other
+        .respond(topics.submit, async () => '')
+        .then(
+          () => {
+            isFree = true;
+          },
+          (error) => expect(error.code).toBe('TAKEN'),
+        );
     };
     for (let tries = 0; tries < 50 && !isFree; tries++) await take();
     expect(isFree).toBe(true);

@@ -1,5 +1,5 @@
 /** @file Users of a real nats-server in operator mode: each may speak as himself only, as long as his JWT says. */
-import { mkdtempSync, rmSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fromPublic } from '@nats-io/nkeys';
@@ -199,5 +199,4 @@ describe.skipIf(!natsProgram.isThere)(`rights on NATS (${natsProgram.need})`, ()
     expect(miner.connected).toBe(false);
     await expect(miner.publish('heartbeat', '')).rejects.toMatchObject({ code: 'CLOSED' });
   });
-
 });

@@ -178,7 +178,8 @@ export async function serveWork(
         const messages = await consumer.consume({ max_messages: maxInFlight, idle_heartbeat: 2_000 });
         stop = () => void messages.close();
         if (ending.signal.aborted) stop();
-        for await (const message of messages) void workOn(parts, message, { topic, responder, answers, signal: ending.signal });
+        for await (const message of messages)
+          void workOn(parts, message, { topic, responder, answers, signal: ending.signal });
       } catch (error) {
         log.debug('bus work is fetched again', { topic, error: String(error) });
       }

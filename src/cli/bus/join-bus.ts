@@ -12,13 +12,7 @@ import { keptTopics } from '../../roles/client.ts';
 import { delegationBody, type Entrant } from '../../roles/enter.ts';
 import { RoleError } from '../../roles/errors.ts';
 import type { Environment } from '../environment.ts';
-import {
-  busAccessPath,
-  busGrantSchema,
-  busPlaceSchema,
-  busScopeOf,
-  notDelegatedCode,
-} from './access.ts';
+import { busAccessPath, busGrantSchema, busPlaceSchema, busScopeOf, notDelegatedCode } from './access.ts';
 
 const timeoutMs = 10_000;
 const limitBytes = 65_536;

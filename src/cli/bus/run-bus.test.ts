@@ -93,10 +93,16 @@ describe.skipIf(!natsProgram.isThere)(`credentials of a run's bus (${natsProgram
     const forged = { ...JSON.parse(requestOf(testSession('other'))), signer: session.signer };
     for (const [what, body] of Object.entries({
       forged: JSON.stringify({ request: JSON.stringify(forged), delegation: null }),
-      'of another run': JSON.stringify({ request: requestOf(session, { run: 'ab'.repeat(32) as Hash }), delegation: null }),
+      'of another run': JSON.stringify({
+        request: requestOf(session, { run: 'ab'.repeat(32) as Hash }),
+        delegation: null,
+      }),
       'of the syncer': JSON.stringify({ request: requestOf(networkSyncer), delegation: null }),
       'another kind': JSON.stringify({
-        ...{ request: JSON.stringify(signMessage(session, 'lease-request', { nonce: 1 }, context())), delegation: null },
+        ...{
+          request: JSON.stringify(signMessage(session, 'lease-request', { nonce: 1 }, context())),
+          delegation: null,
+        },
       }),
       'no JSON': '{',
       'another form': '{"request": 1}',
