@@ -105,8 +105,8 @@ describe.skipIf(!natsProgram.isThere)(`rights on NATS (${natsProgram.need})`, ()
     const orchestrator = await enter({ scope: 'r2', session: owner, role: 'owner' });
     const taken: string[] = [];
     await orchestrator.subscribe('heartbeat', (payload) => taken.push(payload));
-    await orchestrator.respond('submit', async (payload) => (taken.push(payload), ''));
-    await orchestrator.respond('lease', async (payload) => (taken.push(payload), ''));
+    await orchestrator.respond('submit', async (payload) => String(taken.push(payload)));
+    await orchestrator.respond('lease', async (payload) => String(taken.push(payload)));
     const asOwner = await enter({ scope: 'r2', session: bob, role: 'miner', as: owner });
     for (const victim of [alice, owner]) {
       // Bob's key and JWT, Alice's subjects.
