@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/table.ts';
 import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
+import { bus } from './bus.bench.ts';
 import { codecLoss, codecLossTiny } from './codec-loss.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { dashboard } from './dashboard.bench.ts';
@@ -41,6 +42,7 @@ const benches: readonly Bench[] = [
   journal,
   index,
   dashboard,
+  bus,
   ledger,
   stateRoot,
   store,

@@ -11,6 +11,7 @@ export type BusErrorCode =
   | 'FORBIDDEN'
   | 'BUSY'
   | 'UNREACHABLE'
+  | 'OUT_OF_PLACE'
   | 'INTERNAL';
 
 /** Also carries the code of the responder's own error, whatever that is. */

@@ -1,12 +1,16 @@
 /** @file Joining a network over its URL: bus, store and ledger of the orchestrator, as miners and validators use them. */
+import { BusError } from '../bus/errors.ts';
 import type { Bus } from '../bus/port.ts';
 import { connectBus } from '../bus/websocket.ts';
+import { HttpError } from '../http/errors.ts';
 import { LedgerError } from '../ledger/errors.ts';
 import type { Ledger } from '../ledger/port.ts';
 import { connectLedger } from '../ledger/remote.ts';
+import type { Entrant } from '../roles/enter.ts';
 import { HttpStore } from '../store/http-client.ts';
 import type { Store } from '../store/port.ts';
 import { BaseError } from '../util/errors.ts';
+import { joinRunBus } from './bus/join-bus.ts';
 import { type LedgerChoice, openBittensor, roleWaitBlocks } from './chosen-ledger.ts';
 import type { Environment } from './environment.ts';
 
@@ -25,14 +29,17 @@ const several = { connectTimeoutMs: 2_000, pingMs: 1_000, maxBackoffMs: 1_000 };
 const idleMsOfSeveral = 5_000;
 
 /**
- * `url`: several where a run has more than one syncer; one of them answers. `choice`: where the ledger is; the orchestrator's if left out.
+ * `url`: several where a run has more than one syncer; one of them answers. `choice`: where the ledger is; the orchestrator's if left
+ * out. `entrant`: who takes part, and so goes where the run's messages are carried; who only looks on comes by the orchestrator's own door.
  * @throws JoinError UNREACHABLE if nothing answers there; later losses of the connection are mended by the bus. LedgerError
  */
 export async function joinNetwork(
   url: string | readonly string[],
-  { log, metrics }: Environment,
+  environment: Environment,
   choice: LedgerChoice = { kind: 'embedded' },
+  entrant: Entrant | null = null,
 ): Promise<Network> {
+  const { log, metrics } = environment;
   const urls = typeof url === 'string' ? [url] : url;
   let current = urls[0]!;
   const onConnected = (connected: string): void => {
@@ -40,10 +47,12 @@ export async function joinNetwork(
     current = connected;
   };
   const patience = urls.length > 1 ? several : { connectTimeoutMs };
-  const bus = await connectBus(urls, { log, metrics, onConnected, random: Math.random, ...patience }).catch((cause) => {
-    const sentence = `no network answers at ${urls.join(' or ')}; is the orchestrator running there (./bin/accrete status --url ${urls[0]})? check --join`;
-    throw new JoinError('UNREACHABLE', sentence, { cause, retryable: true });
-  });
+  const far =
+    entrant === null || urls.length > 1
+      ? null
+      : await joinRunBus(urls[0]!, entrant, environment).catch((error) => unreached(urls[0]!, error));
+  const door = () => connectBus(urls, { log, metrics, onConnected, random: Math.random, ...patience });
+  const bus = far ?? (await door().catch((error) => unreached(urls.join(' or '), error)));
   const store = urls.length > 1 ? new HttpStore(() => current, { idleMs: idleMsOfSeveral }) : new HttpStore(current);
   try {
     const ledger =
@@ -61,6 +70,16 @@ export async function joinNetwork(
     await bus.close();
     throw error;
   }
+}
+
+/** @throws JoinError for what does not answer, else the error */
+function unreached(url: string, cause: unknown): never {
+  if (!(cause instanceof HttpError || cause instanceof BusError) || !cause.retryable) throw cause;
+  const isNats = cause instanceof BusError && cause.message.includes('NATS');
+  const sentence = isNats
+    ? `the bus of ${url} does not answer: ${cause.message}`
+    : `no network answers at ${url}; is the orchestrator running there (./bin/accrete status --url ${url})? check --join`;
+  throw new JoinError('UNREACHABLE', sentence, { cause, retryable: true });
 }
 
 /** Of a ledger that the orchestrator does not serve. */

@@ -326,6 +326,8 @@ export const wireSchemas = {
     /** SHA-256 of each `uploadPartBytes` of the bytes: stores that check nothing else of an upload bind it to them. */
     parts: z.array(hashSchema).min(1).max(maxUploadParts).optional(),
   }),
+  /** Asks for credentials of the run's bus. What comes back is of use only to who holds the session key. */
+  'bus-access': z.strictObject({}),
 } as const;
 export type WireKind = keyof typeof wireSchemas;
 export type WireBody<K extends WireKind> = z.infer<(typeof wireSchemas)[K]>;

@@ -3,7 +3,7 @@
  * store and ledger at hand. It checks every entry that it is given (hash chain, signature, admission): a syncer that
  * lies is noticed here, not believed. It decides nothing.
  */
-import type { Bus } from '../bus/port.ts';
+import type { Bus, KeptTopics } from '../bus/port.ts';
 import { admit, applyEvent } from '../journal/fold.ts';
 import { emptyState, type RunState } from '../journal/state.ts';
 import type { Ledger } from '../ledger/port.ts';
@@ -23,6 +23,7 @@ import { type OpenContext, openEntry, type RunBinding, signMessage } from '../pr
 import type { Store, WriteGrant } from '../store/port.ts';
 import { fromHex, fromUtf8, toHex } from '../util/bytes.ts';
 import type { Clock, Log } from '../util/clock.ts';
+import { assert } from '../util/errors.ts';
 import { nodeSha256 } from '../util/node-sha256.ts';
 import { RoleError } from './errors.ts';
 
@@ -50,7 +51,16 @@ export const topics = {
   lease: 'lease',
   grant: 'grant',
   heartbeat: 'heartbeat',
+  /** Before the fragment's number; the newest version of each, for who does not fold the journal. */
+  heads: 'heads',
 } as const;
+
+/** What a bus that can keep messages does with them. A heartbeat that is older than this is of a role that may be gone. */
+export const keptTopics: KeptTopics = {
+  work: [topics.submit],
+  logs: [topics.journal],
+  latest: { [topics.heartbeat]: { keepMs: 30_000 }, [topics.heads]: { keepMs: 0 } },
+};
 
 /** Entries of one `journal.read` answer, at most. */
 export const journalPageEntries = 256;
@@ -114,10 +124,18 @@ export async function connectRun(options: RunClientOptions): Promise<RunClient> 
   return new BusRunClient(options, follower);
 }
 
+/** The same view of the run for another session key of this process, over its own bus; closing it leaves the view open. */
+export function shareRun(client: RunClient, parts: { readonly bus: Bus; readonly session: SessionSigner }): RunClient {
+  assert(client instanceof BusRunClient, 'expected a client that connectRun made');
+  return client.withSession(parts);
+}
+
 const requestTimeoutMs = 10_000;
 /** A published entry can be lost with its connection; the poll finds it. */
 const pollMs = 1_000;
 const firstReadAttempts = 10;
+/** Codes of a bus that has no answer. */
+const unanswered: ReadonlySet<string> = new Set(['TIMEOUT', 'NO_RESPONDER', 'CLOSED', 'BUSY']);
 
 class JournalFollower {
   readonly state: RunState = emptyState();
@@ -208,15 +226,22 @@ class JournalFollower {
   }
 
   async #readOn(): Promise<void> {
-    const { bus, signal } = this.#options;
     for (;;) {
-      const request = JSON.stringify({ from: this.state.size, limit: journalPageEntries });
-      const reply = await bus.request(topics.journalRead, request, { timeoutMs: requestTimeoutMs, signal });
-      const entries = JSON.parse(reply) as JournalEntry[];
+      const entries = await this.#readPage();
       for (const entry of entries) if (entry.seq === this.state.size) this.#take(entry);
       if (entries.length === 0) return;
       await new Promise((resume) => setImmediate(resume));
     }
+  }
+
+  /** From the bus's copy where it keeps one: a thousand readers then cost the syncer nothing. */
+  async #readPage(): Promise<JournalEntry[]> {
+    const { bus, signal } = this.#options;
+    const from = this.state.size;
+    if (bus.replica !== undefined)
+      return (await bus.replica.read(topics.journal, from, journalPageEntries)).map((text) => JSON.parse(text));
+    const request = JSON.stringify({ from, limit: journalPageEntries });
+    return JSON.parse(await bus.request(topics.journalRead, request, { timeoutMs: requestTimeoutMs, signal }));
   }
 
   #context(): OpenContext | null {
@@ -261,6 +286,7 @@ class BusRunClient implements RunClient {
   readonly #options: RunClientOptions;
   readonly #follower: JournalFollower;
   #nonce = 0;
+  #submitted = 0;
 
   constructor(options: RunClientOptions, follower: JournalFollower) {
     if (follower.state.run === null) throw new RoleError('NO_RUN', 'the journal is empty: expected a run to join');
@@ -270,6 +296,12 @@ class BusRunClient implements RunClient {
     this.manifest = follower.state.run.manifest;
     this.state = follower.state;
     ({ store: this.store, ledger: this.ledger, log: this.log, signal: this.signal } = options);
+  }
+
+  withSession(parts: { readonly bus: Bus; readonly session: SessionSigner }): RunClient {
+    const shared = new BusRunClient({ ...this.#options, ...parts }, this.#follower);
+    shared.close = async () => undefined;
+    return shared;
   }
 
   onEntry(handler: (entry: JournalEntry) => void): () => void {
@@ -282,7 +314,8 @@ class BusRunClient implements RunClient {
     options: { readonly signer?: Signer } = {},
   ): Promise<SubmitResult> {
     const payload = this.#sign(options.signer ?? this.#session(), kind, body);
-    const result = JSON.parse(await this.#request(topics.submit, payload)) as SubmitResult;
+    const once = `${kind} ${this.#submitted++}`;
+    const result = JSON.parse(await this.#request(topics.submit, payload, once)) as SubmitResult;
     if (result.seq !== null) await this.#follower.reached(result.seq);
     return result;
   }
@@ -330,14 +363,18 @@ class BusRunClient implements RunClient {
   }
 
   /** Retries with growing pauses while the failure is retryable: a syncer that restarts is the normal case. */
-  async #request(topic: string, payload: string): Promise<string> {
+  async #request(topic: string, payload: string, once?: string): Promise<string> {
     const { bus, clock, signal, log } = this.#options;
+    let answers = 0;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await bus.request(topic, payload, { timeoutMs: requestTimeoutMs, signal });
+        const named = once === undefined ? {} : { once: `${once} ${answers}` };
+        return await bus.request(topic, payload, { timeoutMs: requestTimeoutMs, signal, ...named });
       } catch (error) {
         const retryable = (error as { retryable?: boolean }).retryable === true;
         if (!retryable || signal.aborted) throw error;
+        // Unanswered it is the same request; one that was answered would get the same answer for ever.
+        if (!unanswered.has((error as { code?: string }).code ?? '')) answers++;
         log.debug('request is retried', { topic, attempt, error: String(error) });
         await clock.sleep(Math.min(200 * 2 ** attempt, 3_000), signal);
       }

@@ -3,6 +3,7 @@ import { BaseError } from '../util/errors.ts';
 
 export type RoleErrorCode =
   | 'JOURNAL_INVALID'
+  | 'JOURNAL_BEHIND'
   | 'NO_RUN'
   | 'NO_KEY'
   | 'NAME_TAKEN'

@@ -31,7 +31,7 @@ import { MemoryStore } from '../../src/store/memory.ts';
 import { hashArtifact } from '../../src/store/node-hash.ts';
 import type { Store } from '../../src/store/port.ts';
 import { utf8 } from '../../src/util/bytes.ts';
-import { silentLog, silentMetrics } from '../../src/util/clock.ts';
+import { type Clock, silentLog, silentMetrics } from '../../src/util/clock.ts';
 import {
   countRanges,
   normalizeRanges,
@@ -198,14 +198,20 @@ export interface MadeClaim {
   readonly traceBytes: Uint8Array;
 }
 
+/** Where miners and validators are: a network of tests, or of a benchmark. */
+export interface Place {
+  readonly clock: Clock;
+  readonly store: Store;
+}
+
 export class LocalMiner {
-  readonly network: LocalNetwork;
+  readonly network: Place;
   readonly client: RunClient;
   readonly hotkey: HotkeySigner;
   readonly name: string;
   readonly model: RunModel;
 
-  constructor(network: LocalNetwork, client: RunClient, hotkey: HotkeySigner, name: string) {
+  constructor(network: Place, client: RunClient, hotkey: HotkeySigner, name: string) {
     this.network = network;
     this.client = client;
     this.hotkey = hotkey;
@@ -334,7 +340,7 @@ function traceLines(firstStep: number, fresh: readonly Range[], batch: number): 
   return lines;
 }
 
-const pulse = (clock: VirtualClock) => ({
+const pulse = (clock: Clock) => ({
   innerSteps: 0,
   loss: null,
   tokensPerSecond: null,
@@ -343,11 +349,11 @@ const pulse = (clock: VirtualClock) => ({
 });
 
 export class LocalValidator {
-  readonly network: LocalNetwork;
+  readonly network: Place;
   readonly client: RunClient;
   readonly hotkey: HotkeySigner;
 
-  constructor(network: LocalNetwork, client: RunClient, hotkey: HotkeySigner) {
+  constructor(network: Place, client: RunClient, hotkey: HotkeySigner) {
     this.network = network;
     this.client = client;
     this.hotkey = hotkey;

@@ -24,7 +24,9 @@ export const handle: Handler = async (settings, io) => {
   const folder = await holdFolder(options.dir, 'accrete mine');
   try {
     const keys = await openRoleKeys(options.dir, settings, io);
-    const network = await joinNetwork(options.join, environment, options.ledger);
+    const network = await joinNetwork(options.join, environment, options.ledger, {
+      ...{ role: 'miner', name: options.name, ...keys },
+    });
     // The connection outlives the signal: a clean leave still has something to say.
     const connection = new AbortController();
     io.stop.addEventListener('abort', () => setTimeout(() => connection.abort(), closeAfterMs).unref(), { once: true });

@@ -32,7 +32,7 @@ import { LedgerError } from '../../ledger/errors.ts';
 import { measureBlockMs } from '../../ledger/measure-block.ts';
 import type { Block, Ledger, Neuron } from '../../ledger/port.ts';
 import { serveLedger } from '../../ledger/remote.ts';
-import { sha256 } from '../../protocol/hash.ts';
+import { runIdOf, sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { describeFault } from '../../protocol/signing.ts';
@@ -55,6 +55,8 @@ import { followRun } from '../api/follow-run.ts';
 import { LedgerReader } from '../api/ledger-view.ts';
 import { modelCardsIn } from '../api/model-card.ts';
 import { modelViewOf } from '../api/model-view.ts';
+import { busAccessPath } from '../bus/access.ts';
+import { openRunBus } from '../bus/run-bus.ts';
 import { openIndex } from '../chosen-index.ts';
 import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
 import { openRunStore } from '../chosen-store.ts';
@@ -180,8 +182,13 @@ async function open(
   if (embedded !== null) closing.add(() => embedded.close());
   const ledger: Ledger = bittensor ?? embedded!;
   await ledger.register(keys.hotkey, { coldkey: keys.hotkey.hotkey });
-  const bus = new InProcessBus({ log, metrics });
-  closing.add(() => bus.close());
+  const hub = new InProcessBus({ log, metrics });
+  closing.add(() => hub.close());
+  const runBus = await openRunBus({
+    ...{ hub, choice: options.bus, run: runIdOf(manifest), session: keys.session, clock, log, metrics },
+  });
+  closing.add(() => runBus.close());
+  const { bus } = runBus;
   const publisher = openPublisher(options, log);
   if (publisher !== null) closing.add(() => publisher.close());
   const ending = new AbortController();
@@ -270,6 +277,7 @@ async function open(
     ],
     mounts: {
       '/store/': runStore.handler,
+      [busAccessPath]: runBus.access(orchestrator),
       '/releases/': serveReleases(join(options.dir, 'releases'), log),
       // One hash of the whole fold: an outsider who folds that many entries must get the same.
       '/state-hash': async (_, response) => {
@@ -280,7 +288,7 @@ async function open(
     },
   });
   closing.add(() => http.close());
-  const servedBus = serveBus(http.server, bus, { access, log, metrics });
+  const servedBus = serveBus(http.server, hub, { access, log, metrics });
   closing.add(() => servedBus.close());
   // The supervisor's last look: nobody can ask once the server is closed.
   closing.add(async () => writeFile(join(options.dir, finalStatusFile), JSON.stringify(await status())));

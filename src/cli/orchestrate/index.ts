@@ -1,4 +1,5 @@
 /** @file Declares `accrete orchestrate`: the syncer alone. */
+import { busOptions } from '../bus-options.ts';
 import type { CommandDeclaration } from '../command.ts';
 import { indexOption } from '../index-option.ts';
 import { ledgerOptions } from '../ledger-options.ts';
@@ -67,6 +68,7 @@ export const orchestrate: CommandDeclaration = {
       default: '3',
     },
     ...ledgerOptions,
+    ...busOptions,
     ...signerOptions,
     ...publishOptions,
     ...runFileOptions,

@@ -1,5 +1,6 @@
 /** @file The options of `accrete orchestrate`. */
 import { UsageError } from '../../util/errors.ts';
+import { type NatsChoice, parseBusChoice } from '../chosen-bus.ts';
 import { type IndexChoice, parseIndexChoice } from '../chosen-index.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseStoreUrl } from '../chosen-store.ts';
@@ -33,6 +34,8 @@ export interface OrchestrateOptions {
   readonly index: IndexChoice;
   /** What this syncer shares with another one; null: it is alone. */
   readonly shared: { readonly place: string; readonly name: string; readonly silenceMs: number } | null;
+  /** Null: the orchestrator carries the messages itself. */
+  readonly bus: NatsChoice | null;
   /** Arguments of `accrete publish` for each release; null: they are not published. */
   readonly publish: readonly string[] | null;
   readonly json: boolean;
@@ -57,6 +60,7 @@ export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' |
     store: parseStoreUrl(settings),
     index: parseIndexChoice(settings),
     shared: parseShared(settings),
+    bus: parseBusChoice(settings),
     publish: parsePublishing(settings, io),
     json: settings.switch('json'),
   };

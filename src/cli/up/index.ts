@@ -1,4 +1,5 @@
 /** @file Declares `accrete up`: a whole network on this machine. */
+import { busOptions } from '../bus-options.ts';
 import type { CommandDeclaration } from '../command.ts';
 import { indexOption } from '../index-option.ts';
 import { ledgerOptions } from '../ledger-options.ts';
@@ -60,6 +61,7 @@ export const up: CommandDeclaration = {
     ...storeOptions,
     indexOption,
     ...ledgerOptions,
+    ...busOptions,
     {
       name: 'wallet',
       value: 'NAME',

@@ -1,5 +1,6 @@
 /** @file The options of `accrete up`. */
 import { UsageError } from '../../util/errors.ts';
+import { busArguments, parseBusChoice } from '../chosen-bus.ts';
 import { parseIndexChoice } from '../chosen-index.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseStoreUrl } from '../chosen-store.ts';
@@ -66,6 +67,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
       ...publishArguments(settings),
       ...storeArguments(settings),
       ...(settings.has('data') ? ['--data', settings.path('data')] : []),
+      ...checkedBusArguments(settings),
     ],
     index: checkedIndex(settings),
     ...walletChoice(settings),
@@ -82,6 +84,12 @@ function storeArguments(settings: Settings): readonly string[] {
 function checkedIndex(settings: Settings): string {
   parseIndexChoice(settings);
   return settings.text('index');
+}
+
+/** A fault in them is told here, not by the child. */
+function checkedBusArguments(settings: Settings): readonly string[] {
+  parseBusChoice(settings);
+  return busArguments(settings);
 }
 
 /** @throws UsageError where Bittensor is meant and no wallet is named: keys that the folder made are registered nowhere */

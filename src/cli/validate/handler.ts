@@ -26,7 +26,9 @@ export const handle: Handler = async (settings, io) => {
   const folder = await holdFolder(options.dir, 'accrete validate');
   try {
     const { hotkey, session } = await openRoleKeys(options.dir, settings, io);
-    const network = await joinNetwork(options.join, environment, options.ledger);
+    const network = await joinNetwork(options.join, environment, options.ledger, {
+      ...{ role: 'validator', name: options.name, hotkey, session },
+    });
     try {
       const heads = new HeadsHistory();
       const merges = new MergeHistory();

@@ -21,13 +21,14 @@ import {
   type JournalEntry,
   type RunEvent,
   type WireBody,
+  type WireKind,
 } from '../../protocol/messages.ts';
 import { countSchema, type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
 import { seal } from '../../protocol/sealed.ts';
 import { type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
 import { fromHex, toHex, utf8 } from '../../util/bytes.ts';
-import { parseStrictJson } from '../../util/canonical-json.ts';
+import { canonicalJson, parseStrictJson } from '../../util/canonical-json.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SealedGrant, type SubmitResult, topics } from '../client.ts';
@@ -38,6 +39,7 @@ import { runModelOf } from '../run-model.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
 import { refuseGrant, tracesOfAudit } from './grants.ts';
 import { runMerge } from './merge-runner.ts';
+import { JournalReplicator } from './replicator.ts';
 import { RunFold } from './run-fold.ts';
 import { initialState, leaseFor, step } from './step.ts';
 
@@ -121,6 +123,8 @@ export class Orchestrator {
   readonly #subscriptions: Subscription[] = [];
   readonly #pulses = new Map<string, Pulse>();
   readonly #releaseFolders = new Map<number, string>();
+  /** Null: the bus keeps no copy of the journal. */
+  readonly #replicator: JournalReplicator | null;
   #state: OrchestratorState;
   #queue: Promise<unknown> = Promise.resolve();
   #lose: (error: JournalError) => void = () => {};
@@ -133,6 +137,8 @@ export class Orchestrator {
     this.#deps = deps;
     this.#fold = deps.fold ?? new RunFold(deps);
     this.run = this.#fold.run;
+    const { replica } = deps.bus;
+    this.#replicator = replica === undefined ? null : new JournalReplicator({ ...deps, replica });
     this.#state = initialState(this.run);
   }
 
@@ -140,6 +146,7 @@ export class Orchestrator {
   static async open(deps: OrchestratorDeps): Promise<Orchestrator> {
     const orchestrator = new Orchestrator(deps);
     await orchestrator.#restore();
+    await orchestrator.#replicator?.start();
     await orchestrator.#serve();
     orchestrator.#follow().catch((error) => {
       if (!deps.signal.aborted) deps.log.error('the orchestrator stopped', { error: String(error) });
@@ -169,6 +176,7 @@ export class Orchestrator {
     await Promise.all(this.#subscriptions.map((subscription) => subscription.close()));
     await this.#queue.catch(() => {});
     if (this.#state.stop.state !== 'running') await this.#anchorEnd();
+    await this.#replicator?.close();
   }
 
   /** After an asked-for end nothing follows: a last head covers every entry, so that a cut can be seen. */
@@ -351,11 +359,39 @@ export class Orchestrator {
     }
     this.#fold.apply(opened);
     this.#forgetPulse(opened.message);
-    await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
     const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
+    this.#replicator?.wake();
+    try {
+      await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
+    } catch (error) {
+      this.#noteUntold(opened.entry, error);
+    }
+    if (event.kind === 'fragment-published') this.#tellHead(opened.entry, event.body);
     // Now, inside the queue: the next append sees what this one led to only after the present task.
     this.#dispatch({ kind: 'journaled', event, id, nowMs: this.#deps.clock.nowMs() });
     return { outcome: 'accept', code: 'OK', sentence: '', id, seq: opened.entry.seq };
+  }
+
+  /** A bus that is away must not undo what is journaled: readers fetch what they did not hear. */
+  #noteUntold(entry: JournalEntry, error: unknown): void {
+    this.#deps.metrics.count('entries_not_told_total');
+    this.#deps.log.debug('an entry was not published', { seq: entry.seq, error: String(error) });
+  }
+
+  /** Nobody waits for it: who folds the journal has it. */
+  #tellHead(entry: JournalEntry, { fragment, version, artifact }: EventBody<'fragment-published'>): void {
+    const head = canonicalJson({ fragment, version, artifact, seq: entry.seq });
+    this.#deps.bus.publish(`${topics.heads}.${fragment}`, head).catch((error) => this.#noteUntold(entry, error));
+  }
+
+  /** Takes a message that came by another way than the bus, as one that came by it. */
+  submit(payload: string): Promise<SubmitResult> {
+    return this.#onSubmit(payload);
+  }
+
+  /** Who signed a request for credentials of the bus. @throws RoleError REFUSED: forged, or no delegation is in force */
+  openBusAccess(payload: string): Delegation {
+    return this.#openWire(payload, 'bus-access').delegation;
   }
 
   async #onSubmit(payload: string): Promise<SubmitResult> {
@@ -455,7 +491,7 @@ export class Orchestrator {
   }
 
   /** A signed message that is not journaled, and whose delegation is in force. */
-  #openWire<K extends 'heartbeat' | 'lease-request' | 'grant-request'>(
+  #openWire<K extends WireKind>(
     payload: string,
     kind: K,
   ): { readonly delegation: Delegation; readonly body: WireBody<K> } {
