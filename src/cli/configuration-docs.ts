@@ -19,6 +19,9 @@ const units: Readonly<Record<string, string>> = {
   ...{ 'warmup-tokens': 'tokens', 'schedule-tokens': 'tokens', 'weight-decay': 'number', 'clip-norm': 'norm' },
   ...{ 'bias-rate': 'number', accumulate: 'micro-batches', 'z-loss': 'number', requests: 'requests a minute' },
   ...{
+    syncers: 'processes',
+    silence: 'seconds',
+    'cache-gib': 'GiB',
     threads: 'threads',
     release: 'number',
     port: 'TCP port',
