@@ -35,6 +35,8 @@ export async function recordRun(dir: string): Promise<RecordedRun> {
   const { tiny } = runSettings;
   const run = {
     settings: {
+      // Epochs at the ends of whole tempos, from which weights may be set.
+      ledger: { tempoBlocks: tiny.ledger.tempoBlocks, blockMs: tiny.ledger.blockMs },
       audit: { ...tiny.audit, perTempo: 1 },
       // A state after every claim, so that a short run has segments to audit.
       sync: { ...tiny.sync, stateRootEverySteps: tiny.sync.innerStepsPerOuterStep },

@@ -97,6 +97,8 @@ export interface NatsRights {
 /** What a participant needs, topic by topic; everything else is refused by the server. */
 export interface ParticipantTopics {
   readonly requests: readonly string[];
+  /** First parts of requests of two parts. Each right is some 100 bytes of a JWT, and a server reads 4,096 bytes of a connection's greeting. */
+  readonly families: readonly string[];
   readonly work: readonly string[];
   readonly latest: readonly string[];
   readonly logs: readonly string[];
@@ -106,6 +108,7 @@ export function rightsOf(names: NatsNames, topics: ParticipantTopics): NatsRight
   return {
     publish: [
       ...topics.requests.map((topic) => names.request(topic)),
+      ...topics.families.map((family) => `${names.request(family)}.*`),
       ...topics.work.map((topic) => names.work(topic)),
       ...topics.latest.map((topic) => names.latest(topic)),
       ...topics.logs.map((topic) => `$JS.API.DIRECT.GET.${names.logStream(topic)}`),

@@ -26,15 +26,11 @@ export const notDelegatedCode = 'NOT_DELEGATED';
 /** One token of a subject, and different for each run on an account. */
 export const busScopeOf = (run: Hash): string => run.slice(0, 16);
 
-const ledgerTopics = ['info', 'head', 'block', 'nonce', 'submit', 'metagraph', 'subnet', 'balance', 'identity'].concat(
-  ...['weights', 'commitment', 'blocks', 'calls'],
-);
-
 /** A validator trains nothing, so it takes no leases. */
 export function topicsOfRole(role: 'miner' | 'validator'): ParticipantTopics {
-  const requests = [topics.grant, ...ledgerTopics.map((method) => `ledger.${method}`)];
   return {
-    requests: role === 'miner' ? [...requests, topics.lease] : requests,
+    requests: role === 'miner' ? [topics.grant, topics.lease] : [topics.grant],
+    families: ['ledger'],
     work: [topics.submit],
     latest: [topics.heartbeat],
     logs: [topics.journal],

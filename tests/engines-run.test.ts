@@ -1,6 +1,6 @@
 /**
- * @file A whole network of real processes whose artifacts lie in a bucket of a real S3 server: only the syncer has credentials, and
- * outsiders verify the record through the orchestrator and from the public bucket.
+ * @file A whole network of real processes on three real servers at once: artifacts in a bucket of S3, messages over NATS, the journal's
+ * index in PostgreSQL. Only the syncer has credentials, and outsiders verify the record through the orchestrator and from the public bucket.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -8,11 +8,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ListObjectsV2Command, PutBucketPolicyCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { NatsServer, natsProgram } from './support/nats-server.ts';
+import { PostgresServer, password, postgresProgram } from './support/postgres-server.ts';
 import { freePort, type RadosGateway, radosGateway, startRadosGateway } from './support/rados-gateway.ts';
 
 const program = join(import.meta.dirname, '..', 'bin', 'accrete');
 const children = new Set<ChildProcess>();
 let gateway: RadosGateway;
+let nats: NatsServer;
+let postgres: PostgresServer;
+const programs = [radosGateway, natsProgram, postgresProgram];
+const needs = programs.map(({ need }) => need).join('; ');
 let dir: string;
 
 interface Ended {
@@ -50,15 +56,15 @@ function* textsIn(folder: string): Generator<readonly [string, string]> {
   }
 }
 
-describe.skipIf(!radosGateway.isThere)(`a network on S3, Ceph's RADOS Gateway (${radosGateway.need})`, () => {
+describe.skipIf(programs.some(({ isThere }) => !isThere))(`a network on S3, NATS and PostgreSQL (${needs})`, () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'accrete-s3-run-'));
-    gateway = await startRadosGateway();
+    [gateway, nats, postgres] = await Promise.all([startRadosGateway(), NatsServer.start(), PostgresServer.start()]);
   }, 90_000);
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL');
     rmSync(dir, { recursive: true, force: true });
-    await gateway?.close();
+    await Promise.all([gateway?.close(), nats?.close(), postgres?.stop()]);
   });
 
   it('trains, and can be verified through its orchestrator and from the bucket alone', {
@@ -70,7 +76,10 @@ describe.skipIf(!radosGateway.isThere)(`a network on S3, Ceph's RADOS Gateway ($
     const { accessKeyId, secretAccessKey } = gateway.credentials;
     const keys = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
     const size = ['--preset', 'tiny', '--miners', '2', '--validators', '1', '--minutes', '4'];
-    const up = accrete(keys, 'up', ...size, '--dir', dir, '--port', `${port}`, '--store', store, '--json');
+    const index = `postgres://owner@127.0.0.1:${postgres.port}/postgres`;
+    const engines = ['--store', store, '--bus', nats.url, '--index', index];
+    const environment = { ...keys, PGPASSWORD: password };
+    const up = accrete(environment, 'up', ...size, '--dir', dir, '--port', `${port}`, ...engines, '--json');
     const count = (event: string) => up.said.out.split(`"event":"${event}"`).length - 1;
     await until(
       'a release that is evaluated, and merges',
@@ -79,6 +88,10 @@ describe.skipIf(!radosGateway.isThere)(`a network on S3, Ceph's RADOS Gateway ($
     );
     const live = await accrete({}, 'verify', `http://127.0.0.1:${port}`, '--state', 'none').ended;
     expect(live.out + live.err).toContain('nothing in this record diverges');
+    const merges = await (await fetch(`http://127.0.0.1:${port}/api/merges?limit=5`)).json();
+    expect(merges).toMatchObject({ rows: Array.from({ length: 5 }, () => ({ fragment: expect.any(Number) })) });
+    const [{ rows }] = (await postgres.query('select count(*)::int as rows from accrete.merges')) as [{ rows: number }];
+    expect(rows).toBeGreaterThan(4);
     up.child.kill('SIGINT');
     const ended = await up.ended;
     expect(ended.code, ended.out.slice(-2_000) + ended.err).toBe(0);
@@ -89,7 +102,7 @@ describe.skipIf(!radosGateway.isThere)(`a network on S3, Ceph's RADOS Gateway ($
     expect(keysThere.filter((key) => /^tiny\/store\/[0-9a-f]{64}$/.test(key)).length).toBeGreaterThan(8);
     expect(keysThere.filter((key) => key.startsWith('tiny/damaged/'))).toEqual([]);
     for (const [path, text] of textsIn(dir)) {
-      for (const secret of [secretAccessKey, accessKeyId, 'X-Amz-Signature'])
+      for (const secret of [secretAccessKey, accessKeyId, 'X-Amz-Signature', password])
         expect(text.includes(secret), `${secret} in ${path}`).toBe(false);
     }
 
