@@ -88,7 +88,7 @@ describe.skipIf(programs.some(({ isThere }) => !isThere))(`a network on S3, NATS
     );
     const live = await accrete({}, 'verify', `http://127.0.0.1:${port}`, '--state', 'none').ended;
     expect(live.out + live.err).toContain('nothing in this record diverges');
-    const merges = await (await fetch(`http://127.0.0.1:${port}/api/merges?limit=5`)).json();
+    const merges = await (await fetch(`http://127.0.0.1:${port}/api/v1/merges?limit=5`)).json();
     expect(merges).toMatchObject({ rows: Array.from({ length: 5 }, () => ({ fragment: expect.any(Number) })) });
     const [{ rows }] = (await postgres.query('select count(*)::int as rows from accrete.merges')) as [{ rows: number }];
     expect(rows).toBeGreaterThan(4);
