@@ -69,6 +69,8 @@ export const manifestMeanings: Readonly<Record<string, string>> = {
   'sync.maxStaleness': 'versions of a fragment that a claim may be behind',
   'sync.leaseSequences': 'sequences of one lease',
   'sync.leaseMs': 'milliseconds that it may stay silent',
+  'sync.revealMs': 'milliseconds from a claim’s commit to its bytes; absent: 30,000',
+  'sync.verdictMs': 'milliseconds from the bytes to verdicts, after which a committee is drawn again; absent: 20,000',
   'sync.stateRootEverySteps': 'inner steps between two state roots of a trace',
   codec: 'how pseudo-gradients are coded',
   'merge.rule': 'how pseudo-gradients become one',

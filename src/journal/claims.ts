@@ -18,7 +18,7 @@ import { extendSegments } from './audit-draw.ts';
 import { admitCandidates, drawCommitteeAndNext } from './draws.ts';
 import { indexClaim, indexLease, setStatus } from './indexes.ts';
 import { closeLease, giveBack } from './leasing.ts';
-import { manifestOf, openLeases, phaseOf, stalenessOf } from './queries.ts';
+import { manifestOf, openLeases, phaseOf, revealMsOf, stalenessOf, verdictMsOf } from './queries.ts';
 import {
   type EventContext,
   ignore,
@@ -34,10 +34,6 @@ import { undecided, voidClaim } from './settlement.ts';
 import { hotkeyState } from './standing.ts';
 import type { Claim, Learner, RunState } from './state.ts';
 
-/** A commit whose bytes did not come within this time may be voided. */
-export const revealTimeoutMs = 30_000;
-/** A revealed claim whose verdicts did not come within this time may be drawn for again. */
-export const verdictTimeoutMs = 20_000;
 /** The beacon is the first block after the block that follows the commit. */
 export const beaconDelayBlocks = 2;
 
@@ -228,7 +224,7 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
   admit(state, body, context) {
     const claim = undecided(state, body.claim);
     if ('outcome' in claim) return claim;
-    return admitBlock(claim, body, context.timeMs) ?? admitDraw(state, claim, body, context.timeMs);
+    return admitBlock(state, claim, body, context.timeMs) ?? admitDraw(state, claim, body, context.timeMs);
   },
   apply(state, body, { timeMs }) {
     const claim = state.claims.get(body.claim)!;
@@ -241,7 +237,7 @@ export const claimBeaconRule: Rule<'claim-beacon'> = {
   },
 };
 
-function admitBlock(claim: Claim, body: EventBody<'claim-beacon'>, timeMs: number): Refusal | null {
+function admitBlock(state: RunState, claim: Claim, body: EventBody<'claim-beacon'>, timeMs: number): Refusal | null {
   if (claim.dispute !== null) return ignore('SETTLED', `claim ${short(claim.id)} is before all validators`);
   if (body.commitBlock < claim.tempoBlockAtCommit)
     return reject(
@@ -253,8 +249,9 @@ function admitBlock(claim: Claim, body: EventBody<'claim-beacon'>, timeMs: numbe
     return reject('WRONG_BLOCK', `expected block ${body.commitBlock + beaconDelayBlocks}, got ${body.block}`);
   }
   const since = Math.max(claim.beacon.atMs, claim.revealedAtMs ?? Number.POSITIVE_INFINITY);
-  if (timeMs - since < verdictTimeoutMs || claim.status !== 'revealed')
-    return ignore('DUPLICATE', `claim ${short(claim.id)} has its beacon; verdicts have ${seconds(verdictTimeoutMs)}`);
+  const verdictMs = verdictMsOf(manifestOf(state));
+  if (timeMs - since < verdictMs || claim.status !== 'revealed')
+    return ignore('DUPLICATE', `claim ${short(claim.id)} has its beacon; verdicts have ${seconds(verdictMs)}`);
   if (body.block > claim.beacon.block) return null;
   return reject('WRONG_BLOCK', `a second draw needs a block after ${claim.beacon.block}, got ${body.block}`);
 }
@@ -312,7 +309,7 @@ export const claimVoidRule: Rule<'claim-void'> = {
     if (body.code !== 'MISSING')
       return reject('MALFORMED', `a claim is voided as STALE, MISSING or LOST, not ${body.code}`);
     const ageMs = timeMs - claim!.committedAtMs;
-    if (claim!.revealedAtMs === null && ageMs >= revealTimeoutMs) return null;
+    if (claim!.revealedAtMs === null && ageMs >= revealMsOf(manifestOf(state))) return null;
     return reject('NOT_MISSING', `the claim was committed ${seconds(ageMs)} ago or is revealed`);
   },
   apply(state, body, { timeMs }) {

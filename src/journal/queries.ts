@@ -18,6 +18,12 @@ export function runOf(state: RunState): NonNullable<RunState['run']> {
 /** As it is in force: with the amendments that have taken effect. What it hashes to is the run's id only before the first. */
 export const manifestOf = (state: RunState): RunManifest => state.amended ?? runOf(state).manifest;
 
+/** A commit whose bytes did not come within this time may be voided. */
+export const revealMsOf = ({ sync }: Pick<RunManifest, 'sync'>): number => sync.revealMs ?? 30_000;
+
+/** A revealed claim whose verdicts did not come within this time may be drawn for again. */
+export const verdictMsOf = ({ sync }: Pick<RunManifest, 'sync'>): number => sync.verdictMs ?? 20_000;
+
 export function phaseOf(state: RunState, phase = state.phase): Phase {
   const found = manifestOf(state).phases[phase];
   assert(found !== undefined, `the manifest has no phase ${phase}`);

@@ -6,8 +6,7 @@
 import type { EventBody, VerdictCode } from '../protocol/messages.ts';
 import { fromDecimal, type Hash, type Hotkey } from '../protocol/names.ts';
 import { noteSuspicion } from './audits.ts';
-import { verdictTimeoutMs } from './claims.ts';
-import { appealMs, manifestOf } from './queries.ts';
+import { appealMs, manifestOf, verdictMsOf } from './queries.ts';
 import { delegationIn, ignore, learnerIdIn, type Refusal, type Rule, reject, seconds, short } from './rule.ts';
 import {
   acceptClaim,
@@ -228,7 +227,7 @@ export const disputeCloseRule: Rule<'dispute-close'> = {
     const claim = state.claims.get(body.claim);
     if (claim === undefined) return reject('UNKNOWN_CLAIM', `there is no claim ${short(body.claim)}`);
     if (claim.dispute?.closedAtMs !== null) return ignore('SETTLED', `claim ${short(claim.id)} is in no dispute`);
-    const leftMs = claim.dispute.openedAtMs + 2 * verdictTimeoutMs - timeMs;
+    const leftMs = claim.dispute.openedAtMs + 2 * verdictMsOf(manifestOf(state)) - timeMs;
     return leftMs <= 0 ? null : ignore('TOO_SOON', `the jury has another ${seconds(leftMs)}`);
   },
   apply(state, body, { timeMs }) {

@@ -4,7 +4,7 @@
  * together. Nothing here is measured on the machines that it speaks of.
  */
 
-import { revealTimeoutMs } from '../journal/claims.ts';
+import { revealMsOf } from '../journal/queries.ts';
 import { codecNames, type RunManifest } from '../protocol/manifest.ts';
 import { fromDecimal } from '../protocol/names.ts';
 import { mfuRange } from '../simulate/fleet/accelerators.ts';
@@ -124,10 +124,11 @@ function plannedKind(manifest: RunManifest, kind: MachineKind, sizes: FleetSizes
   const leaseTokens = 2 * sync.leaseSequences * phases[0]!.sequenceLength;
   const limits: string[] = [];
   const uploadSeconds = up(claimBytes);
-  const isShut = uploadSeconds > revealTimeoutMs / 1_000;
+  const revealSeconds = revealMsOf(manifest) / 1_000;
+  const isShut = uploadSeconds > revealSeconds;
   if (isShut)
     limits.push(
-      `a claim's upload takes ${uploadSeconds.toFixed(0)} s, more than the ${revealTimeoutMs / 1_000} s in which it must be revealed: nothing of it is merged`,
+      `a claim's upload takes ${uploadSeconds.toFixed(0)} s, more than the ${revealSeconds} s in which it must be revealed: nothing of it is merged`,
     );
   const takeInSeconds = down(fragmentBytes);
   const isBehind = takeInSeconds > outerSeconds * fragments.count * sync.maxStaleness;

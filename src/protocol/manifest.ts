@@ -236,6 +236,10 @@ const manifestObject = z.strictObject({
     leaseMs: positive,
     /** S: a trace has a state root after every S-th step of the learner's count; between two of them lies a segment. */
     stateRootEverySteps: positive,
+    /** From a claim's commit to its bytes; absent: 30,000. As long as a learner's upload of one fragment may take. */
+    revealMs: positive.optional(),
+    /** From the bytes to a committee's verdicts, after which it is drawn again; absent: 20,000. */
+    verdictMs: positive.optional(),
   }),
   codec: z.enum(codecNames),
   merge: z

@@ -2,9 +2,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Member } from '../../../tests/support/run-driver.ts';
-import { testSession } from '../../../tests/support/run-fixture.ts';
+import { testManifest, testSession } from '../../../tests/support/run-fixture.ts';
 import { blockHashOf, SyncerDriver } from '../../../tests/support/syncer-driver.ts';
 import { drawCommittee } from '../../protocol/draw.ts';
+import type { RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody, RunEvent } from '../../protocol/messages.ts';
 import { heartbeatFreshMs, leaseFor, step } from './step.ts';
 
@@ -16,8 +17,8 @@ interface Started {
 }
 
 /** Three learners (a and b of one hotkey) have joined; outer step 0 is open. */
-function started(): Started {
-  const syncer = new SyncerDriver();
+function started(changes: Partial<RunManifest> = {}): Started {
+  const syncer = new SyncerDriver(changes);
   const [a, b, c] = syncer.run.miners as [Member, Member, Member];
   syncer.start();
   syncer.join(a, b, c);
@@ -331,6 +332,16 @@ describe('voids', () => {
     syncer.wait(1);
     expect(lastOf(syncer, 'claim-void')).toMatchObject({ claim: claim.id, code: 'MISSING' });
     expect(claim.sentence).toContain('30 s');
+    expect(syncer.refused).toEqual([]);
+  });
+
+  it('later, where the manifest leaves learners more time', () => {
+    const { syncer, a } = started({ sync: { ...testManifest().sync, revealMs: 60_000 } });
+    const claim = syncer.commit(a);
+    pass(syncer, 59_999);
+    expect(claim.status).not.toBe('voided');
+    syncer.wait(1);
+    expect(claim).toMatchObject({ status: 'voided', code: 'MISSING', sentence: expect.stringContaining('60 s') });
     expect(syncer.refused).toEqual([]);
   });
 

@@ -5,7 +5,7 @@
 
 import { auditableSegments, drawAudit, slotBlock } from '../../journal/audit-draw.ts';
 import { auditCheckMs } from '../../journal/audits.ts';
-import { beaconDelayBlocks, drawForClaim, revealTimeoutMs, verdictTimeoutMs } from '../../journal/claims.ts';
+import { beaconDelayBlocks, drawForClaim } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
 import { acceptedOf, indexesOf, untrainedOf } from '../../journal/indexes.ts';
 import { duePhaseChange } from '../../journal/phases.ts';
@@ -19,9 +19,11 @@ import {
   openClaims,
   openLeases,
   phaseOf,
+  revealMsOf,
   stalenessOf,
   tempoAt,
   validatorsOf,
+  verdictMsOf,
 } from '../../journal/queries.ts';
 import type { Claim, HotkeyState, Learner, RunState } from '../../journal/state.ts';
 import { type GraceOptions, graceMs, observeTimes, unmeasured } from '../../merge/grace.ts';
@@ -276,7 +278,7 @@ function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { committed, revealed } = indexesOf(run).open;
   for (const id of [...committed, ...revealed]) {
     const claim = run.claims.get(id)!;
-    if (!needsBeacon(claim, nowMs)) continue;
+    if (!needsBeacon(run, claim, nowMs)) continue;
     const commitBlock = claim.beacon?.commitBlock ?? state.commitBlocks.get(claim.id);
     if (commitBlock === undefined) continue; // the next block says
     // A claim that is drawn for again takes the newest block: the first draw's validators did not answer.
@@ -291,11 +293,11 @@ function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
   return null;
 }
 
-function needsBeacon(claim: Claim, nowMs: number): boolean {
+function needsBeacon(run: RunState, claim: Claim, nowMs: number): boolean {
   if (claim.dispute !== null) return false;
   if (claim.status === 'committed') return claim.beacon === null;
   const since = claim.beacon === null ? null : Math.max(claim.beacon.atMs, claim.revealedAtMs ?? 0);
-  return claim.status === 'revealed' && since !== null && nowMs - since >= verdictTimeoutMs;
+  return claim.status === 'revealed' && since !== null && nowMs - since >= verdictMsOf(manifestOf(run));
 }
 
 /** Validators with stake and a fresh heartbeat that may judge a hotkey's work. */
@@ -373,7 +375,7 @@ function auditClose({ run, startedAtMs }: OrchestratorState, nowMs: number): Run
 function disputeClose({ run, startedAtMs }: OrchestratorState, nowMs: number): RunEvent | null {
   for (const claim of run.openDisputes) {
     const sinceMs = Math.max(run.claims.get(claim)!.dispute!.openedAtMs, startedAtMs ?? nowMs);
-    if (nowMs >= sinceMs + 2 * verdictTimeoutMs) return { kind: 'dispute-close', body: { claim } };
+    if (nowMs >= sinceMs + 2 * verdictMsOf(manifestOf(run))) return { kind: 'dispute-close', body: { claim } };
   }
   return null;
 }
@@ -431,8 +433,8 @@ function voidClaim({ run, startedAtMs }: OrchestratorState, nowMs: number): RunE
     }
     // While the syncer was away nobody could reveal.
     const sinceMs = Math.max(claim.committedAtMs, startedAtMs ?? nowMs);
-    if (claim.revealedAtMs === null && nowMs - sinceMs >= revealTimeoutMs) {
-      const sentence = `the bytes were not revealed within ${revealTimeoutMs / 1000} s of the commit`;
+    if (claim.revealedAtMs === null && nowMs - sinceMs >= revealMsOf(manifestOf(run))) {
+      const sentence = `the bytes were not revealed within ${revealMsOf(manifestOf(run)) / 1_000} s of the commit`;
       return { kind: 'claim-void', body: { claim: claim.id, code: 'MISSING', sentence } };
     }
   }

@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { verdictTimeoutMs } from '../../../journal/claims.ts';
 import { admit, applyEvent } from '../../../journal/fold.ts';
+import { verdictMsOf } from '../../../journal/queries.ts';
 import { emptyState, type RunState } from '../../../journal/state.ts';
 import type { JournalEntry } from '../../../protocol/messages.ts';
 import { openEntry } from '../../../protocol/signing.ts';
@@ -61,7 +61,7 @@ const startAllowanceMs = 20_000;
  */
 export function mergeBoundMs(): number {
   const { grace, deadlineMs } = runSettings.tiny.sync;
-  return grace.maxMs + deadlineMs + verdictTimeoutMs;
+  return grace.maxMs + deadlineMs + verdictMsOf(runSettings.tiny);
 }
 
 export async function runChaos(options: ChaosOptions, io: Io): Promise<ChaosReport> {
