@@ -60,7 +60,7 @@ describe('prepareCorpus', () => {
     writeFileSync(shard, bytes);
     const file = join(dir, 'test', 'catalog.json');
     const text = readFileSync(file, 'utf8');
-    writeFileSync(file, text.replace('"version": 2', '"version": 9'));
+    writeFileSync(file, text.replace('"version": 1', '"version": 9'));
     expect(() => loadCorpus(dir, 'test')).toThrow(/version/);
     writeFileSync(file, text.replace(catalog.shards[0]!.file, '../elsewhere'));
     expect(() => loadCorpus(dir, 'test')).toThrow(/plain file name/);
