@@ -72,9 +72,10 @@ export async function joinNetwork(
   }
 }
 
-/** @throws JoinError for what does not answer, else the error */
+/** @throws JoinError for what does not answer as an orchestrator does, else the error */
 function unreached(url: string, cause: unknown): never {
-  if (!(cause instanceof HttpError || cause instanceof BusError) || !cause.retryable) throw cause;
+  const isSilent = cause instanceof HttpError || (cause instanceof BusError && cause.retryable);
+  if (!isSilent) throw cause;
   const isNats = cause instanceof BusError && cause.message.includes('NATS');
   const sentence = isNats
     ? `the bus of ${url} does not answer: ${cause.message}`
