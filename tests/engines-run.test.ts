@@ -114,6 +114,18 @@ describe.skipIf(programs.some(({ isThere }) => !isThere))(`a network on S3, NATS
     const mirror = `${gateway.endpoint}/${bucket}/tiny`;
     const verified = await accrete({}, 'verify', dir, '--store', mirror, '--state', 'none').ended;
     expect(verified.out + verified.err).toContain('nothing in this record diverges');
+    // Bytes that cannot be had are no divergence: it must have had them.
+    for (const { out } of [live, verified]) expect(out).toMatch(/ [1-9]\d* stored states hashed/);
+    const elsewhere = await accrete(
+      {},
+      'verify',
+      dir,
+      '--store',
+      `${gateway.endpoint}/${bucket}/none`,
+      '--state',
+      'none',
+    ).ended;
+    expect(elsewhere.out).not.toMatch(/ [1-9]\d* stored states hashed/);
 
     // Started again the folder knows its bucket, and another one is refused before anything is changed.
     const other = `s3://${await gateway.makeBucket()}/tiny?endpoint=${gateway.endpoint}`;
