@@ -91,6 +91,10 @@ describe('mistakes', () => {
       says: ["unknown option '--jion'", 'did you mean one of --join', 'it takes --join'],
     },
     { argv: ['mine'], says: ['--join URL is missing', 'for example: ./bin/accrete mine --join'] },
+    {
+      argv: ['up', '--template', 'demo', '--validators', '1', '--dir', 'never'],
+      says: ['--validators: the gates of this run need 2 validators, got 1'],
+    },
     { argv: ['mine', '--join', 'ftp://x'], says: ['--join: expected URLs like http', "got 'ftp://x'"] },
     { argv: ['up', '--miners', 'many'], says: ['--miners: expected a whole number from 1 to 64', "got 'many'"] },
     { argv: ['up', '--miners', '0'], says: ['--miners: expected a whole number from 1 to 64', "got '0'"] },

@@ -53,7 +53,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
     endsWithPhases: chosen !== null && !settings.isGiven('tokens') && !settings.isGiven('minutes'),
     preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     miners: settings.count('miners', { min: 1, max: 64 }),
-    validators: settings.count('validators', { min: 1, max: 64 }),
+    validators: parseValidators(settings, chosen),
     syncers: settings.count('syncers', { min: 1, max: 2 }),
     dir: settings.path('dir'),
     data: settings.has('data') ? settings.path('data') : null,
@@ -90,6 +90,15 @@ function checkedIndex(settings: Settings): string {
 function checkedBusArguments(settings: Settings): readonly string[] {
   parseBusChoice(settings);
   return busArguments(settings);
+}
+
+/** A gate needs the majority of a committee: with fewer validators its phase would never end. */
+function parseValidators(settings: Settings, chosen: ChosenRun | null): number {
+  const validators = settings.count('validators', { min: 1, max: 64 });
+  if (chosen === null || !chosen.file.phases.some(({ gates = [] }) => gates.length > 0)) return validators;
+  const needed = Math.floor(chosen.file.evaluation.committee / 2) + 1;
+  if (validators >= needed) return validators;
+  throw new UsageError(`--validators: the gates of this run need ${needed} validators, got ${validators}`);
 }
 
 /** @throws UsageError where Bittensor is meant and no wallet is named: keys that the folder made are registered nowhere */
