@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -47,6 +47,16 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
+/** Until the client has so many bytes on its disk: what it had only received would be lost with the connection. */
+async function untilKept(sizeBytes: number): Promise<void> {
+  for (let tries = 0; tries < 1_000; tries++) {
+    const names = (await readdir(dir, { recursive: true })).filter((name) => name.endsWith('.part'));
+    const sizes = await Promise.all(names.map(async (name) => (await stat(join(dir, name)).catch(() => null))?.size));
+    if (sizes.some((size) => (size ?? 0) >= sizeBytes)) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 /** With ranges and an ETag; the connection breaks after `breaksAfter` bytes of each answer, so many times. */
 function file(bytes: Buffer, faults: { breaksAfter?: number; times?: number } = {}): Answer {
   const etag = `"${createHash('sha1').update(bytes).digest('hex')}"`;
@@ -62,7 +72,9 @@ function file(bytes: Buffer, faults: { breaksAfter?: number; times?: number } = 
       response.writeHead(206, { ...headers, 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` });
     else response.writeHead(200, headers);
     if (left-- <= 0) return void response.end(body);
-    response.write(body.subarray(0, faults.breaksAfter), () => setTimeout(() => request.socket.destroy(), 20));
+    const sent = body.subarray(0, faults.breaksAfter);
+    response.write(sent);
+    void untilKept(from + sent.length).finally(() => request.socket.destroy());
   };
 }
 
