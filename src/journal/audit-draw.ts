@@ -66,6 +66,16 @@ export function auditableSegments(
   return mayCome ? [] : free;
 }
 
+/** Whether there is any that no suspicion narrows: `auditableSegments(…, { claim: null })` is not empty. */
+export function hasAuditable(state: RunState, hotkey: Hotkey, block: number): boolean {
+  for (const learner of learnersOf(state, hotkey)) {
+    if (!isDrawable(learner)) continue;
+    for (const segment of learner.auditable)
+      if (!segment.isDrawn && (drawableFrom(state, segment) ?? Infinity) <= block) return true;
+  }
+  return false;
+}
+
 /** The beacon of the claim that committed a segment: from this block on it may be drawn; null before it is known. */
 const drawableFrom = (state: RunState, { claim }: AuditSegment): number | null =>
   state.claims.get(claim)?.beacon?.block ?? null;

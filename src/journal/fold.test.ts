@@ -137,7 +137,7 @@ describe('claims', () => {
     const run = openRun();
     const claim = commit(run, run.miners[0]!);
     judge(run, claim, [accept]);
-    const owing = run.validators.filter(({ hotkey }) => verdictsOwed(run.state, hotkey.hotkey).length > 0);
+    const owing = run.validators.filter(({ hotkey }) => !verdictsOwed(run.state, hotkey.hotkey).next().done);
     expect(owing.map(({ hotkey }) => hotkey.hotkey)).toEqual([claim.beacon!.committee[1]]);
     expect(refused(run, () => run.beacon(claim))).toBe('DUPLICATE');
     run.nowMs += 20_000;

@@ -11,12 +11,21 @@ import type { Claim, ClaimStatus, Delegation, Learner, Lease, RunState } from '.
 export interface Indexes {
   /** Of each status that is not an end, in the order of getting it. */
   readonly open: Readonly<Record<OpenStatus, Set<Hash>>>;
+  /**
+   * By validator: revealed claims that it was drawn to judge, in the order of getting there. Judged and settled ones too, until somebody
+   * looks.
+   */
+  readonly drawn: Map<Hotkey, Set<Hash>>;
   /** By fragment: accepted claims, and how many each learner has of them. */
   readonly accepted: Map<number, { readonly claims: Set<Hash>; readonly learners: Map<LearnerId, number> }>;
-  /** In order of hotkey and name; null: to be sorted anew. */
-  delegations: ReadonlyMap<Role, readonly Delegation[]> | null;
+  /** In order of hotkey and name; a role that is missing is sorted anew. */
+  readonly delegations: Map<Role, readonly Delegation[]>;
   /** In order of name. */
   readonly learners: Map<Hotkey, Learner[]>;
+  /** In commit order. */
+  readonly claims: Map<LearnerId, Claim[]>;
+  /** Whose newest `join` or `leave` is the last of all. */
+  moved: Learner | null;
   /** By phase: sequences of open leases that no committed line covers. */
   readonly untrained: Map<number, number>;
 }
@@ -30,13 +39,16 @@ export function indexesOf(state: RunState): Indexes {
   if (found !== undefined) return found;
   const made: Indexes = {
     open: { committed: new Set(), beaconed: new Set(), revealed: new Set() },
+    drawn: new Map(),
     accepted: new Map(),
-    delegations: null,
+    delegations: new Map(),
     learners: new Map(),
+    claims: new Map(),
+    moved: null,
     untrained: new Map(),
   };
   kept.set(state, made);
-  for (const id of state.openClaims) enter(made, state.claims.get(id)!);
+  for (const claim of state.claims.values()) noteClaim(made, claim);
   for (const learner of state.learners.values()) noteLearner(made, learner);
   for (const lease of state.leases.values()) if (lease.status === 'open') noteLease(made, lease, 1);
   return made;
@@ -45,8 +57,14 @@ export function indexesOf(state: RunState): Indexes {
 const isOpen = (status: ClaimStatus): status is OpenStatus =>
   status === 'committed' || status === 'beaconed' || status === 'revealed';
 
-function enter(indexes: Indexes, { id, status, body, learner }: Claim): void {
+function enter(indexes: Indexes, { id, status, body, learner, beacon }: Claim): void {
   if (isOpen(status)) indexes.open[status].add(id);
+  if (status === 'revealed')
+    for (const hotkey of beacon!.committee) {
+      const own = indexes.drawn.get(hotkey);
+      if (own === undefined) indexes.drawn.set(hotkey, new Set([id]));
+      else own.add(id);
+    }
   if (status !== 'accepted') return;
   const of = acceptedIn(indexes, body.fragment);
   of.claims.add(id);
@@ -62,6 +80,21 @@ function acceptedIn(indexes: Indexes, fragment: number) {
 }
 
 export const acceptedOf = (state: RunState, fragment: number) => acceptedIn(indexesOf(state), fragment);
+
+/** Revealed claims that a validator has still to judge as one of their committees, in the order in which it could. */
+export function* drawnFor(state: RunState, validator: Hotkey): Generator<Claim> {
+  const own = indexesOf(state).drawn.get(validator) ?? new Set<Hash>();
+  for (const id of own) {
+    const claim = state.claims.get(id)!;
+    const { status, beacon, verdicts, dispute } = claim;
+    const isOwed =
+      status === 'revealed' &&
+      beacon!.committee.includes(validator) &&
+      !verdicts.some(({ hotkey }) => hotkey === validator);
+    if (!isOwed) own.delete(id);
+    else if (dispute === null) yield claim;
+  }
+}
 
 /** The only way to change a claim's status. */
 export function setStatus(state: RunState, claim: Claim, status: ClaimStatus): void {
@@ -82,13 +115,30 @@ function leave(indexes: Indexes, { id, body, learner }: Claim): void {
 
 /** A claim was committed. */
 export function indexClaim(state: RunState, claim: Claim): void {
-  enter(indexesOf(state), claim);
+  noteClaim(indexesOf(state), claim);
 }
 
-/** A learner joined for the first time. */
-export function indexLearner(state: RunState, learner: Learner): void {
-  noteLearner(indexesOf(state), learner);
+function noteClaim(indexes: Indexes, claim: Claim): void {
+  enter(indexes, claim);
+  const own = indexes.claims.get(claim.learner);
+  // `indexesOf` may have been made after the claim was.
+  if (own === undefined) indexes.claims.set(claim.learner, [claim]);
+  else if (own.at(-1) !== claim) own.push(claim);
 }
+
+/** All claims of a learner, in commit order. */
+export const claimsOf = (state: RunState, learner: LearnerId): readonly Claim[] =>
+  indexesOf(state).claims.get(learner) ?? [];
+
+/** A learner joined, for the first time or again, or left. */
+export function indexMove(state: RunState, learner: Learner): void {
+  const indexes = indexesOf(state);
+  noteLearner(indexes, learner);
+  indexes.moved = learner;
+}
+
+/** The learner that the last `join` or `leave` was of; null where the state was not folded here. */
+export const lastMoved = (state: RunState): Learner | null => indexesOf(state).moved;
 
 function noteLearner({ learners }: Indexes, learner: Learner): void {
   const own = learners.get(learner.hotkey) ?? [];
@@ -100,27 +150,21 @@ function noteLearner({ learners }: Indexes, learner: Learner): void {
   );
 }
 
-/** Delegations were changed. */
-export function forgetDelegations(state: RunState): void {
-  indexesOf(state).delegations = null;
+/** Delegations of a role were changed. */
+export function forgetDelegations(state: RunState, role: Role): void {
+  indexesOf(state).delegations.delete(role);
 }
 
 /** Of one role, in order of hotkey and name, those that have expired too. */
 export function delegationsByRole(state: RunState, role: Role): readonly Delegation[] {
-  const indexes = indexesOf(state);
-  indexes.delegations ??= sortDelegations(state);
-  return indexes.delegations.get(role) ?? [];
-}
-
-function sortDelegations(state: RunState): ReadonlyMap<Role, readonly Delegation[]> {
-  const byRole = new Map<Role, Delegation[]>();
-  for (const delegation of state.delegations.values()) {
-    const of = byRole.get(delegation.role) ?? [];
-    of.push(delegation);
-    byRole.set(delegation.role, of);
-  }
-  for (const of of byRole.values()) of.sort((a, b) => (a.hotkey + a.name < b.hotkey + b.name ? -1 : 1));
-  return byRole;
+  const { delegations } = indexesOf(state);
+  const found = delegations.get(role);
+  if (found !== undefined) return found;
+  const made = [...state.delegations.values()]
+    .filter((delegation) => delegation.role === role)
+    .sort((a, b) => (a.hotkey + a.name < b.hotkey + b.name ? -1 : 1));
+  delegations.set(role, made);
+  return made;
 }
 
 /** What the lease still has to be trained on comes (1) or goes (-1); before and after each change of what is covered. */

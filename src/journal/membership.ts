@@ -3,7 +3,7 @@ import { runIdOf } from '../protocol/hash.ts';
 import { learnerIdOf } from '../protocol/names.ts';
 import { decodeSs58 } from '../protocol/ss58.ts';
 import { traceGenesis } from '../protocol/trace.ts';
-import { forgetDelegations, indexLearner } from './indexes.ts';
+import { forgetDelegations, indexMove } from './indexes.ts';
 import { breakTrace } from './pay.ts';
 import { layOutPhases } from './phases.ts';
 import { manifestOf, runOf } from './queries.ts';
@@ -69,7 +69,7 @@ export const delegateRule: Rule<'delegate'> = {
     if (before !== undefined) state.sessions.delete(before.sessionKey);
     state.delegations.set(key, body);
     state.sessions.set(body.sessionKey, key);
-    forgetDelegations(state);
+    forgetDelegations(state, body.role);
   },
 };
 
@@ -114,7 +114,7 @@ export const joinRule: Rule<'join'> = {
         lastSentence: '',
         lastClaimAtMs: null,
       });
-      indexLearner(state, state.learners.get(id)!);
+      indexMove(state, state.learners.get(id)!);
       return;
     }
     Object.assign(learner, { present: true, joinedSeq: context.seq, lastAtMs: atMs, capabilities, segments: [] });
@@ -123,6 +123,7 @@ export const joinRule: Rule<'join'> = {
     learner.claimedThrough.fill(learner.innerSteps);
     // Its state begins anew; what was traced after the last root cannot be audited any more.
     breakTrace(state, learner);
+    indexMove(state, learner);
   },
 };
 
@@ -138,6 +139,7 @@ export const leaveRule: Rule<'leave'> = {
     const learner = learnerIn(state, context)!;
     learner.present = false;
     learner.lastAtMs = atMs;
+    indexMove(state, learner);
   },
 };
 

@@ -4,7 +4,7 @@
  * redo. Without audits they are payable at once.
  */
 import type { Decimal, Hotkey } from '../protocol/names.ts';
-import { indexesOf } from './indexes.ts';
+import { claimsOf, indexesOf } from './indexes.ts';
 import { manifestOf } from './queries.ts';
 import { decayOf } from './scores.ts';
 import { hotkeyState } from './standing.ts';
@@ -31,9 +31,9 @@ export function payCovered(state: RunState, learner: Learner): void {
 /** A learner begins anew: its steps after the last whole segment are never paid, and its next segment begins here. */
 export function breakTrace(state: RunState, learner: Learner): void {
   if (manifestOf(state).audit.perTempo > 0)
-    for (const claim of state.claims.values()) {
+    for (const claim of claimsOf(state, learner.id)) {
       const [from, to] = claim.body.steps;
-      if (claim.learner !== learner.id || to <= learner.segmentFrom) continue;
+      if (to <= learner.segmentFrom) continue;
       const held = Math.max(0, learner.segmentFrom - from);
       claim.payableCellTokens = Math.floor((claim.payableCellTokens * held) / (to - from));
     }

@@ -6,7 +6,7 @@ import type { Hash, Hotkey, LearnerId, SessionKey } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
 import { type Range, takeFromRanges } from '../util/ranges.ts';
-import { acceptedOf, delegationsByRole, indexesOf } from './indexes.ts';
+import { acceptedOf, delegationsByRole, drawnFor } from './indexes.ts';
 import type { Claim, Delegation, Learner, Lease, RunState, TreeHead } from './state.ts';
 
 /** The run; an empty journal is the caller's mistake. */
@@ -149,34 +149,25 @@ export function newestTreeHead(state: RunState): TreeHead | null {
   return head === undefined ? null : { size: head.size, root: head.root };
 }
 
-/** The claim of a learner for one outer step, if it has made one. */
-export function claimFor(state: RunState, learner: LearnerId, outerStep: number): Claim | null {
-  for (const claim of state.claims.values())
-    if (claim.learner === learner && claim.body.outerStep === outerStep) return claim;
-  return null;
-}
-
 export interface OwedVerdict {
   readonly claim: Claim;
   readonly round: EventBody<'verdict'>['round'];
 }
 
-/** Verdicts that a validator still owes: as one of a committee, then of juries, then rechecks. In commit order. */
-export function verdictsOwed(state: RunState, validator: Hotkey): OwedVerdict[] {
-  const at = (ids: Iterable<Hash>): Claim[] => [...ids].map((id) => state.claims.get(id)!);
+/**
+ * Verdicts that a validator still owes: as one of a committee, then of juries, then rechecks. Each in the order in which they came to be
+ * owed, one by one: where ten thousand are owed, who asks wants the first.
+ */
+export function* verdictsOwed(state: RunState, validator: Hotkey): Generator<OwedVerdict> {
   const isBy = (verdict: { readonly hotkey: Hotkey }): boolean => verdict.hotkey === validator;
-  const committee = at(indexesOf(state).open.revealed)
-    .filter(
-      (claim) => claim.dispute === null && claim.beacon!.committee.includes(validator) && !claim.verdicts.some(isBy),
-    )
-    .sort((a, b) => a.commitSeq - b.commitSeq);
-  const rulings = at(state.openDisputes).filter(
-    (claim) => claim.beacon!.candidates.some(isBy) && !claim.dispute!.rulings.some(isBy),
-  );
-  const rechecks = at(state.openRechecks).filter((claim) => claim.beacon!.recheck === validator);
-  return [
-    ...committee.map((claim) => ({ claim, round: 'committee' as const })),
-    ...rulings.map((claim) => ({ claim, round: 'ruling' as const })),
-    ...rechecks.map((claim) => ({ claim, round: 'recheck' as const })),
-  ];
+  for (const claim of drawnFor(state, validator)) yield { claim, round: 'committee' };
+  for (const id of state.openDisputes) {
+    const claim = state.claims.get(id)!;
+    const isOwed = claim.beacon!.candidates.some(isBy) && !claim.dispute!.rulings.some(isBy);
+    if (isOwed) yield { claim, round: 'ruling' };
+  }
+  for (const id of state.openRechecks) {
+    const claim = state.claims.get(id)!;
+    if (claim.beacon!.recheck === validator) yield { claim, round: 'recheck' };
+  }
 }

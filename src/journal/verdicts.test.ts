@@ -57,7 +57,7 @@ function levelStakes(claim: Claim): void {
 
 const standing = (run: DrivenRun, { hotkey }: Member) => run.state.hotkeys.get(hotkey.hotkey)!;
 const owes = (run: DrivenRun, { hotkey }: Member): string[] =>
-  verdictsOwed(run.state, hotkey.hotkey).map(({ round }) => round);
+  [...verdictsOwed(run.state, hotkey.hotkey)].map(({ round }) => round);
 
 function refused(run: DrivenRun, offer: () => ReturnType<DrivenRun['send']> | null): string {
   const before = hashState(run.state);

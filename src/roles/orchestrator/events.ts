@@ -43,11 +43,20 @@ export interface OrchestratorState {
   /** Effects that were done; the next tick starts a failed one again. */
   readonly finished: ReadonlySet<string>;
   /** Rules that found nothing since they were asked last; changed in place. */
-  readonly quiet: Set<string>;
+  readonly quiet: Set<Rule>;
   /** How many learners live, counted now and then; changed in place. */
-  readonly pace: { atMs: number; learners: number };
+  readonly pace: { atMs: number; learners: number; merging: number };
+  /** Leases to look at: of learners that joined or left, and, from `fromMs` on, all; changed in place. */
+  readonly leaseCheck: { readonly moved: Set<LearnerId>; fromMs: number };
+  /** Fragments published since stale claims were looked for; changed in place. */
+  readonly staleCheck: Set<number>;
+  /** The learner that the open outer step was seen to wait for last; changed in place. */
+  readonly awaited: { learner: LearnerId | null };
   readonly stop: { readonly state: StopState; readonly atMs: number };
 }
+
+/** Says the event that is due by it, or that none is. */
+export type Rule = (state: OrchestratorState, nowMs: number) => RunEvent | null;
 
 export type OrchestratorEvent =
   | { readonly kind: 'journaled'; readonly event: RunEvent; readonly id: Hash; readonly nowMs: number }

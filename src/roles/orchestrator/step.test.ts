@@ -360,6 +360,7 @@ describe('voids', () => {
     const { syncer, a } = started();
     const claim = syncer.commit(a);
     syncer.run.state.fragments[0]!.version = 2;
+    syncer.state.staleCheck.add(0); // as the event of that version does
     syncer.dispatch({ kind: 'tick' });
     expect(lastOf(syncer, 'claim-void')).toMatchObject({ claim: claim.id, code: 'STALE' });
     expect(claim.sentence).toContain('at most 1');

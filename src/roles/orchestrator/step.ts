@@ -3,11 +3,11 @@
  * at the fold and says the next thing that is due. One journaled event at a time, so that each decision sees the last.
  */
 
-import { auditableSegments, drawAudit, slotBlock } from '../../journal/audit-draw.ts';
+import { auditableSegments, drawAudit, hasAuditable, slotBlock } from '../../journal/audit-draw.ts';
 import { auditCheckMs } from '../../journal/audits.ts';
 import { beaconDelayBlocks, drawForClaim } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
-import { acceptedOf, indexesOf, untrainedOf } from '../../journal/indexes.ts';
+import { acceptedOf, indexesOf, lastMoved, untrainedOf } from '../../journal/indexes.ts';
 import { duePhaseChange } from '../../journal/phases.ts';
 import {
   countedTokens,
@@ -25,12 +25,12 @@ import {
   validatorsOf,
   verdictMsOf,
 } from '../../journal/queries.ts';
-import type { Claim, HotkeyState, Learner, RunState } from '../../journal/state.ts';
+import type { Claim, HotkeyState, Learner, Lease, RunState } from '../../journal/state.ts';
 import { type GraceOptions, graceMs, observeTimes, unmeasured } from '../../merge/grace.ts';
 import type { EventBody, RunEvent } from '../../protocol/messages.ts';
 import { fromDecimal, type Hotkey, type LearnerId, toDecimal } from '../../protocol/names.ts';
 import { countRanges } from '../../util/ranges.ts';
-import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
+import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState, Rule } from './events.ts';
 
 /** A role whose last heartbeat is older is not counted on. */
 export const heartbeatFreshMs = 8_000;
@@ -38,6 +38,9 @@ export const heartbeatFreshMs = 8_000;
 const stopTimeoutMs = 15_000;
 const smoothing = 0.2;
 const keptBlocks = 256;
+/** All open leases are looked at no more and no less often. */
+const shortestCheckMs = 500;
+const longestCheckMs = 60_000;
 
 export function initialState(run: RunState): OrchestratorState {
   return {
@@ -56,7 +59,10 @@ export function initialState(run: RunState): OrchestratorState {
     isJournaling: false,
     finished: new Set(),
     quiet: new Set(),
-    pace: { atMs: Number.NEGATIVE_INFINITY, learners: 0 },
+    pace: { atMs: Number.NEGATIVE_INFINITY, learners: 0, merging: 0 },
+    leaseCheck: { moved: new Set(), fromMs: Number.NEGATIVE_INFINITY },
+    staleCheck: new Set(run.fragments.keys()),
+    awaited: { learner: null },
     stop: { state: 'running', atMs: 0 },
   };
 }
@@ -66,7 +72,7 @@ export function step(
   event: OrchestratorEvent,
 ): [OrchestratorState, readonly OrchestratorEffect[]] {
   const started = before.startedAtMs === null ? { ...before, startedAtMs: event.nowMs } : before;
-  wake(started.quiet, event);
+  wake(started, event);
   const taken = noteQuorum(take(started, event), event.nowMs);
   const state = { ...taken, stop: stopAfter(taken, event.nowMs) };
   const next = state.isJournaling ? null : nextEvent(state, event.nowMs);
@@ -97,15 +103,15 @@ function take(state: OrchestratorState, event: OrchestratorEvent): OrchestratorS
     case 'stake':
       return { ...state, stakeRao: event.stakeRao };
     case 'done':
-      return { ...state, busy: without(state.busy, event.key), finished: new Set([...state.finished, event.key]) };
+      return { ...state, busy: lessKey(state.busy, event.key), finished: new Set([...state.finished, event.key]) };
     case 'failed':
-      return { ...state, busy: without(state.busy, event.key) };
+      return { ...state, busy: lessKey(state.busy, event.key) };
     case 'journaled':
       return takeJournaled(state, event);
   }
 }
 
-function without(keys: ReadonlySet<string>, key: string): Set<string> {
+function lessKey(keys: ReadonlySet<string>, key: string): Set<string> {
   const rest = new Set(keys);
   rest.delete(key);
   return rest;
@@ -139,9 +145,10 @@ function takeJournaled(
     state.learnersSeen.set(learner.id, nowMs);
     return { ...state, averages: observeTimes(averages, measured, graceOptions(state.run)) };
   }
-  if (event.kind === 'join') {
-    const joined = [...state.run.learners.values()].find((learner) => learner.joinedSeq === state.run.size - 1)!;
-    state.learnersSeen.set(joined.id, nowMs);
+  if (event.kind === 'join' || event.kind === 'leave') {
+    const { id: moved } = lastMoved(state.run)!;
+    if (event.kind === 'join') state.learnersSeen.set(moved, nowMs);
+    state.leaseCheck.moved.add(moved);
     return state;
   }
   if (event.kind === 'claim-beacon') {
@@ -149,6 +156,7 @@ function takeJournaled(
     return state;
   }
   if (event.kind === 'fragment-published') {
+    state.staleCheck.add(event.body.fragment);
     const measured = { syncMs: event.body.durationMs };
     return { ...state, averages: observeTimes(averages, measured, graceOptions(state.run)) };
   }
@@ -191,27 +199,26 @@ const isFresh = (seenAtMs: number, nowMs: number): boolean => nowMs - seenAtMs <
 const isMerging = (state: OrchestratorState, { id, hotkey, present }: Learner, nowMs: number): boolean =>
   present && isAlive(state, id, nowMs) && !isOnProbation(state.run, hotkey);
 
-/** Are so many learners K, or all that there are? Stops counting at the first one more. */
+/** Are so many learners K, or all that there are? */
 function isQuorum(state: OrchestratorState, count: number, nowMs: number): boolean {
   const { quorum } = manifestOf(state.run).sync;
   if (count >= quorum || count === 0) return count >= quorum;
-  // Counted a moment ago: where there are many times more, a few have not gone since.
-  if (nowMs - state.pace.atMs < paceFreshMs(state) && state.pace.learners > 4 * count + 100) return false;
-  let live = 0;
-  for (const learner of state.run.learners.values())
-    if (isMerging(state, learner, nowMs) && ++live > count) return false;
-  return true;
+  if (count < paceOf(state, nowMs).merging) return false;
+  // It may be so, by a count that is not of this moment.
+  return count >= countPace(state, nowMs).merging;
 }
 
 /** One learner's count matters little to the pace of thousands. */
-const paceFreshMs = ({ run }: OrchestratorState): number => Math.max(0, run.learners.size - 100);
+const paceFreshMs = ({ run }: OrchestratorState): number => 4 * Math.max(0, run.learners.size - 100);
 
-/** How many learners live, or lived a moment ago. */
-function paceOf(state: OrchestratorState, nowMs: number): number {
-  const { pace } = state;
-  if (nowMs - pace.atMs >= paceFreshMs(state))
-    Object.assign(pace, { atMs: nowMs, learners: liveLearners(state, nowMs).length });
-  return Math.max(1, pace.learners);
+/** How many learners live, or lived a moment ago, and how many of them can be merged. */
+const paceOf = (state: OrchestratorState, nowMs: number): OrchestratorState['pace'] =>
+  nowMs - state.pace.atMs >= paceFreshMs(state) ? countPace(state, nowMs) : state.pace;
+
+function countPace(state: OrchestratorState, nowMs: number): OrchestratorState['pace'] {
+  const live = liveLearners(state, nowMs);
+  const merging = live.filter(({ hotkey }) => !isOnProbation(state.run, hotkey)).length;
+  return Object.assign(state.pace, { atMs: nowMs, learners: live.length, merging });
 }
 
 /** An asked-for end: what can still be merged is merged, a release that became due is evaluated and written. */
@@ -232,10 +239,10 @@ function stopAfter(state: OrchestratorState, nowMs: number): OrchestratorState['
 export function nextEvent(state: OrchestratorState, nowMs: number): RunEvent | null {
   if (state.run.run === null || state.stop.state === 'stopped') return null;
   for (const rule of rules) {
-    if (state.quiet.has(rule.name)) continue;
+    if (state.quiet.has(rule)) continue;
     const event = rule(state, nowMs);
     if (event !== null) return event;
-    if (patient.has(rule)) state.quiet.add(rule.name);
+    if (patient.has(rule)) state.quiet.add(rule);
   }
   return null;
 }
@@ -244,17 +251,18 @@ export function nextEvent(state: OrchestratorState, nowMs: number): RunEvent | n
  * Rules that look through all leases, claims or hotkeys. What they look for comes with time, or with an event of these kinds; other
  * events, a thousand times as many, need not have everything looked through again.
  */
-function wake(quiet: Set<string>, event: OrchestratorEvent): void {
-  if (event.kind === 'heartbeat' || event.kind === 'settled') return;
-  if (event.kind === 'journaled' && !waking.has(event.event.kind)) return;
-  quiet.clear();
+function wake({ quiet, validatorsSeen }: OrchestratorState, event: OrchestratorEvent): void {
+  if (event.kind === 'settled' || quiet.size === 0) return;
+  if (event.kind === 'journaled') {
+    for (const rule of quiet) if (patient.get(rule)!.has(event.event.kind)) quiet.delete(rule);
+    return;
+  }
+  // A validator that was away may be the one that all waited for.
+  const isNews =
+    event.kind !== 'heartbeat' ||
+    (event.role === 'validator' && !isFresh(validatorsSeen.get(event.hotkey) ?? Number.NEGATIVE_INFINITY, event.nowMs));
+  if (isNews) quiet.clear();
 }
-
-const waking: ReadonlySet<string> = new Set([
-  ...['join', 'leave', 'claim-beacon', 'fragment-published', 'audit-answer', 'audit-verdict', 'audit-close', 'tempo'],
-]);
-
-type Rule = (state: OrchestratorState, nowMs: number) => RunEvent | null;
 
 const rules: readonly Rule[] = [
   release,
@@ -270,57 +278,77 @@ const rules: readonly Rule[] = [
   tempo,
   treeHead,
 ];
-const patient: ReadonlySet<Rule> = new Set([voidClaim, disputeClose, auditClose, auditChallenge, expireLease]);
+const patient: ReadonlyMap<Rule, ReadonlySet<RunEvent['kind']>> = new Map<Rule, ReadonlySet<RunEvent['kind']>>([
+  [beacon, new Set()],
+  [voidClaim, new Set(['fragment-published'])],
+  [disputeClose, new Set()],
+  [auditClose, new Set()],
+  [auditChallenge, new Set(['audit-verdict', 'audit-close', 'tempo'])],
+]);
 
 function beacon(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run, head } = state;
   if (head === null) return null;
   const { committed, revealed } = indexesOf(run).open;
-  for (const id of [...committed, ...revealed]) {
+  // Both are in the order in which they fall due: behind one that is early, all are.
+  for (const id of committed) {
+    const block = state.commitBlocks.get(id);
+    if (block === undefined) continue; // the next block says
+    if (block + beaconDelayBlocks > head.number) break;
+    const event = beaconOf(state, run.claims.get(id)!, nowMs);
+    if (event !== null) return event;
+  }
+  for (const id of revealed) {
     const claim = run.claims.get(id)!;
-    if (!needsBeacon(run, claim, nowMs)) continue;
-    const commitBlock = claim.beacon?.commitBlock ?? state.commitBlocks.get(claim.id);
-    if (commitBlock === undefined) continue; // the next block says
-    // A claim that is drawn for again takes the newest block: the first draw's validators did not answer.
-    const block = claim.beacon === null ? commitBlock + beaconDelayBlocks : head.number;
-    const blockHash = state.blocks.get(block);
-    if (blockHash === undefined || block > head.number || block <= (claim.beacon?.block ?? -1)) continue;
-    const candidates = judgesOf(state, claim.hotkey, nowMs);
-    if (candidates.length === 0) continue;
-    const drawn = drawForClaim(run, claim, { blockHash, candidates });
-    return { kind: 'claim-beacon', body: { claim: claim.id, commitBlock, block, blockHash, candidates, ...drawn } };
+    if (claim.dispute !== null) continue;
+    if (nowMs - Math.max(claim.beacon!.atMs, claim.revealedAtMs!) < verdictMsOf(manifestOf(run))) break;
+    const event = beaconOf(state, claim, nowMs);
+    if (event !== null) return event;
   }
   return null;
 }
 
-function needsBeacon(run: RunState, claim: Claim, nowMs: number): boolean {
-  if (claim.dispute !== null) return false;
-  if (claim.status === 'committed') return claim.beacon === null;
-  const since = claim.beacon === null ? null : Math.max(claim.beacon.atMs, claim.revealedAtMs ?? 0);
-  return claim.status === 'revealed' && since !== null && nowMs - since >= verdictMsOf(manifestOf(run));
+function beaconOf(state: OrchestratorState, claim: Claim, nowMs: number): RunEvent | null {
+  const { run, blocks, commitBlocks } = state;
+  const head = state.head!;
+  const commitBlock = claim.beacon?.commitBlock ?? commitBlocks.get(claim.id)!;
+  // A claim that is drawn for again takes the newest block: the first draw's validators did not answer.
+  const block = claim.beacon === null ? commitBlock + beaconDelayBlocks : head.number;
+  const blockHash = blocks.get(block);
+  if (blockHash === undefined || block <= (claim.beacon?.block ?? -1)) return null;
+  const candidates = without(judgesOf(state, nowMs), claim.hotkey);
+  if (candidates.length === 0) return null;
+  const drawn = drawForClaim(run, claim, { blockHash, candidates });
+  return { kind: 'claim-beacon', body: { claim: claim.id, commitBlock, block, blockHash, candidates, ...drawn } };
 }
 
-/** Validators with stake and a fresh heartbeat that may judge a hotkey's work. */
-function judgesOf(state: OrchestratorState, judged: Hotkey, nowMs: number): EventBody<'claim-beacon'>['candidates'] {
+type Candidates = EventBody<'claim-beacon'>['candidates'];
+
+/** Validators with stake and a fresh heartbeat. */
+function judgesOf(state: OrchestratorState, nowMs: number): Candidates {
   return validatorsOf(state.run, nowMs)
-    .filter(
-      (hotkey) => hotkey !== judged && isFresh(state.validatorsSeen.get(hotkey) ?? Number.NEGATIVE_INFINITY, nowMs),
-    )
+    .filter((hotkey) => isFresh(state.validatorsSeen.get(hotkey) ?? Number.NEGATIVE_INFINITY, nowMs))
     .map((hotkey) => ({ hotkey, stakeRao: state.stakeRao.get(hotkey) ?? 0 }))
     .filter((candidate) => candidate.stakeRao > 0);
 }
+
+/** Nobody judges his own work. */
+const without = (candidates: Candidates, judged: Hotkey): Candidates =>
+  candidates.filter(({ hotkey }) => hotkey !== judged);
 
 /** One audit of a hotkey at a time: what evidence asks for first, then what the tempo owes. */
 function auditChallenge(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run, head, stop } = state;
   const { perTempo, answerMs } = manifestOf(run).audit;
   if (head === null || run.tempo.index < 0 || perTempo === 0 || stop.state !== 'running') return null;
+  const judges = judgesOf(state, nowMs);
+  if (judges.length === 0) return null;
   for (const hotkey of [...run.hotkeys.keys()].sort()) {
     const standing = run.hotkeys.get(hotkey)!;
-    const candidates = judgesOf(state, hotkey, nowMs);
-    if (candidates.length === 0) continue;
     const asked = nextAudit(state, standing);
     if (asked === null) continue;
+    const candidates = without(judges, hotkey);
+    if (candidates.length === 0) continue;
     const block = { block: head.number, blockHash: head.hash };
     const place = { ...asked, hotkey, tempo: run.tempo.index, slot: standing.tempoAuditsDrawn };
     // Also of a learner that is silent: it would be silent whenever it is drawn.
@@ -355,7 +383,7 @@ function nextAudit(
   );
   if (ready !== undefined) return ready;
   const isDue = tempoAuditsDrawn < manifestOf(run).audit.perTempo && head!.number >= slotBlock(run, tempoAuditsDrawn);
-  return isDue ? { reason: 'drawn', claim: null } : null;
+  return isDue && hasAuditable(run, hotkey, head!.number) ? { reason: 'drawn', claim: null } : null;
 }
 
 /** While the syncer was away nobody could answer or judge: its own start begins every term anew. */
@@ -394,8 +422,16 @@ function merge(state: OrchestratorState, nowMs: number): RunEvent | null {
 
 /** Is every live learner among those whose claim is accepted? */
 function isWhole(state: OrchestratorState, accepted: ReadonlyMap<LearnerId, number>, nowMs: number): boolean {
-  for (const learner of state.run.learners.values())
-    if (!accepted.has(learner.id) && isMerging(state, learner, nowMs)) return false;
+  const isAwaited = (learner: Learner | undefined): boolean =>
+    learner !== undefined && !accepted.has(learner.id) && isMerging(state, learner, nowMs);
+  const { awaited, run } = state;
+  // Mostly it is still the one that it was before the last event.
+  if (awaited.learner !== null && isAwaited(run.learners.get(awaited.learner))) return false;
+  for (const learner of run.learners.values()) {
+    if (!isAwaited(learner)) continue;
+    awaited.learner = learner.id;
+    return false;
+  }
   return true;
 }
 
@@ -422,38 +458,81 @@ function fragmentDue(state: OrchestratorState, nowMs: number): RunEvent | null {
   return { kind: 'fragment-due', body: { outerStep, fragment, deadlineMs: nowMs + sync.deadlineMs } };
 }
 
-function voidClaim({ run, startedAtMs }: OrchestratorState, nowMs: number): RunEvent | null {
+function voidClaim(state: OrchestratorState, nowMs: number): RunEvent | null {
+  return staleClaim(state) ?? missingClaim(state, nowMs);
+}
+
+/** Only a merge makes claims stale, and those of its fragment. */
+function staleClaim({ run, staleCheck }: OrchestratorState): RunEvent | null {
   const { maxStaleness } = manifestOf(run).sync;
-  for (const claim of openClaims(run)) {
-    if (claim.status === 'merging') continue;
+  if (staleCheck.size === 0) return null;
+  for (const id of run.openClaims) {
+    const claim = run.claims.get(id)!;
+    const { fragment, baseVersion } = claim.body;
+    if (!staleCheck.has(fragment) || claim.status === 'merging') continue;
     const staleness = stalenessOf(run, claim);
-    if (staleness > maxStaleness) {
-      const sentence = `based on version ${claim.body.baseVersion} of fragment ${claim.body.fragment}, which is ${staleness} versions ago; at most ${maxStaleness} are merged`;
-      return { kind: 'claim-void', body: { claim: claim.id, code: 'STALE', sentence } };
-    }
-    // While the syncer was away nobody could reveal.
-    const sinceMs = Math.max(claim.committedAtMs, startedAtMs ?? nowMs);
-    if (claim.revealedAtMs === null && nowMs - sinceMs >= revealMsOf(manifestOf(run))) {
-      const sentence = `the bytes were not revealed within ${revealMsOf(manifestOf(run)) / 1_000} s of the commit`;
-      return { kind: 'claim-void', body: { claim: claim.id, code: 'MISSING', sentence } };
-    }
+    if (staleness <= maxStaleness) continue;
+    const sentence = `based on version ${baseVersion} of fragment ${fragment}, which is ${staleness} versions ago; at most ${maxStaleness} are merged`;
+    return { kind: 'claim-void', body: { claim: id, code: 'STALE', sentence } };
   }
+  staleCheck.clear();
+  return null;
+}
+
+function missingClaim({ run, startedAtMs }: OrchestratorState, nowMs: number): RunEvent | null {
+  const { committed, beaconed } = indexesOf(run).open;
+  const revealMs = revealMsOf(manifestOf(run));
+  for (const ids of [committed, beaconed])
+    for (const id of ids) {
+      const claim = run.claims.get(id)!;
+      if (claim.revealedAtMs !== null) continue;
+      // While the syncer was away nobody could reveal. The oldest comes first.
+      if (nowMs - Math.max(claim.committedAtMs, startedAtMs ?? nowMs) < revealMs) break;
+      const sentence = `the bytes were not revealed within ${revealMs / 1_000} s of the commit`;
+      return { kind: 'claim-void', body: { claim: id, code: 'MISSING', sentence } };
+    }
   return null;
 }
 
 /** A lease ends when its holder left or began anew without it, or fell silent past the deadline. */
 function expireLease(state: OrchestratorState, nowMs: number): RunEvent | null {
-  const { leaseMs } = manifestOf(state.run).sync;
-  for (const learner of state.run.learners.values()) {
-    for (const lease of openLeases(state.run, learner.id)) {
-      const isSilent = nowMs > Math.max(lease.deadlineMs, lease.activeAtMs + leaseMs);
-      const isDead = !isAlive(state, learner.id, nowMs);
-      if (!learner.present || learner.joinedSeq > lease.seq)
-        return { kind: 'lease-return', body: { lease: lease.id, reason: 'left' } };
-      if (isSilent && isDead) return { kind: 'lease-return', body: { lease: lease.id, reason: 'expired' } };
+  const { run, leaseCheck } = state;
+  if (nowMs < leaseCheck.fromMs)
+    for (const id of leaseCheck.moved) {
+      const ended = endedLease(state, run.learners.get(id)!, nowMs);
+      if (ended !== null) return ended;
+      leaseCheck.moved.delete(id);
     }
+  else {
+    for (const learner of run.learners.values()) {
+      const ended = endedLease(state, learner, nowMs);
+      if (ended !== null) return ended;
+    }
+    leaseCheck.moved.clear();
+    leaseCheck.fromMs = nextSilence(run, nowMs);
   }
   return null;
+}
+
+function endedLease(state: OrchestratorState, learner: Learner, nowMs: number): RunEvent | null {
+  for (const lease of openLeases(state.run, learner.id)) {
+    if (!learner.present || learner.joinedSeq > lease.seq)
+      return { kind: 'lease-return', body: { lease: lease.id, reason: 'left' } };
+    if (nowMs > silentAtMs(state.run, lease) && !isAlive(state, learner.id, nowMs))
+      return { kind: 'lease-return', body: { lease: lease.id, reason: 'expired' } };
+  }
+  return null;
+}
+
+const silentAtMs = (run: RunState, { deadlineMs, activeAtMs }: Lease): number =>
+  Math.max(deadlineMs, activeAtMs + manifestOf(run).sync.leaseMs);
+
+/** No lease is silent before; one that is, of a holder that lives, may end as soon as that one does not. */
+function nextSilence(run: RunState, nowMs: number): number {
+  let first = nowMs + Math.min(manifestOf(run).sync.leaseMs, longestCheckMs);
+  for (const { id } of run.learners.values())
+    for (const lease of openLeases(run, id)) first = Math.min(first, silentAtMs(run, lease));
+  return Math.max(first, nowMs + shortestCheckMs);
 }
 
 function phaseChange({ run }: OrchestratorState): RunEvent | null {
@@ -528,7 +607,7 @@ export function leaseFor(state: OrchestratorState, learner: Learner, nowMs: numb
   // The learner's own untrained leases come first.
   const ofPhase = open.filter((lease) => lease.phase === run.phase);
   const own = ofPhase.reduce((sum, lease) => sum + lease.range[1] - lease.range[0] - countRanges(lease.covered), 0);
-  const pace = paceOf(state, nowMs);
+  const pace = Math.max(1, paceOf(state, nowMs).learners);
   const start = (trained + own * pace) * sequenceLength;
   return {
     lease: run.nextLease,

@@ -1,6 +1,8 @@
 /** @file What a validator does next: weights, claims, releases, and replays beside them; failures after the rest. */
+
 import { describe, expect, it } from 'vitest';
 import { DrivenRun, type Member } from '../../../tests/support/run-driver.ts';
+import { setStatus } from '../../journal/indexes.ts';
 import type { Audit } from '../../journal/state.ts';
 import { hashOfText } from '../../protocol/hash.ts';
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from './events.ts';
@@ -49,6 +51,7 @@ class Validator {
     this.run.beacon(claim);
     this.run.reveal(claim);
     claim.beacon = { ...claim.beacon!, committee: this.run.validators.map(({ hotkey }) => hotkey.hotkey) };
+    setStatus(this.run.state, claim, 'revealed');
     return `committee-${claim.id}-${claim.beacon.block}`;
   }
 

@@ -40,28 +40,30 @@ function take(state: ValidatorState, event: ValidatorEvent): ValidatorState {
 }
 
 /** Null if nothing is owed. Work that failed last waits for the others: one damaged claim must not hold up the rest. */
-const nextOf = ({ lastFailed }: ValidatorState, owed: readonly ValidatorEffect[]): ValidatorEffect | null =>
-  owed.find(({ key }) => key !== lastFailed) ?? owed[0] ?? null;
+function nextOf({ lastFailed }: ValidatorState, owed: Iterable<ValidatorEffect>): ValidatorEffect | null {
+  let failed: ValidatorEffect | null = null;
+  for (const effect of owed) {
+    if (effect.key !== lastFailed) return effect;
+    failed = effect;
+  }
+  return failed;
+}
 
-const owedWork = (state: ValidatorState): ValidatorEffect[] => [
+function* owedWork(state: ValidatorState): Generator<ValidatorEffect> {
   // One call, and on a busy machine claims never end: miners would not be paid.
-  ...owedWeights(state),
-  ...(isEvaluationOverdue(state) ? owedEvaluation(state) : []),
-  ...owedVerdicts(state),
-  ...owedEvaluation(state),
-  ...owedAttestation(state),
-];
+  yield* owedWeights(state);
+  if (isEvaluationOverdue(state)) yield* owedEvaluation(state);
+  yield* owedVerdicts(state);
+  yield* owedEvaluation(state);
+  yield* owedAttestation(state);
+}
 
-function owedVerdicts({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {
-  return (
-    verdictsOwed(run, hotkey)
-      // A claim that is drawn for again asks for a new verdict of whoever is drawn then.
-      .map(({ claim, round }): ValidatorEffect => {
-        const key = `${round}-${claim.id}-${claim.beacon!.block}`;
-        return { kind: 'check-claim', key, claim: claim.id, round };
-      })
-      .filter(({ key }) => !sent.has(key))
-  );
+function* owedVerdicts({ run, hotkey, sent }: ValidatorState): Generator<ValidatorEffect> {
+  for (const { claim, round } of verdictsOwed(run, hotkey)) {
+    // A claim that is drawn for again asks for a new verdict of whoever is drawn then.
+    const key = `${round}-${claim.id}-${claim.beacon!.block}`;
+    if (!sent.has(key)) yield { kind: 'check-claim', key, claim: claim.id, round };
+  }
 }
 
 function owedAudits({ run, hotkey, sent }: ValidatorState): ValidatorEffect[] {

@@ -60,6 +60,8 @@ const runSchema = z.strictObject({
   graceSeconds: z.tuple([z.number().min(0), z.number().min(0)]).optional(),
   deadlineSeconds: z.number().gt(0).optional(),
   maxStaleness: z.int().min(0).max(1_000).optional(),
+  revealSeconds: z.number().gt(0).optional(),
+  verdictSeconds: z.number().gt(0).optional(),
   leaseSequences: z.int().min(1).max(10_000_000).optional(),
   leaseSeconds: z.number().gt(0).optional(),
   stateRootEverySteps: z.int().min(1).max(10_000).optional(),

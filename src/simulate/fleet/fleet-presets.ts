@@ -64,7 +64,8 @@ const tenThousand: FleetInput = {
     ...{ preset: 'small', sequenceLength: 1_000, batchSequences: 450, fragments: 8, innerSteps: 4 },
     ...{ graceSeconds: [10, 60], deadlineSeconds: 3_600, leaseSequences: 3_600, leaseSeconds: 14_400 },
     ...{ stateRootEverySteps: 4, blockSeconds: 12, tempoBlocks: 360, auditsPerTempo: 3, auditAnswerSeconds: 600 },
-    ...{ gainShare: 0.01, releaseEveryMerges: 3 },
+    // Claims come in waves: a validator works through its queue, and nobody is drawn anew meanwhile.
+    ...{ gainShare: 0.01, releaseEveryMerges: 3, verdictSeconds: 1_200 },
   },
   mergeBytesPerSecond: 1e12,
 };

@@ -85,6 +85,8 @@ export function syntheticManifest(options: SyntheticRun): RunManifest {
       grace: { ...sync.grace, minMs: seconds(graceMin, 0), maxMs: seconds(graceMax, 0) },
       deadlineMs: seconds(o.deadlineSeconds, sync.deadlineMs),
       maxStaleness: o.maxStaleness ?? sync.maxStaleness,
+      ...(o.revealSeconds === undefined ? {} : { revealMs: seconds(o.revealSeconds, 0) }),
+      ...(o.verdictSeconds === undefined ? {} : { verdictMs: seconds(o.verdictSeconds, 0) }),
       leaseSequences: o.leaseSequences ?? sync.leaseSequences,
       leaseMs: seconds(o.leaseSeconds, sync.leaseMs),
       stateRootEverySteps: o.stateRootEverySteps ?? sync.stateRootEverySteps,
