@@ -3,6 +3,7 @@ import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
 import { type AttackReport, reportAttack } from '../../simulate/attack-report.ts';
 import type { Attack } from '../../simulate/attacks/attack.ts';
 import { attacks } from '../../simulate/attacks/catalogue.ts';
+import { fleetAttackNames } from '../../simulate/fleet/fleet-attacks.ts';
 import { runScenario, type ScenarioOptions, type ScenarioOutcome, withoutAttack } from '../../simulate/scenario.ts';
 import { simulationSettings, withMergeRule } from '../../simulate/settings.ts';
 import type { Interval } from '../../simulate/statistics.ts';
@@ -24,7 +25,12 @@ export const handle: Handler = async (settings, io) => {
   const options = parseSimulateOptions(settings);
   const isJson = settings.switch('json');
   if (options.attack === 'list') {
-    for (const { name, about } of attacks) io.out(isJson ? JSON.stringify({ name, about }) : `${name}: ${about}`);
+    for (const { name, about } of attacks) {
+      const inFleets = fleetAttackNames.includes(name);
+      io.out(
+        isJson ? JSON.stringify({ name, about, inFleets }) : `${name}: ${about}${inFleets ? ' (--fleet too)' : ''}`,
+      );
+    }
     return 0;
   }
   if (options.chaos !== null) {

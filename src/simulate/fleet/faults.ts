@@ -45,8 +45,11 @@ export interface LifeOptions {
   readonly counts: FaultCounts;
 }
 
-/** Life of one machine with its learner: its arrival, its days, its end. */
-export function liveThrough(miner: FleetMiner, options: LifeOptions): void {
+/**
+ * Life of one machine with its learner: its arrival, its days, its end.
+ * @returns what brings it back if it is away and may come
+ */
+export function liveThrough(miner: FleetMiner, options: LifeOptions): () => void {
   const { queue, startMs, index, seed, counts } = options;
   const { machine } = miner.options;
   const { kind } = machine;
@@ -81,8 +84,9 @@ export function liveThrough(miner: FleetMiner, options: LifeOptions): void {
   });
   again(queue, rng, kind.slowdownsADay, () => {
     counts.slowdowns++;
-    machine.slowUntilMs = queue.nowMs + 60_000 * kind.slowdownMinutes;
+    machine.slowFor({ untilMs: queue.nowMs + 60_000 * kind.slowdownMinutes, factor: kind.slowdownFactor });
   });
+  return come;
 }
 
 /** Within the hours of the day in which its owner leaves it on? */
