@@ -19,6 +19,7 @@ import { formatGoodput, goodputName, runGoodput } from './fleet/goodput.ts';
 import { parseFleetOptions, parseRunLength } from './fleet/options.ts';
 import { formatFleet } from './fleet/report.ts';
 import { runFleet } from './fleet/run.ts';
+import { formatTrained, runTrained } from './fleet/trained.ts';
 import { parseSimulateOptions, type SimulateOptions } from './options.ts';
 
 export const handle: Handler = async (settings, io) => {
@@ -44,6 +45,12 @@ export const handle: Handler = async (settings, io) => {
     if (isJson) io.out(JSON.stringify(report));
     else for (const line of formatGoodput(report)) io.out(line);
     return 0;
+  }
+  if (settings.has('fleet') && settings.switch('train')) {
+    const outcome = await runTrained(parseFleetOptions(settings), io);
+    if (isJson) io.out(JSON.stringify(outcome));
+    else for (const line of formatTrained(outcome)) io.out(line);
+    return outcome.failures.length === 0 ? 0 : 1;
   }
   if (settings.has('fleet')) {
     const outcome = await runFleet(parseFleetOptions(settings), io);

@@ -43,6 +43,10 @@ export const simulate: CommandDeclaration = {
     },
     { name: 'hours', value: 'H', description: 'with --fleet: virtual hours', default: '6' },
     {
+      name: 'train',
+      description: 'with --fleet: train preset tiny for real, up to 16 machines, and measure the held-out loss',
+    },
+    {
       name: 'signatures',
       value: 'MODE',
       description: 'with --fleet: real, stub, or auto (real up to 50 learners)',

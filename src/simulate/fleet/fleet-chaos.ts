@@ -3,8 +3,7 @@
  * is hit is drawn among those that are up when it happens. Every kind has its share of any plan.
  */
 import { Rng } from '../../util/rng.ts';
-import type { EventQueue } from './event-queue.ts';
-import type { FleetMiner } from './fleet-miner.ts';
+import type { Living, Timeline } from './faults.ts';
 import type { Site } from './machine.ts';
 
 export const fleetFaultKinds = [
@@ -65,15 +64,15 @@ export function planFleetFaults(options: {
 
 /** A machine, and how it comes back: not before its day, its site and its owner allow. */
 export interface Life {
-  readonly miner: FleetMiner;
+  readonly miner: Living;
   readonly come: () => void;
 }
 
 export interface ChaosOptions {
-  readonly queue: EventQueue;
+  readonly queue: Timeline;
   readonly startMs: number;
   readonly lives: readonly Life[];
-  readonly sites: ReadonlyMap<Site, readonly FleetMiner[]>;
+  readonly sites: ReadonlyMap<Site, readonly Living[]>;
   /** By kind: faults that hit somebody. */
   readonly counts: Map<FleetFaultKind, number>;
 }

@@ -31,12 +31,18 @@ export class Machine {
   /** Part of the present inner step that is waited for a repair. */
   #stallMs = 0;
   #standsUntilMs = 0;
-  readonly #queue: EventQueue;
+  readonly #queue: Pick<EventQueue, 'nowMs'>;
   readonly #rng: Rng;
   #upFreeMs = 0;
   #downFreeMs = 0;
 
-  constructor(options: { kind: MachineKind; site: Site; tokensPerSecond: number; queue: EventQueue; rng: Rng }) {
+  constructor(options: {
+    kind: MachineKind;
+    site: Site;
+    tokensPerSecond: number;
+    queue: Pick<EventQueue, 'nowMs'>;
+    rng: Rng;
+  }) {
     const { kind, site, tokensPerSecond, queue, rng } = options;
     this.kind = kind;
     this.site = site;

@@ -4,6 +4,7 @@ import { type FleetAttack, fleetAttackNamed } from '../../../simulate/fleet/flee
 import { type Fleet, parseFleet } from '../../../simulate/fleet/fleet-file.ts';
 import type { SignatureMode } from '../../../simulate/fleet/fleet-keys.ts';
 import { fleetPreset, fleetPresets } from '../../../simulate/fleet/fleet-presets.ts';
+import { mostTrainedMachines } from '../../../simulate/fleet/trained-fleet.ts';
 import { UsageError } from '../../../util/errors.ts';
 import type { Settings } from '../../settings.ts';
 
@@ -66,6 +67,22 @@ function parseFleetAttack(settings: Settings): FleetOptions['attack'] {
   const attack = fleetAttackNamed(name);
   if ('refusal' in attack) throw new UsageError(`--attack: ${attack.refusal}`);
   return { attack, share: settings.number('attack-share', { min: 0.001, max: 0.9 }) };
+}
+
+/** What `--train` can train: refused before anything is opened. */
+export function checkTrained({ fleet, attack, freeloaders }: FleetOptions): void {
+  const machines = fleet.machines.reduce((sum, { count }) => sum + count, 0);
+  const { preset } = fleet.run;
+  if (machines > mostTrainedMachines)
+    throw new UsageError(`--train: expected at most ${mostTrainedMachines} machines, the fleet has ${machines}`);
+  if (preset !== undefined && preset !== 'tiny')
+    throw new UsageError(`--train: trains preset tiny; run.preset of the fleet is ${preset}`);
+  if (fleet.machines.some(({ learnersPerHotkey }) => learnersPerHotkey > 1))
+    throw new UsageError('--train: expected one learner for each hotkey (learnersPerHotkey 1)');
+  if (attack !== null || freeloaders > 0)
+    throw new UsageError(
+      '--train: nobody attacks there; run `accrete simulate --attack NAME` for attacks on real training',
+    );
 }
 
 /** By name or by its file: for `plan` too. */
