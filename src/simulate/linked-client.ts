@@ -5,8 +5,15 @@
 import type { RunClient } from '../roles/client.ts';
 import type { Store } from '../store/port.ts';
 import type { Clock } from '../util/clock.ts';
-import { bound } from './attacks/miners.ts';
-import type { MinerMachine } from './network.ts';
+import { bound } from './bound-client.ts';
+
+/** A machine on virtual time; each is asked when it begins. */
+export interface MinerMachine {
+  stepMs(tokens: number): number;
+  roundTripMs(): number;
+  uploadMs(bytes: number): number;
+  downloadMs(bytes: number): number;
+}
 
 export function linkedClient(
   client: RunClient,

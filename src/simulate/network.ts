@@ -33,7 +33,7 @@ import { fromHex } from '../util/bytes.ts';
 import { type Log, silentLog, silentMetrics } from '../util/clock.ts';
 import { ForkedBus, type Notice } from './forked-bus.ts';
 import { loadTrainingText, openSimulatedLearner } from './learner.ts';
-import { linkedClient } from './linked-client.ts';
+import { linkedClient, type MinerMachine } from './linked-client.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 export interface SimulationOptions {
@@ -59,14 +59,6 @@ export interface MinerOptions {
   readonly isDeceived?: boolean;
   /** Its speed and its links in the place of `stepMs`: bytes and messages take their time. */
   readonly machine?: MinerMachine;
-}
-
-/** A machine on virtual time; each is asked when it begins. */
-export interface MinerMachine {
-  stepMs(tokens: number): number;
-  roundTripMs(): number;
-  uploadMs(bytes: number): number;
-  downloadMs(bytes: number): number;
 }
 
 /** A miner that comes and goes. */

@@ -97,10 +97,8 @@ describe.skipIf(!canRun)(`simulations and plans in ${needs}`, () => {
         await page.getByText('How it was made').waitFor();
         for (const text of shows) expect(await page.getByText(text).count(), `${kind}: ${text}`).toBeGreaterThan(0);
         expect(await seriousFindings(page), `${kind}, ${theme}`).toEqual([]);
-        await page.screenshot({ path: `/tmp/wt/fleet-out/shot-${kind}-${theme}.png`, fullPage: true });
         await page.setViewportSize({ width: 360, height: 740 });
         expect(await overflowOf(page), `${kind}, ${theme}`).toBeLessThanOrEqual(0);
-        await page.screenshot({ path: `/tmp/wt/fleet-out/shot-${kind}-${theme}-phone.png`, fullPage: true });
         expect(faults).toEqual([]);
         await close();
       }
@@ -111,7 +109,6 @@ describe.skipIf(!canRun)(`simulations and plans in ${needs}`, () => {
   it('says what is wrong with any other file, and shows the next one', async () => {
     const { page, close } = await openPage(browser, `${run.url}/#/results`);
     await page.waitForSelector('input[type=file]');
-    await page.screenshot({ path: '/tmp/wt/fleet-out/shot-empty.png', fullPage: true });
     await openFile(page, 'no json');
     await page.getByText('the file is not JSON').waitFor();
     await openFile(page, JSON.stringify({ format: 'accrete-plan/1' }));

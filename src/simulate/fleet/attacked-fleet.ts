@@ -22,6 +22,7 @@ export interface AttackedOptions {
   /** Of the machines' owners. */
   readonly share: number;
   readonly fleet: Fleet;
+  readonly hours: number;
   readonly seed: string;
   readonly run: RunState;
   readonly sizes: FleetSizes;
@@ -197,14 +198,19 @@ export class AttackedFleet {
   }
 }
 
-/** By lot, over all kinds: which owners' machines attack. At least one where the attack needs machines. */
-function drawOwners({ attack, share, fleet, seed }: AttackedOptions): Set<string> {
+/**
+ * By lot, over all kinds: which owners' machines attack. At least one where the attack needs machines; of those that are there by the
+ * middle of the run, as others can neither earn much nor be caught.
+ */
+function drawOwners({ attack, share, fleet, hours, seed }: AttackedOptions): Set<string> {
   if (attack.work === null) return new Set();
-  const owners = fleet.machines.flatMap(({ kind, count, learnersPerHotkey }) =>
-    Array.from({ length: Math.ceil(count / learnersPerHotkey) }, (_, owner) => `${kind}-${owner}`),
+  const owners = fleet.machines.flatMap(({ kind, count, learnersPerHotkey, joinHour, joinEveryHours }) =>
+    Array.from({ length: Math.ceil(count / learnersPerHotkey) }, (_, owner) => owner)
+      .filter((owner) => joinHour + owner * learnersPerHotkey * joinEveryHours <= hours / 2)
+      .map((owner) => `${kind}-${owner}`),
   );
   const rng = new Rng(`attackers ${seed}`);
-  const count = Math.max(1, Math.round(share * owners.length));
+  const count = Math.min(owners.length, Math.max(1, Math.round(share * owners.length)));
   return new Set(Array.from({ length: count }, () => owners.splice(rng.below(owners.length), 1)[0]!));
 }
 

@@ -120,7 +120,15 @@ export class FleetRun {
     this.attacked =
       options.attack === undefined
         ? null
-        : new AttackedFleet({ ...options.attack, fleet, seed, run: this.journal.run, sizes, roots: this.#roots });
+        : new AttackedFleet({
+            ...options.attack,
+            fleet,
+            hours: options.hours,
+            seed,
+            run: this.journal.run,
+            sizes,
+            roots: this.#roots,
+          });
     // Before the syncer's: its own events follow from an entry that all others have seen.
     this.journal.onEntry((opened) => this.#route(opened));
     this.#open(owner, syncer);
