@@ -13,8 +13,8 @@ import { nodeSha256 } from '../util/node-sha256.ts';
 
 export interface SimulatedMachine {
   readonly clock: Clock;
-  /** Virtual time of one inner step. */
-  readonly stepMs: number;
+  /** Virtual time of one inner step, or of one on so many tokens that begins now. */
+  readonly stepMs: number | ((tokens: number) => number);
   readonly signal: AbortSignal;
   /** Tokens of every inner step that was truly done. */
   readonly onTokens: (tokens: number) => void;
@@ -69,7 +69,11 @@ export function openSimulatedLearner(
       next(async () => {
         const report = await learner.step(plan);
         machine.onTokens(report.tokens);
-        await machine.clock.sleep(machine.stepMs, machine.signal);
+        const { stepMs } = machine;
+        await machine.clock.sleep(
+          typeof stepMs === 'number' ? stepMs : Math.ceil(stepMs(report.tokens)),
+          machine.signal,
+        );
         return { ...report, stateFault: null };
       }),
     claim: (fragment) => next(() => learner.claim(fragment)),

@@ -33,6 +33,7 @@ import { fromHex } from '../util/bytes.ts';
 import { type Log, silentLog, silentMetrics } from '../util/clock.ts';
 import { ForkedBus, type Notice } from './forked-bus.ts';
 import { loadTrainingText, openSimulatedLearner } from './learner.ts';
+import { linkedClient, type MinerMachine } from './linked-client.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 export interface SimulationOptions {
@@ -56,6 +57,18 @@ export interface MinerOptions {
   readonly behave?: MinerBehaviour;
   /** Is shown the other history of a syncer that shows two. */
   readonly isDeceived?: boolean;
+  /** Its speed and its links in the place of `stepMs`: bytes and messages take their time. */
+  readonly machine?: MinerMachine;
+}
+
+/** A miner that comes and goes. */
+export interface MinerLife {
+  readonly isUp: boolean;
+  start(): void;
+  /** Asks for a clean leave. */
+  stop(): void;
+  /** The process is gone, and with it what was not claimed. */
+  crash(): void;
 }
 
 /** How an attacker's parts differ from an honest miner's; what it leaves out is honest. */
@@ -233,41 +246,98 @@ export class SimulatedNetwork {
     await this.clock.quiesce();
   }
 
-  addMiner({ name, stepMs, delayMs = 0, behave, isDeceived = false }: MinerOptions): SimulatedMiner {
-    const keys = keysOf(name);
-    const miner: SimulatedMiner = { name, hotkey: keys.hotkey, tokens: 0, told: {} };
-    if (behave !== undefined) this.attackers.add(keys.hotkey.hotkey);
-    this.miners.push(miner);
+  addMiner(options: MinerOptions): SimulatedMiner {
+    const miner = this.#enrol(options);
     const signal = this.#roleSignal();
-    this.#start(name, async () => {
-      await this.clock.sleep(delayMs, signal);
-      const client = await this.#connect(keys.session, { histories: [], isDeceived, signal });
-      const context = this.#context(client, keys, stepMs, miner.told);
-      const machine = {
-        ...{ clock: this.clock, stepMs, signal },
-        onTokens: (tokens: number) => {
-          miner.tokens += tokens;
-        },
-      };
-      await runMiner(
-        {
-          ...{ name, threads: 1, stateDir: '', cacheBytes: 0, statesDir: '' },
-          capabilities: { threads: 1, memoryGib: 1, machineClass: 'simulated' },
-        },
-        {
-          ...keys,
-          client: behave?.client?.(client, context) ?? client,
-          ledgerSigner: keys.hotkey,
-          openLearner: async (parts) => {
-            const honest = openSimulatedLearner({ manifest: this.manifest, loaded: this.#loaded, ...parts }, machine);
-            return behave?.learner?.(honest, context) ?? honest;
-          },
-          ...{ clock: this.clock, log: this.#log(name), metrics: silentMetrics, rssBytes: () => 0 },
-          signal,
-        },
-      );
+    this.#start(options.name, async () => {
+      await this.clock.sleep(options.delayMs ?? 0, signal);
+      await this.#mine(miner, options, { signal, connected: signal });
     });
     return miner;
+  }
+
+  /** A miner that is off until it is started, and may be started again after each end. */
+  addMachine(options: MinerOptions): { readonly miner: SimulatedMiner; readonly life: MinerLife } {
+    const miner = this.#enrol(options);
+    let now: { readonly leave: AbortController; readonly power: AbortController } | null = null;
+    const start = (): void => {
+      if (now !== null) return;
+      const [leave, power] = [new AbortController(), new AbortController()];
+      const mine = { leave, power };
+      now = mine;
+      const connected = AbortSignal.any([this.#ending.signal, power.signal]);
+      const signal = AbortSignal.any([connected, leave.signal]);
+      const ended = (): void => {
+        power.abort();
+        if (now === mine) now = null;
+      };
+      this.#start(options.name, () =>
+        this.#mine(miner, options, { signal, connected })
+          .catch((error) => {
+            // Whoever has no power fails at whatever it was doing; who leaves before he has joined, at joining.
+            if (!signal.aborted) throw error;
+          })
+          .finally(ended),
+      );
+    };
+    const crash = (): void => {
+      now?.power.abort();
+      now = null;
+    };
+    const isUp = (): boolean => now !== null && !now.leave.signal.aborted;
+    const life: MinerLife = {
+      get isUp() {
+        return isUp();
+      },
+      start,
+      stop: () => now?.leave.abort(),
+      crash,
+    };
+    return { miner, life };
+  }
+
+  #enrol({ name, behave }: MinerOptions): SimulatedMiner {
+    const { hotkey } = keysOf(name);
+    const miner: SimulatedMiner = { name, hotkey, tokens: 0, told: {} };
+    if (behave !== undefined) this.attackers.add(hotkey.hotkey);
+    this.miners.push(miner);
+    return miner;
+  }
+
+  /** `connected` ends later than `signal`, or with it. */
+  async #mine(
+    miner: SimulatedMiner,
+    { name, stepMs, behave, isDeceived = false, machine }: MinerOptions,
+    { signal, connected }: { readonly signal: AbortSignal; readonly connected: AbortSignal },
+  ): Promise<void> {
+    const keys = keysOf(name);
+    const { clock } = this;
+    const plain = await this.#connect(keys.session, { histories: [], isDeceived, signal: connected });
+    const client = machine === undefined ? plain : linkedClient(plain, { clock, machine });
+    const context = this.#context(client, keys, stepMs, miner.told);
+    const simulated = {
+      ...{ clock, signal: connected, stepMs: machine === undefined ? stepMs : machine.stepMs.bind(machine) },
+      onTokens: (tokens: number) => {
+        miner.tokens += tokens;
+      },
+    };
+    await runMiner(
+      {
+        ...{ name, threads: 1, stateDir: '', cacheBytes: 0, statesDir: '' },
+        capabilities: { threads: 1, memoryGib: 1, machineClass: 'simulated' },
+      },
+      {
+        ...keys,
+        client: behave?.client?.(client, context) ?? client,
+        ledgerSigner: keys.hotkey,
+        openLearner: async (parts) => {
+          const honest = openSimulatedLearner({ manifest: this.manifest, loaded: this.#loaded, ...parts }, simulated);
+          return behave?.learner?.(honest, context) ?? honest;
+        },
+        ...{ clock, log: this.#log(name), metrics: silentMetrics, rssBytes: () => 0 },
+        signal,
+      },
+    );
   }
 
   #context(

@@ -145,7 +145,8 @@ function standingOf(run: RunState, { hotkey }: HotkeySigner): Pick<MinerOutcome,
   return { claims: claims.length, refused, codes };
 }
 
-async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<number> {
+/** Of the merged model as it is now, nats a token on held-out text of the training sources. */
+export async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): Promise<number> {
   const model = runModelOf(manifest);
   const phase = phaseOf(run);
   const { sequenceLength: seqLen, mixture } = phase;

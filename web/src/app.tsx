@@ -34,7 +34,10 @@ export function App() {
           {found === null ? <NoSuchPage /> : <Loaded key={path.value} page={found.page} params={found.params} />}
         </main>
         <footer class="footer">
-          Every number here follows from the run's journal. <a href={hrefOf('record')}>Check it in this browser</a>
+          {found?.page.path === 'results'
+            ? 'What a file shows here is of a model; what the other pages show follows from the run’s journal. '
+            : "Every number here follows from the run's journal. "}
+          <a href={hrefOf('record')}>Check it in this browser</a>
           {sourceKind.value === 'live' && (
             <>
               , or read <a href="./api">the API</a>

@@ -3,6 +3,7 @@ import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
 import { type AttackReport, reportAttack } from '../../simulate/attack-report.ts';
 import type { Attack } from '../../simulate/attacks/attack.ts';
 import { attacks } from '../../simulate/attacks/catalogue.ts';
+import { fleetAttackNames } from '../../simulate/fleet/fleet-attacks.ts';
 import { runScenario, type ScenarioOptions, type ScenarioOutcome, withoutAttack } from '../../simulate/scenario.ts';
 import { simulationSettings, withMergeRule } from '../../simulate/settings.ts';
 import type { Interval } from '../../simulate/statistics.ts';
@@ -18,13 +19,19 @@ import { formatGoodput, goodputName, runGoodput } from './fleet/goodput.ts';
 import { parseFleetOptions, parseRunLength } from './fleet/options.ts';
 import { formatFleet } from './fleet/report.ts';
 import { runFleet } from './fleet/run.ts';
+import { formatTrained, runTrained } from './fleet/trained.ts';
 import { parseSimulateOptions, type SimulateOptions } from './options.ts';
 
 export const handle: Handler = async (settings, io) => {
   const options = parseSimulateOptions(settings);
   const isJson = settings.switch('json');
   if (options.attack === 'list') {
-    for (const { name, about } of attacks) io.out(isJson ? JSON.stringify({ name, about }) : `${name}: ${about}`);
+    for (const { name, about } of attacks) {
+      const inFleets = fleetAttackNames.includes(name);
+      io.out(
+        isJson ? JSON.stringify({ name, about, inFleets }) : `${name}: ${about}${inFleets ? ' (--fleet too)' : ''}`,
+      );
+    }
     return 0;
   }
   if (options.chaos !== null) {
@@ -38,6 +45,12 @@ export const handle: Handler = async (settings, io) => {
     if (isJson) io.out(JSON.stringify(report));
     else for (const line of formatGoodput(report)) io.out(line);
     return 0;
+  }
+  if (settings.has('fleet') && settings.switch('train')) {
+    const outcome = await runTrained(parseFleetOptions(settings), io);
+    if (isJson) io.out(JSON.stringify(outcome));
+    else for (const line of formatTrained(outcome)) io.out(line);
+    return outcome.failures.length === 0 ? 0 : 1;
   }
   if (settings.has('fleet')) {
     const outcome = await runFleet(parseFleetOptions(settings), io);

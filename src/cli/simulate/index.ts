@@ -4,13 +4,20 @@ import type { CommandDeclaration } from '../command.ts';
 export const simulate: CommandDeclaration = {
   name: 'simulate',
   description:
-    'Train preset tiny with a whole simulated network, and see what an attack earns and does; with --fleet, run the real roles, journal and protocol for any fleet with a model in the place of training; or, with --chaos, real processes that are killed, frozen and cut off.',
+    'Train preset tiny with a whole simulated network, and see what an attack earns and does; with --fleet, run the real roles, journal and protocol for any fleet, attacked or not, with a model in the place of training; or, with --chaos alone, real processes that are killed, frozen and cut off.',
   options: [
     {
       name: 'attack',
       value: 'NAME',
-      description: 'what somebody tries; `list` tells all names, `none` has nobody misbehave',
+      description:
+        'what somebody tries; `list` tells all names, `none` has nobody misbehave; with --fleet, those that need no parameters',
       default: 'none',
+    },
+    {
+      name: 'attack-share',
+      value: 'X',
+      description: "with --fleet and --attack: share of the machines' owners that attack, drawn by lot",
+      default: '0.1',
     },
     {
       name: 'seed',
@@ -36,6 +43,10 @@ export const simulate: CommandDeclaration = {
     },
     { name: 'hours', value: 'H', description: 'with --fleet: virtual hours', default: '6' },
     {
+      name: 'train',
+      description: 'with --fleet: train preset tiny for real, up to 16 machines, and measure the held-out loss',
+    },
+    {
       name: 'signatures',
       value: 'MODE',
       description: 'with --fleet: real, stub, or auto (real up to 50 learners)',
@@ -58,7 +69,8 @@ export const simulate: CommandDeclaration = {
     {
       name: 'chaos',
       value: 'SEED',
-      description: 'whole number that faults follow from; runs real processes under them instead of a simulation',
+      description:
+        "whole number that faults follow from; runs real processes under them instead of a simulation; with --fleet, adds them to the fleet's own",
     },
     { name: 'faults', value: 'N', description: 'with --chaos: number of faults', default: '100' },
     { name: 'minutes', value: 'N', description: 'with --chaos: minutes that the faults are spread over', default: '3' },

@@ -30,7 +30,7 @@ export function parseSimulateOptions(settings: Settings): SimulateOptions {
     tempos: settings.count('tempos', { min: 1, max: 1_000 }),
     stepMs: settings.count('step-ms', { min: 1, max: 3_600_000 }),
     mergeRule: settings.choice('merge-rule', mergeRules),
-    chaos: settings.has('chaos') ? parseChaos(settings) : null,
+    chaos: settings.has('chaos') && !settings.has('fleet') ? parseChaos(settings) : null,
   };
 }
 

@@ -7,6 +7,7 @@ import type { TrainPlan } from '../../roles/miner/events.ts';
 import type { LearnerThread } from '../../roles/miner/learner-thread.ts';
 import { normalizeRanges, type Range } from '../../util/ranges.ts';
 import { Rng } from '../../util/rng.ts';
+import { bound } from '../bound-client.ts';
 import type { BehaviourContext, MinerBehaviour } from '../network.ts';
 import { withLongTempos } from '../settings.ts';
 import type { Attack } from './attack.ts';
@@ -289,25 +290,6 @@ const crossRunReplay: Attack = {
     };
   },
 };
-
-/** A client's methods, free of `this`, so that some can be replaced. */
-export function bound(client: BehaviourContext['client']): BehaviourContext['client'] {
-  return {
-    runId: client.runId,
-    manifest: client.manifest,
-    state: client.state,
-    store: client.store,
-    ledger: client.ledger,
-    log: client.log,
-    signal: client.signal,
-    onEntry: (handler) => client.onEntry(handler),
-    submit: (kind, body, options) => client.submit(kind, body, options),
-    requestLease: () => client.requestLease(),
-    requestGrant: (artifact, purpose, bytes) => client.requestGrant(artifact, purpose, bytes),
-    heartbeat: (body) => client.heartbeat(body),
-    close: () => client.close(),
-  };
-}
 
 export const minerAttacks: readonly Attack[] = [
   zeroWork,

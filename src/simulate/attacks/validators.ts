@@ -2,9 +2,10 @@
 import type { EventBody } from '../../protocol/messages.ts';
 import { type Hotkey, toDecimal } from '../../protocol/names.ts';
 import { Rng } from '../../util/rng.ts';
+import { bound } from '../bound-client.ts';
 import type { ValidatorBehaviour } from '../network.ts';
 import type { Attack } from './attack.ts';
-import { bound, noiseMaker } from './miners.ts';
+import { noiseMaker } from './miners.ts';
 
 type Verdict = EventBody<'verdict'>;
 

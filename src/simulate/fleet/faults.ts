@@ -3,10 +3,10 @@
  * Times between faults are exponential; all follow from one seed, a stream for each machine, so that one more machine
  * changes nothing of the others.
  */
+import type { LearnerId } from '../../protocol/names.ts';
 import { Rng } from '../../util/rng.ts';
 import type { EventQueue } from './event-queue.ts';
 import type { Fleet } from './fleet-file.ts';
-import type { FleetMiner } from './fleet-miner.ts';
 import type { Machine, Site } from './machine.ts';
 
 const dayMs = 86_400_000;
@@ -25,8 +25,21 @@ export const noFaults = (): FaultCounts => ({
   ...{ crashes: 0, stalls: 0, slowdowns: 0, joins: 0, leaves: 0, partitions: 0, siteLosses: 0 },
 });
 
+/** When something happens: virtual time. */
+export type Timeline = Pick<EventQueue, 'nowMs' | 'after' | 'at'>;
+
+/** A machine with its learner, as faults see it. */
+export interface Living {
+  readonly id: LearnerId;
+  readonly isUp: boolean;
+  readonly options: { readonly machine: Machine; readonly onSilence: (learner: LearnerId) => void };
+  start(): void;
+  stop(): void;
+  crash(): void;
+}
+
 /** What happens again and again at random, `aDay` times a day in the mean. */
-function again(queue: EventQueue, rng: Rng, aDay: number, happen: () => void): void {
+function again(queue: Timeline, rng: Rng, aDay: number, happen: () => void): void {
   if (aDay === 0) return;
   const next = (): void =>
     queue.after((-Math.log(1 - rng.uniform()) * dayMs) / aDay, () => {
@@ -37,7 +50,7 @@ function again(queue: EventQueue, rng: Rng, aDay: number, happen: () => void): v
 }
 
 export interface LifeOptions {
-  readonly queue: EventQueue;
+  readonly queue: Timeline;
   readonly startMs: number;
   /** Of the machine in its kind: later ones may arrive later. */
   readonly index: number;
@@ -45,8 +58,11 @@ export interface LifeOptions {
   readonly counts: FaultCounts;
 }
 
-/** Life of one machine with its learner: its arrival, its days, its end. */
-export function liveThrough(miner: FleetMiner, options: LifeOptions): void {
+/**
+ * Life of one machine with its learner: its arrival, its days, its end.
+ * @returns what brings it back if it is away and may come
+ */
+export function liveThrough(miner: Living, options: LifeOptions): () => void {
   const { queue, startMs, index, seed, counts } = options;
   const { machine } = miner.options;
   const { kind } = machine;
@@ -81,8 +97,9 @@ export function liveThrough(miner: FleetMiner, options: LifeOptions): void {
   });
   again(queue, rng, kind.slowdownsADay, () => {
     counts.slowdowns++;
-    machine.slowUntilMs = queue.nowMs + 60_000 * kind.slowdownMinutes;
+    machine.slowFor({ untilMs: queue.nowMs + 60_000 * kind.slowdownMinutes, factor: kind.slowdownFactor });
   });
+  return come;
 }
 
 /** Within the hours of the day in which its owner leaves it on? */
@@ -94,7 +111,7 @@ function isOn({ hours: [from, to], kind }: Machine, sinceStartMs: number): boole
 
 function followHours(
   { hours: [from, to] }: Machine,
-  options: { queue: EventQueue; startMs: number; arriveMs: number; come: () => void; go: () => void },
+  options: { queue: Timeline; startMs: number; arriveMs: number; come: () => void; go: () => void },
 ): void {
   const { queue, startMs, arriveMs, come, go } = options;
   const daily = (hour: number, action: () => void): void => {
@@ -112,8 +129,8 @@ function followHours(
 
 /** Sites: all their machines are cut off together, or lose their power together. */
 export function troubleSites(
-  sites: ReadonlyMap<Site, readonly FleetMiner[]>,
-  { queue, faults, seed, counts }: { queue: EventQueue; faults: Fleet['faults']; seed: string; counts: FaultCounts },
+  sites: ReadonlyMap<Site, readonly Living[]>,
+  { queue, faults, seed, counts }: { queue: Timeline; faults: Fleet['faults']; seed: string; counts: FaultCounts },
 ): void {
   for (const [site, miners] of sites) {
     const rng = new Rng(`site ${seed} ${site.name}`);

@@ -14,6 +14,7 @@ import type { EventQueue } from './event-queue.ts';
 import type { FleetJournal } from './fleet-journal.ts';
 import type { SimulatedHotkey, SimulatedSession } from './fleet-keys.ts';
 import type { FleetSyncer } from './fleet-syncer.ts';
+import type { LearnerWork } from './learner-work.ts';
 import type { Machine } from './machine.ts';
 import type { FleetSizes } from './sizes.ts';
 import type { SyntheticRoots } from './synthetic-roots.ts';
@@ -31,6 +32,8 @@ export interface FleetMinerOptions {
   readonly rules: MinerRules;
   /** Claims steps that it does not do: its inner steps take a tenth of the time, and no replay finds them. */
   readonly isFreeloader: boolean;
+  /** Where somebody attacks: what it does in its steps, over hashes; without, roots are only names. */
+  readonly work?: LearnerWork;
   readonly onTokens: (tokens: number) => void;
   /** It was up and is no more, in the eyes of the syncer. */
   readonly onSilence: (learner: LearnerId) => void;
@@ -78,6 +81,11 @@ export class FleetMiner {
     return this.#state?.isStepping === true;
   }
 
+  /** The time since it came, if it is up, included. */
+  get upMsSoFar(): number {
+    return this.upMs + (this.#upSinceMs === null ? 0 : this.options.queue.nowMs - this.#upSinceMs);
+  }
+
   /** Machine on: fetches what it begins from, and joins. */
   start(): void {
     if (this.#isWanted) return;
@@ -116,11 +124,13 @@ export class FleetMiner {
 
   /** The states that an audit asks for travel to the store. */
   onAudit({ audit: id, answersStart }: { readonly audit: number; readonly answersStart: boolean }): void {
-    const { machine, sizes, roots, journal, session } = this.options;
+    const { machine, sizes, roots, journal, session, work } = this.options;
     const life = this.#life;
     if (this.#state === null) return;
     const bytes = (answersStart ? 2 : 1) * sizes.stateBytes;
     this.#after(machine.uploadMs(bytes), life, () => {
+      const shown = work?.answer(journal.run.audits.get(id)!);
+      if (shown !== undefined) return journal.submit(session, 'audit-answer', { audit: id, ...shown });
       const start = answersStart ? roots.next(sizes.stateBytes) : null;
       journal.submit(session, 'audit-answer', { audit: id, start, end: roots.next(sizes.stateBytes) });
     });
@@ -194,7 +204,7 @@ export class FleetMiner {
         return this.#after(ms, life, () => this.dispatch({ kind: 'fragment-fetched', fragment, version }));
       }
       case 'take-in':
-        return;
+        return this.options.work?.takeIn(effect.fragment, effect.version);
       case 'claim':
         return this.#commit(effect.plan, life);
       case 'abandon-claim':
@@ -220,11 +230,11 @@ export class FleetMiner {
   }
 
   #train(plan: TrainPlan, life: number): void {
-    const { machine, journal, isFreeloader } = this.options;
+    const { machine, journal, isFreeloader, work } = this.options;
     const stepTokens = countRanges(plan.sequences) * phaseOf(journal.run, plan.phase).sequenceLength;
-    const ms = machine.stepMs(stepTokens) / (isFreeloader ? freeloaderSpeedup : 1);
-    this.#after(ms, life, () => {
-      if (!isFreeloader) {
+    const share = work?.begin(plan) ?? (isFreeloader ? 1 / freeloaderSpeedup : 1);
+    this.#after(machine.stepMs(stepTokens) * share, life, () => {
+      if (work?.finish(plan) ?? !isFreeloader) {
         this.tokens += stepTokens;
         this.steps++;
         this.options.onTokens(stepTokens);
@@ -240,7 +250,7 @@ export class FleetMiner {
     const body: EventBody<'claim-commit'> = {
       ...plan,
       sequences: [...plan.sequences],
-      artifact: roots.next(sizes.claimBytes[plan.fragment]!),
+      artifact: this.options.work?.claim(plan.fragment) ?? roots.next(sizes.claimBytes[plan.fragment]!),
       trace: {
         artifact: roots.next(traceLineBytes * (plan.steps[1] - innerSteps)),
         lines: [innerSteps, plan.steps[1]],
@@ -257,6 +267,7 @@ export class FleetMiner {
     const { outerStep } = body;
     if (outcome !== 'accept') return this.dispatch({ kind: 'claim-failed', outerStep });
     this.dispatch({ kind: 'claim-committed', outerStep, claim: id });
+    if (this.options.work?.reveals === false) return this.dispatch({ kind: 'claim-revealed', claim: id });
     const bytes = body.artifact.sizeBytes + body.trace.artifact.sizeBytes;
     this.#after(machine.uploadMs(bytes), life, () => {
       if (this.#abandoned.delete(id)) return;

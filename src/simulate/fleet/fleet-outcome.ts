@@ -1,5 +1,6 @@
 /** @file What came of a simulated fleet, as plain data: written as JSON, printed, drawn. Its own command is in it. */
 import type { Hotkey } from '../../protocol/names.ts';
+import type { AttackOutcome } from './attacked-fleet.ts';
 import { type FairnessReport, fairnessOf, squareRulePayments } from './fairness.ts';
 import type { FaultCounts } from './faults.ts';
 import { type FleetRun, type Sample, startMs } from './fleet-run.ts';
@@ -43,6 +44,8 @@ export interface FleetOutcome {
   readonly merges: number;
   readonly audits: Readonly<Record<string, number>>;
   readonly faults: FaultCounts;
+  /** Of the faults that a chaos seed added, by kind: those that hit somebody. */
+  readonly chaos: Readonly<Record<string, number>>;
   readonly doneTokens: number;
   readonly mergedTokens: number;
   /** Merged tokens over what all machines could have trained in all hours that they were there for. */
@@ -55,6 +58,7 @@ export interface FleetOutcome {
   readonly kinds: readonly KindOutcome[];
   readonly fairness: FairnessReport;
   readonly squareRule: FairnessReport;
+  readonly attack: AttackOutcome | null;
   readonly samples: readonly (Sample & { readonly loss: number })[];
 }
 
@@ -100,12 +104,14 @@ export function fleetOutcome(fleet: FleetRun, options: OutcomeOptions): FleetOut
     byKind: Object.fromEntries([...run.eventCounts].sort()),
     refusals: Object.fromEntries([...journal.refusals].sort()),
     ...{ claims, merges: run.merges, audits, faults: counts, doneTokens, mergedTokens },
+    chaos: Object.fromEntries([...fleet.chaosCounts].sort()),
     goodput: mergedTokens / capacity,
     uptime: watched.seconds === 0 ? 0 : watched.withTraining / watched.seconds,
     loss: lossAt(mergedTokens),
     validatorShare: learnerMs === 0 ? 0 : validatorMs / learnerMs,
     kinds: kindsOf(fleet, options.hours, fairness),
     ...{ fairness, squareRule },
+    attack: fleet.attacked?.outcome(fleet.ledger.payments, workOf(fleet)) ?? null,
     samples: samples.map((sample) => ({ ...sample, loss: lossAt(sample.mergedTokens) })),
   };
 }
@@ -142,9 +148,13 @@ function kindsOf(fleet: FleetRun, hours: number, { earners }: FairnessReport): K
   });
 }
 
+/** By tempo, also where nobody did anything. */
+const workOf = ({ doneByTempo }: FleetRun): ReadonlyMap<Hotkey, number>[] =>
+  Array.from(doneByTempo, (tempo) => tempo ?? new Map<Hotkey, number>());
+
 function fairnessReports(fleet: FleetRun): { readonly fairness: FairnessReport; readonly squareRule: FairnessReport } {
   const { miners, ledger, manifest } = fleet;
-  const work = Array.from(fleet.doneByTempo, (tempo) => tempo ?? new Map<Hotkey, number>());
+  const work = workOf(fleet);
   const hotkeys = [...new Set(miners.map(({ options }) => options.hotkey.hotkey))];
   const tempoMs = manifest.ledger.tempoBlocks * manifest.ledger.blockMs;
   const joinedEpoch = new Map<Hotkey, number>();

@@ -10,12 +10,16 @@ import type { EventBody } from '../../protocol/messages.ts';
 import { type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
 import type { OpenedEntry } from '../../protocol/signing.ts';
 import { batchTermsOf } from '../../roles/learner/schedule-position.ts';
+import type { MinerRules } from '../../roles/miner/events.ts';
 import { minerRulesOf } from '../../roles/miner/shell.ts';
 import { assert } from '../../util/errors.ts';
 import { Rng } from '../../util/rng.ts';
+import { AttackedFleet } from './attacked-fleet.ts';
 import { EventQueue } from './event-queue.ts';
 import { type FaultCounts, liveThrough, noFaults, troubleSites } from './faults.ts';
-import { type Fleet, speedOf } from './fleet-file.ts';
+import type { FleetAttack } from './fleet-attacks.ts';
+import { type FleetFault, type FleetFaultKind, type Life, scheduleFaults } from './fleet-chaos.ts';
+import { type Fleet, type MachineKind, speedOf } from './fleet-file.ts';
 import { FleetJournal } from './fleet-journal.ts';
 import { hotkeyOf, type SignatureMode, type SimulatedHotkey, type SimulatedSession, sessionOf } from './fleet-keys.ts';
 import { FleetLedger } from './fleet-ledger.ts';
@@ -36,6 +40,10 @@ export interface FleetRunOptions {
   readonly equation: Ed25519Equation;
   /** Of this many machines of each kind, the first does not do what it claims. */
   readonly freeloaders?: number;
+  /** What a share of the machines' owners does instead. */
+  readonly attack?: { readonly attack: FleetAttack; readonly share: number };
+  /** Faults beside those of the fleet's file. */
+  readonly chaos?: readonly FleetFault[];
   readonly tickMs?: number;
   readonly onLine?: (line: string) => void;
   readonly onHour?: (hour: number) => void;
@@ -52,6 +60,7 @@ export interface Sample {
 }
 
 export const startMs = 1_700_000_000_000;
+const ownerOf = (kind: MachineKind, index: number): number => Math.floor(index / kind.learnersPerHotkey);
 const hourMs = 3_600_000;
 const sampleMs = 600_000;
 const watchMs = 1_000;
@@ -68,6 +77,7 @@ export class FleetRun {
   readonly miners: FleetMiner[] = [];
   readonly validators: FleetValidator[] = [];
   readonly counts: FaultCounts = noFaults();
+  readonly chaosCounts = new Map<FleetFaultKind, number>();
   readonly samples: Sample[] = [];
   /** By tempo of the journal, what each hotkey truly did in it. */
   readonly doneByTempo: Map<Hotkey, number>[] = [];
@@ -76,8 +86,11 @@ export class FleetRun {
   readonly watched = { seconds: 0, withTraining: 0 };
   journalBytes = 0;
   doneTokens = 0;
+  readonly attacked: AttackedFleet | null;
   readonly #options: FleetRunOptions;
   readonly #syncer: FleetSyncer;
+  readonly #rules: MinerRules;
+  readonly #lives: Life[] = [];
   readonly #ofLearner = new Map<LearnerId, FleetMiner>();
   readonly #ofHotkey = new Map<Hotkey, FleetValidator>();
   readonly #sites = new Map<string, { readonly site: Site; readonly miners: FleetMiner[] }>();
@@ -103,6 +116,19 @@ export class FleetRun {
       },
       ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
     });
+    const { sizes } = this;
+    this.attacked =
+      options.attack === undefined
+        ? null
+        : new AttackedFleet({
+            ...options.attack,
+            fleet,
+            hours: options.hours,
+            seed,
+            run: this.journal.run,
+            sizes,
+            roots: this.#roots,
+          });
     // Before the syncer's: its own events follow from an entry that all others have seen.
     this.journal.onEntry((opened) => this.#route(opened));
     this.#open(owner, syncer);
@@ -122,6 +148,7 @@ export class FleetRun {
       ),
       stakeRao: new Map(validatorKeys.map(({ hotkey }) => [hotkey, stakeRao])),
     });
+    this.#rules = minerRulesOf(this.manifest);
     this.#addMachines();
     for (const [i, hotkey] of validatorKeys.entries()) this.#addValidator(hotkey, i);
   }
@@ -136,37 +163,57 @@ export class FleetRun {
   }
 
   #addMachines(): void {
-    const { fleet, seed, mode, freeloaders = 0 } = this.#options;
-    const rules = minerRulesOf(this.manifest);
+    const { fleet, seed } = this.#options;
     for (const kind of fleet.machines) {
       const rng = new Rng(`machines ${seed} ${kind.kind}`);
       const middle = speedOf(kind, this.sizes.activeParameters);
       for (let index = 0; index < kind.count; index++) {
-        const owner = Math.floor(index / kind.learnersPerHotkey);
-        const hotkey = hotkeyOf(`${kind.kind}-${owner}`, mode);
-        const name = `learner-${index}`;
-        const id = learnerIdOf(hotkey.hotkey, name);
         // The whole spread, however few there are: from the slowest to the fastest by their index.
         const place = kind.count === 1 ? 0.5 : index / (kind.count - 1);
         const tokensPerSecond = middle * kind.spread ** (place - 0.5);
-        const { site, miners } = this.#siteOf(kind.site);
-        const miner = new FleetMiner({
-          ...{ name, hotkey, rules, queue: this.queue, journal: this.journal, syncer: this.#syncer },
-          session: sessionOf(id, mode),
-          machine: new Machine({ kind, site, tokensPerSecond, queue: this.queue, rng }),
-          ...{ sizes: this.sizes, roots: this.#roots },
-          isFreeloader: owner < freeloaders,
-          onTokens: (tokens) => this.#count(hotkey.hotkey, tokens),
-          onSilence: (learner) => this.#learnersSeen.ends(learner),
-        });
-        miners.push(miner);
-        this.miners.push(miner);
-        this.#ofLearner.set(id, miner);
-        liveThrough(miner, { queue: this.queue, startMs, index, seed, counts: this.counts });
+        const { kind: own, parts } = this.attacked?.split(kind, ownerOf(kind, index)) ?? { kind, parts: 1 };
+        for (let part = 0; part < parts; part++)
+          this.#addMachine({ kind: own, label: kind.kind, index, part, rng, tokensPerSecond: tokensPerSecond / parts });
       }
     }
     const sites = new Map([...this.#sites.values()].map(({ site, miners }) => [site, miners]));
-    troubleSites(sites, { queue: this.queue, faults: fleet.faults, seed, counts: this.counts });
+    const { queue, counts } = this;
+    troubleSites(sites, { queue, faults: fleet.faults, seed, counts });
+    scheduleFaults(this.#options.chaos ?? [], { queue, startMs, lives: this.#lives, sites, counts: this.chaosCounts });
+  }
+
+  /** `part`: of a machine that an attacker splits among hotkeys. */
+  #addMachine(options: {
+    readonly kind: MachineKind;
+    readonly label: string;
+    readonly index: number;
+    readonly part: number;
+    readonly rng: Rng;
+    readonly tokensPerSecond: number;
+  }): void {
+    const { kind, label, index, part, rng, tokensPerSecond } = options;
+    const { seed, mode, freeloaders = 0 } = this.#options;
+    const { queue, attacked } = this;
+    const owner = ownerOf(kind, index);
+    const hotkey = hotkeyOf(`${label}-${owner}${part === 0 ? '' : `-part-${part}`}`, mode);
+    const name = `learner-${index}`;
+    const id = learnerIdOf(hotkey.hotkey, name);
+    const { site, miners } = this.#siteOf(kind.site);
+    const isAttacker = attacked?.isAttacker(label, owner) === true;
+    const miner = new FleetMiner({
+      ...{ name, hotkey, rules: this.#rules, queue, journal: this.journal, syncer: this.#syncer },
+      session: sessionOf(id, mode),
+      machine: new Machine({ kind, site, tokensPerSecond, queue, rng }),
+      ...{ sizes: this.sizes, roots: this.#roots },
+      isFreeloader: owner < freeloaders,
+      ...(attacked === null ? {} : { work: attacked.workOf(id, hotkey.hotkey, isAttacker) }),
+      onTokens: (tokens) => this.#count(hotkey.hotkey, tokens),
+      onSilence: (learner) => this.#learnersSeen.ends(learner),
+    });
+    miners.push(miner);
+    this.miners.push(miner);
+    this.#ofLearner.set(id, miner);
+    this.#lives.push({ miner, come: liveThrough(miner, { queue, startMs, index, seed, counts: this.counts }) });
   }
 
   #siteOf(name: string): { readonly site: Site; readonly miners: FleetMiner[] } {
@@ -193,6 +240,7 @@ export class FleetRun {
       tokensPerSecond: fleet.validators.tokensPerSecond ?? speeds[speeds.length >> 1]!,
       checkMs: 1_000 * fleet.validators.checkSeconds,
       isFreeloader: (miner) => freeloaders.has(miner),
+      ...(this.attacked === null ? {} : { judging: this.attacked.judgingOf(hotkey.hotkey, index) }),
       setWeights: (weights) => this.ledger.setWeights(weights),
       block: () => this.#block,
     });
@@ -213,7 +261,11 @@ export class FleetRun {
     for (const validator of this.validators) this.#every(validatorTickMs, () => validator.tick());
     const { tempoBlocks, blockMs } = this.manifest.ledger;
     let epoch = 0;
-    this.#every(tempoBlocks * blockMs, () => this.ledger.pay(++epoch, this.queue.nowMs));
+    this.#every(tempoBlocks * blockMs, () => {
+      epoch++;
+      this.attacked?.onEpoch(epoch, this.miners);
+      this.ledger.pay(epoch, this.queue.nowMs);
+    });
     for (let hour = 1; hour <= Math.ceil(hours); hour++) {
       this.queue.run(startMs + Math.min(hour, hours) * hourMs);
       onHour?.(hour);

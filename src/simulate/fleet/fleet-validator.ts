@@ -9,6 +9,7 @@ import { fromDecimal, type Hash, type Hotkey, toDecimal } from '../../protocol/n
 import type { ValidatorEffect, ValidatorEvent, ValidatorState } from '../../roles/validator/events.ts';
 import { step } from '../../roles/validator/step.ts';
 import { assertNever } from '../../util/errors.ts';
+import type { Judging } from './attacked-fleet.ts';
 import type { EventQueue } from './event-queue.ts';
 import type { FleetJournal } from './fleet-journal.ts';
 import type { SimulatedHotkey, SimulatedSession } from './fleet-keys.ts';
@@ -24,6 +25,8 @@ export interface FleetValidatorOptions {
   readonly tokensPerSecond: number;
   readonly checkMs: number;
   readonly isFreeloader: (hotkey: Hotkey) => boolean;
+  /** Where somebody attacks: it reads what lies under the roots, or lies. */
+  readonly judging?: Judging;
   readonly setWeights: (weights: ReadonlyMap<Hotkey, number>) => void;
   readonly block: () => number;
 }
@@ -121,9 +124,14 @@ export class FleetValidator {
   }
 
   #judge(id: Hash, round: 'committee' | 'recheck' | 'ruling'): void {
-    const { journal, session, isFreeloader } = this.options;
+    const { journal, session, isFreeloader, judging } = this.options;
     const claim = journal.run.claims.get(id);
     if (claim === undefined) return;
+    const judged = judging?.verdict(claim, round);
+    if (judged !== undefined) {
+      journal.submit(session, 'verdict', judged);
+      return;
+    }
     const gain = isFreeloader(claim.hotkey) ? '0' : '0.001';
     const measurements = {
       normRatio: toDecimal(1),
@@ -134,9 +142,14 @@ export class FleetValidator {
   }
 
   #redo(id: number): void {
-    const { journal, session, isFreeloader } = this.options;
+    const { journal, session, isFreeloader, judging } = this.options;
     const audit = journal.run.audits.get(id);
     if (audit === undefined) return;
+    const judged = judging?.audit(audit);
+    if (judged !== undefined) {
+      journal.submit(session, 'audit-verdict', { audit: id, ...judged });
+      return;
+    }
     const isGood = !isFreeloader(audit.body.hotkey);
     const finding = isGood
       ? { outcome: 'pass' as const, code: 'OK' as const, sentence: '', measurements: {} }

@@ -25,15 +25,24 @@ export class Machine {
   readonly tokensPerSecond: number;
   /** Hours [from, to) of each virtual day in which it is on. */
   readonly hours: readonly [from: number, to: number];
-  slowUntilMs = 0;
+  #slow = { untilMs: 0, factor: 1 };
+  /** Beside what its kind says, until then. */
+  #link = { untilMs: 0, lossRate: 0, factor: 1 };
   /** Part of the present inner step that is waited for a repair. */
   #stallMs = 0;
-  readonly #queue: EventQueue;
+  #standsUntilMs = 0;
+  readonly #queue: Pick<EventQueue, 'nowMs'>;
   readonly #rng: Rng;
   #upFreeMs = 0;
   #downFreeMs = 0;
 
-  constructor(options: { kind: MachineKind; site: Site; tokensPerSecond: number; queue: EventQueue; rng: Rng }) {
+  constructor(options: {
+    kind: MachineKind;
+    site: Site;
+    tokensPerSecond: number;
+    queue: Pick<EventQueue, 'nowMs'>;
+    rng: Rng;
+  }) {
     const { kind, site, tokensPerSecond, queue, rng } = options;
     this.kind = kind;
     this.site = site;
@@ -50,20 +59,41 @@ export class Machine {
 
   /** Of one inner step that begins now, waiting for repairs in it included. */
   stepMs(tokens: number): number {
-    const { slowdownFactor } = this.kind;
-    const factor = this.#queue.nowMs < this.slowUntilMs ? slowdownFactor : 1;
+    const factor = this.#queue.nowMs < this.#slow.untilMs ? this.#slow.factor : 1;
     const stallMs = this.#stallMs;
     this.#stallMs = 0;
     return (1_000 * tokens * factor) / this.tokensPerSecond + stallMs;
   }
 
+  /** A part fails, and what is there waits for it; what stands still does not fail again. */
   stall(ms: number): void {
+    if (this.#queue.nowMs < this.#standsUntilMs) return;
+    this.#standsUntilMs = this.#queue.nowMs + ms;
     this.#stallMs += ms;
+  }
+
+  slowFor(spell: { readonly untilMs: number; readonly factor: number }): void {
+    this.#slow = spell;
+  }
+
+  worsenLink(link: { readonly untilMs: number; readonly lossRate: number; readonly factor: number }): void {
+    this.#link = link;
+  }
+
+  get #lossRate(): number {
+    const { untilMs, lossRate } = this.#link;
+    const added = this.#queue.nowMs < untilMs ? lossRate : 0;
+    return 1 - (1 - this.kind.lossRate) * (1 - added);
+  }
+
+  get #linkFactor(): number {
+    return this.#queue.nowMs < this.#link.untilMs ? this.#link.factor : 1;
   }
 
   /** When a short message that is sent now has come and was answered. */
   roundTripMs(): number {
-    const { latencyMs, lossRate } = this.kind;
+    const { latencyMs } = this.kind;
+    const lossRate = this.#lossRate;
     let tries = 1;
     while (lossRate > 0 && this.#rng.uniform() < lossRate) tries++;
     // A lost message is sent again after a second.
@@ -90,7 +120,7 @@ export class Machine {
 
   #transfer(freeMs: number, bytes: number, mbps: number): number {
     const beginMs = Math.max(freeMs, this.#queue.nowMs + this.#reachMs() + this.kind.latencyMs);
-    return beginMs + (bytes * 8) / (mbps * 1e3) / (1 - this.kind.lossRate);
+    return beginMs + (bytes * 8 * this.#linkFactor) / (mbps * 1e3) / (1 - this.#lossRate);
   }
 
   /** Whoever is cut off waits for the end of it. */

@@ -1,7 +1,8 @@
 /** @file Lines of a series as the columns that uPlot draws: one x for all, holes where a line has no point there. */
 import type { ApiSeries } from '../../../src/protocol/api/training.ts';
 
-export type ChartAxis = 'tokens' | 'time';
+/** `hours`: of a virtual clock, from its start; no time of day. */
+export type ChartAxis = 'tokens' | 'time' | 'hours';
 export type ChartMark = ApiSeries['marks'][number];
 
 export interface ChartLine {
@@ -25,7 +26,7 @@ export interface ChartColumns {
 
 /** uPlot's time is in seconds. */
 const xOf = (line: ChartLine, axis: ChartAxis, i: number): number =>
-  axis === 'time' ? line.atMs[i]! / 1_000 : line.countedTokens[i]!;
+  axis === 'tokens' ? line.countedTokens[i]! : line.atMs[i]! / (axis === 'time' ? 1_000 : 3_600_000);
 
 export function columnsOf(lines: readonly ChartLine[], axis: ChartAxis): ChartColumns {
   const x = [...new Set(lines.flatMap((line) => line.value.map((_, i) => xOf(line, axis, i))))].sort((a, b) => a - b);

@@ -17,7 +17,7 @@ import {
   describeLine,
   sampleIndices,
 } from './chart-data.ts';
-import { layoutOf, makePlot, seriesColors } from './chart-plot.ts';
+import { hourText, layoutOf, makePlot, seriesColors } from './chart-plot.ts';
 
 export interface ChartProps {
   readonly title: string;
@@ -118,7 +118,7 @@ export function Chart(props: ChartProps) {
 }
 
 const whereText = (x: number, axis: ChartAxis): string =>
-  axis === 'time' ? dateTime(x * 1_000) : `${short(x)} tokens`;
+  axis === 'tokens' ? `${short(x)} tokens` : axis === 'hours' ? hourText(x) : dateTime(x * 1_000);
 
 type Columns = readonly (readonly (number | null)[])[];
 
@@ -213,6 +213,17 @@ function ZoomButtons({ plot, isZoomed }: { plot: { current: uPlot | null }; isZo
   );
 }
 
+const axisNames: Readonly<Record<ChartAxis, string>> = {
+  tokens: 'Counted tokens',
+  time: 'Time',
+  hours: 'Virtual hour',
+};
+
+const cellText = ({ atMs, countedTokens }: ChartLine, axis: ChartAxis, i: number): string => {
+  if (axis === 'tokens') return short(countedTokens[i]!);
+  return axis === 'time' ? clockTime(atMs[i]!) : hourText(atMs[i]! / 3_600_000);
+};
+
 function DataTable({
   title,
   lines,
@@ -235,14 +246,14 @@ function DataTable({
               <caption>{line.label}</caption>
               <thead>
                 <tr>
-                  <th>{axis === 'time' ? 'Time' : 'Counted tokens'}</th>
+                  <th>{axisNames[axis]}</th>
                   <th class="number">Value</th>
                 </tr>
               </thead>
               <tbody>
                 {sampleIndices(line.value.length, tableRows).map((i) => (
                   <tr key={i}>
-                    <td>{axis === 'time' ? clockTime(line.atMs[i]!) : short(line.countedTokens[i]!)}</td>
+                    <td>{cellText(line, axis, i)}</td>
                     <td class="number">{format(line.value[i]!)}</td>
                   </tr>
                 ))}

@@ -1,8 +1,10 @@
 /** @file The options of `accrete simulate --fleet`. */
 import { readFileSync, statSync } from 'node:fs';
+import { type FleetAttack, fleetAttackNamed } from '../../../simulate/fleet/fleet-attacks.ts';
 import { type Fleet, parseFleet } from '../../../simulate/fleet/fleet-file.ts';
 import type { SignatureMode } from '../../../simulate/fleet/fleet-keys.ts';
 import { fleetPreset, fleetPresets } from '../../../simulate/fleet/fleet-presets.ts';
+import { mostTrainedMachines } from '../../../simulate/fleet/trained-fleet.ts';
 import { UsageError } from '../../../util/errors.ts';
 import type { Settings } from '../../settings.ts';
 
@@ -14,6 +16,10 @@ export interface FleetOptions {
   readonly seed: number;
   readonly signatures: SignatureMode;
   readonly freeloaders: number;
+  /** Null: nobody attacks. */
+  readonly attack: { readonly attack: FleetAttack; readonly share: number } | null;
+  /** Null: only what the fleet's file says goes wrong. */
+  readonly chaos: { readonly seed: number; readonly faults: number } | null;
   readonly tickMs: number;
   readonly out: string | null;
   readonly journal: string | null;
@@ -43,9 +49,40 @@ export function parseFleetOptions(settings: Settings): FleetOptions {
     ...parseRunLength(settings),
     signatures: chosen === 'auto' ? (learners > signingLearners ? 'stub' : 'real') : chosen,
     freeloaders: settings.count('freeloaders', { min: 0, max: 100_000 }),
+    attack: parseFleetAttack(settings),
+    chaos: settings.has('chaos')
+      ? {
+          seed: settings.count('chaos', { min: 0, max: 2 ** 32 }),
+          faults: settings.count('faults', { min: 1, max: 10_000 }),
+        }
+      : null,
     tickMs: settings.count('tick-ms', { min: 100, max: 60_000 }),
     journal: settings.has('journal') ? settings.path('journal') : null,
   };
+}
+
+function parseFleetAttack(settings: Settings): FleetOptions['attack'] {
+  const name = settings.text('attack');
+  if (name === 'none') return null;
+  const attack = fleetAttackNamed(name);
+  if ('refusal' in attack) throw new UsageError(`--attack: ${attack.refusal}`);
+  return { attack, share: settings.number('attack-share', { min: 0.001, max: 0.9 }) };
+}
+
+/** What `--train` can train: refused before anything is opened. */
+export function checkTrained({ fleet, attack, freeloaders }: FleetOptions): void {
+  const machines = fleet.machines.reduce((sum, { count }) => sum + count, 0);
+  const { preset } = fleet.run;
+  if (machines > mostTrainedMachines)
+    throw new UsageError(`--train: expected at most ${mostTrainedMachines} machines, the fleet has ${machines}`);
+  if (preset !== undefined && preset !== 'tiny')
+    throw new UsageError(`--train: trains preset tiny; run.preset of the fleet is ${preset}`);
+  if (fleet.machines.some(({ learnersPerHotkey }) => learnersPerHotkey > 1))
+    throw new UsageError('--train: expected one learner for each hotkey (learnersPerHotkey 1)');
+  if (attack !== null || freeloaders > 0)
+    throw new UsageError(
+      '--train: nobody attacks there; run `accrete simulate --attack NAME` for attacks on real training',
+    );
 }
 
 /** By name or by its file: for `plan` too. */

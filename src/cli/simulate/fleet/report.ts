@@ -1,4 +1,6 @@
 /** @file A simulated fleet's result as text. */
+
+import type { AttackOutcome } from '../../../simulate/fleet/attacked-fleet.ts';
 import type { FairnessReport } from '../../../simulate/fleet/fairness.ts';
 import type { FleetOutcome } from '../../../simulate/fleet/fleet-outcome.ts';
 import { formatBytes, formatCount, formatPercent, formatShort } from '../../output.ts';
@@ -15,7 +17,7 @@ export function formatFleet(outcome: FleetOutcome): string[] {
     formatPercent(kind.utilisation),
     kind.fairness === null ? '-' : kind.fairness.map((x) => x.toFixed(3)).join(' to '),
   ]);
-  const happened = Object.entries(faults).filter(([, count]) => count > 0);
+  const happened = [...Object.entries(faults), ...Object.entries(outcome.chaos).map(added)].filter(([, n]) => n > 0);
   return [
     `${outcome.name}, ${outcome.hours} virtual hours, seed ${outcome.seed}: ${outcome.learners} learners of ${outcome.hotkeys} hotkeys, ${outcome.validators} validators`,
     `${formatCount(outcome.events)} entries, ${formatBytes(outcome.journalBytes)}, head ${outcome.headHash}`,
@@ -30,8 +32,26 @@ export function formatFleet(outcome: FleetOutcome): string[] {
     ...formatTable(['kind', '>machines', '>tokens done', '>utilisation', '>pay over work'], kindRows),
     ...formatFairness(fairness),
     `effective earners (1/Σ share²) ${fairness.effectiveEarners.toFixed(1)}, of the work itself ${fairness.effectiveWorkers.toFixed(1)}; under tokens²/steps with synchronised cohorts ${squareRule.effectiveEarners.toFixed(1)}`,
+    ...(outcome.attack === null ? [] : formatAttack(outcome.attack)),
     ...outcome.notes.map((note) => `note: ${note}`),
     `again: ${outcome.command}`,
+  ];
+}
+
+const added = ([kind, count]: [string, number]): [string, number] => [`${kind} by chaos`, count];
+
+export function formatAttack(attack: AttackOutcome): string[] {
+  const { name, about, miners, validators, earned, validatorsEarned, caughtBy, honestPay } = attack;
+  const codes = Object.entries(caughtBy).map(([code, count]) => `${code} ${count}`);
+  const owned = [...(miners > 0 ? [`${miners} hotkeys`] : []), ...(validators > 0 ? [`${validators} validators`] : [])];
+  return [
+    `${name} by ${owned.join(' and ')}: ${about}`,
+    ...(earned === null ? [] : [`  earned ${earned.toFixed(3)} of what honest machines of the same speed earned`]),
+    ...(validatorsEarned === null
+      ? []
+      : [`  each of its validators was paid ${validatorsEarned.toFixed(3)} of an honest one's pay`]),
+    `  caught by ${codes.join(', ') || 'nothing'}`,
+    `  honest machines: ${formatPercent(attack.honestPaid)} of the pay of all, with ${formatPercent(attack.honestCapacity)} of their speed; pay over work among them ${honestPay?.map((x) => x.toFixed(3)).join(' to ') ?? '-'}, ${formatPercent(attack.honestRefused)} of claims refused`,
   ];
 }
 

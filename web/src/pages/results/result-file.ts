@@ -24,6 +24,20 @@ const fairness = z.object({
 const about = { command: z.string().max(4_000) };
 const texts = z.array(z.string().max(4_000)).max(100);
 
+const counts = z.record(z.string().max(64), z.number());
+const attack = z.object({
+  name: z.string().max(64),
+  about: z.string().max(1_000),
+  miners: z.number(),
+  validators: z.number(),
+  earned: z.number().nullable(),
+  validatorsEarned: z.number().nullable(),
+  caughtBy: counts,
+  honestPaid: z.number(),
+  honestCapacity: z.number(),
+  honestPay: z.tuple([z.number(), z.number()]).nullable(),
+});
+
 const simulation = z.object({
   ...about,
   format: z.literal('accrete-simulation/1'),
@@ -38,7 +52,35 @@ const simulation = z.object({
   loss: z.number(),
   fairness,
   squareRule: fairness,
+  // Files of before attacks and added faults have neither.
+  attack: attack.nullable().default(null),
+  faults: counts,
+  chaos: counts.default({}),
   samples,
+});
+const trained = z.object({
+  ...about,
+  format: z.literal('accrete-trained/1'),
+  name: z.string().max(64),
+  hours: z.number(),
+  notes: texts,
+  learners: z.number(),
+  events: z.number(),
+  merges: z.number(),
+  faults: counts,
+  chaos: counts,
+  samples: z
+    .array(
+      z.object({
+        hour: z.number(),
+        mergedTokens: z.number(),
+        doneTokens: z.number(),
+        up: z.number(),
+        heldOut: z.number(),
+        modelled: z.number(),
+      }),
+    )
+    .max(10_000),
 });
 const goodput = z.object({
   ...about,
@@ -91,9 +133,11 @@ const plan = z.object({
   sensitivities: z.array(z.object({ change: z.string().max(200), timeFactor: z.number().nullable() })).max(100),
 });
 
-const resultSchema = z.discriminatedUnion('format', [simulation, goodput, plan]);
+const resultSchema = z.discriminatedUnion('format', [simulation, trained, goodput, plan]);
 export type Result = z.infer<typeof resultSchema>;
 export type SimulationResult = z.infer<typeof simulation>;
+export type TrainedResult = z.infer<typeof trained>;
+export type AttackResult = z.infer<typeof attack>;
 export type GoodputResult = z.infer<typeof goodput>;
 export type PlanResult = z.infer<typeof plan>;
 

@@ -10,7 +10,7 @@ export function ResultTable({
 }) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by key.
-    <section class="table-scroll tall" tabIndex={0} aria-label={label}>
+    <section class="table-scroll tall result-table" tabIndex={0} aria-label={label}>
       <table class="table">
         <thead>
           <tr>
