@@ -235,6 +235,8 @@ async function open(
   closing.add(async () => {
     ending.abort();
     await follower.done;
+    // An index of entries that never were would be made again.
+    if (orchestrator.hasUnwritten) return;
     await indexer.flush(orchestrator.run).catch((error) => log.error('the index was not written', { error }));
   });
   const feed = new LiveFeed({ sources, journal, clock, log, metrics });

@@ -168,6 +168,11 @@ export class Orchestrator {
     return this.#state;
   }
 
+  /** The fold has entries that the journal does not have yet, or never will. */
+  get hasUnwritten(): boolean {
+    return this.#admission.pending > 0;
+  }
+
   get pulses(): ReadonlyMap<string, Pulse> {
     return this.#pulses;
   }
