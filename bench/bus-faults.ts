@@ -1,4 +1,4 @@
-/** @file 100,000 kept requests while server and responder are killed again and again: each must be answered, and noted once. */
+/** @file Kept requests (100,000 by default) while server and responder are killed again and again: each must be answered, and noted once. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,10 +9,10 @@ import { keptTopics, topics } from '../src/roles/client.ts';
 import { NatsServer } from '../tests/support/nats-server.ts';
 import { type BenchRow, percentile } from './measure.ts';
 
-const [requestCount, atOnce, senders] = [100_000, 128, 8];
+const [atOnce, senders] = [128, 8];
 const [killServerEveryMs, killResponderEveryMs] = [12_000, 17_000];
 
-export async function measureFaults(): Promise<BenchRow> {
+export async function measureFaults(requestCount: number): Promise<BenchRow> {
   const server = await NatsServer.start();
   const file = join(server.dir, 'noted');
   const ending = new AbortController();

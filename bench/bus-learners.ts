@@ -2,6 +2,7 @@
  * @file Learners of the bus bench, many in one process: each has its own session key and its own connection, signs, leases, claims and
  * uploads as a miner does; only the training is left out, and they fold the journal once for all. Arguments as JSON.
  */
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectNats } from '../src/bus/nats/bus.ts';
@@ -10,12 +11,14 @@ import type { Bus } from '../src/bus/port.ts';
 import { connectBus } from '../src/bus/websocket.ts';
 import { busScopeOf } from '../src/cli/bus/access.ts';
 import { systemClock } from '../src/cli/environment.ts';
-import { nativeEquation } from '../src/cli/native-ed25519.ts';
+import { nativeEquation, nativeSign } from '../src/cli/native-ed25519.ts';
+import type { Claim } from '../src/journal/state.ts';
 import { connectLedger } from '../src/ledger/remote.ts';
 import { sha256 } from '../src/protocol/hash.ts';
 import { hotkeyFromSeed, type SessionSigner, sessionKeyFromSeed } from '../src/protocol/keys.ts';
+import type { EventBody } from '../src/protocol/messages.ts';
 import type { Hash } from '../src/protocol/names.ts';
-import { connectRun, keptTopics, shareRun } from '../src/roles/client.ts';
+import { connectRun, keptTopics, type RunClient, shareRun } from '../src/roles/client.ts';
 import { delegationBody } from '../src/roles/enter.ts';
 import { FsStore } from '../src/store/fs.ts';
 import { utf8 } from '../src/util/bytes.ts';
@@ -41,6 +44,8 @@ const clock = systemClock;
 const store = await FsStore.open(join(dir, 'store'));
 const ending = new AbortController();
 const { signal } = ending;
+// One process waits for as many answers as it has learners.
+setMaxListeners(0, signal);
 const seedOf = (name: string): Uint8Array => sha256(utf8(`bench ${name}`));
 
 const open = (session: SessionSigner): Promise<Bus> =>
@@ -52,7 +57,8 @@ const open = (session: SessionSigner): Promise<Bus> =>
       });
 
 const hotkey = hotkeyFromSeed(seedOf(label), 'ed25519');
-const own = sessionKeyFromSeed(seedOf(`${label} observer`));
+const sessionOf = (name: string): SessionSigner => sessionKeyFromSeed(seedOf(name), nativeSign(seedOf(name)));
+const own = sessionOf(`${label} observer`);
 const bus = await open(own);
 const ledger = await connectLedger(bus);
 await ledger.register(hotkey, { coldkey: hotkey.hotkey });
@@ -72,9 +78,13 @@ const leaseMs: number[] = [];
 const refusals: Record<string, number> = {};
 let requests = 0;
 const place = { clock, store };
+const accepted: Omit<EventBody<'verdict'>, 'claim'> = {
+  ...{ round: 'committee', outcome: 'accept', code: 'OK', sentence: '' },
+  ...{ measurements: {}, details: null, accused: [] },
+};
 
 async function enter(name: string): Promise<LocalMiner | LocalValidator> {
-  const session = sessionKeyFromSeed(seedOf(`${label} ${name}`));
+  const session = sessionOf(`${label} ${name}`);
   const shared = shareRun(view, { bus: await open(session), session });
   const counted = {
     ...{ runId: shared.runId, manifest: shared.manifest, state: shared.state, store, ledger, log: silentLog, signal },
@@ -119,7 +129,7 @@ async function live(member: LocalMiner | LocalValidator): Promise<void> {
       await member.beat();
     }
     if (member instanceof LocalValidator) {
-      await member.acceptAll();
+      judge({ client: member.client, owed: member.owed() });
       await sleep(50);
     } else if (performance.now() >= claimAt) {
       claimAt = performance.now() + claimMs;
@@ -128,6 +138,19 @@ async function live(member: LocalMiner | LocalValidator): Promise<void> {
         refusals[words] = (refusals[words] ?? 0) + 1;
       });
     } else await sleep(Math.min(250, claimMs));
+  }
+}
+
+const judged = new Set<Hash>();
+
+/** Each claim once, and all that wait at once: how fast one validator judges is not measured here. */
+function judge({ client, owed }: { client: RunClient; owed: Claim[] }): void {
+  for (const { id } of owed) {
+    if (judged.has(id)) continue;
+    judged.add(id);
+    client.submit('verdict', { claim: id, ...accepted }).catch((error) => {
+      refusals[String(error).slice(0, 60)] = 1;
+    });
   }
 }
 

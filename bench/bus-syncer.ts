@@ -9,20 +9,22 @@ import { InProcessBus } from '../src/bus/in-process.ts';
 import { serveBus } from '../src/bus/websocket.ts';
 import { openRunBus } from '../src/cli/bus/run-bus.ts';
 import { systemClock } from '../src/cli/environment.ts';
-import { nativeEquation } from '../src/cli/native-ed25519.ts';
+import { nativeAgreement, nativeEquation, nativeSign } from '../src/cli/native-ed25519.ts';
 import { openFileJournal } from '../src/journal/file.ts';
 import { openEmbeddedLedger } from '../src/ledger/embedded.ts';
 import { MemoryLedgerStorage } from '../src/ledger/file.ts';
 import { serveLedger } from '../src/ledger/remote.ts';
-import { runIdOf } from '../src/protocol/hash.ts';
+import { runIdOf, sha256 } from '../src/protocol/hash.ts';
+import { sessionKeyFromSeed } from '../src/protocol/keys.ts';
 import type { EventBody, RunEvent } from '../src/protocol/messages.ts';
 import type { Hash } from '../src/protocol/names.ts';
 import { initRun } from '../src/roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../src/roles/orchestrator/shell.ts';
 import { FsStore } from '../src/store/fs.ts';
 import { hashArtifact } from '../src/store/node-hash.ts';
+import { utf8 } from '../src/util/bytes.ts';
 import { silentLog, silentMetrics } from '../src/util/clock.ts';
-import { networkOwner, networkSyncer, newTinyRun } from '../tests/support/local-network.ts';
+import { networkOwner, newTinyRun } from '../tests/support/local-network.ts';
 
 interface Arguments {
   readonly dir: string;
@@ -31,9 +33,11 @@ interface Arguments {
 
 const { dir, nats } = JSON.parse(process.argv[2]!) as Arguments;
 const clock = systemClock;
+const seed = sha256(utf8('bench syncer'));
+const session = sessionKeyFromSeed(seed, nativeSign(seed));
 const store = await FsStore.open(join(dir, 'store'));
 const { journal } = await openFileJournal({ folder: join(dir, 'run') });
-const first = await initRun({ ...newTinyRun({ learners: 2 }), store, createdAtMs: Date.now() });
+const first = await initRun({ ...newTinyRun({ learners: 2, syncer: session }), store, createdAtMs: Date.now() });
 await startJournal(journal, first, Date.now());
 const { manifest } = first[0].body as EventBody<'run'>;
 const ledger = await openEmbeddedLedger({
@@ -44,7 +48,7 @@ const ledger = await openEmbeddedLedger({
 const hub = new InProcessBus();
 const parts = { clock, log: silentLog, metrics: silentMetrics };
 const choice = nats === null ? null : { servers: [nats], publicServers: [nats], accountFile: null };
-const { bus } = await openRunBus({ ...parts, hub, choice, run: runIdOf(manifest), session: networkSyncer });
+const { bus } = await openRunBus({ ...parts, hub, choice, run: runIdOf(manifest), session });
 
 /** When a claim was committed, last judged and merged, by the journal's own times. */
 interface ClaimTimes {
@@ -55,7 +59,8 @@ interface ClaimTimes {
 const claims = new Map<string, ClaimTimes>();
 const nothing: ClaimTimes = { committed: 0 };
 const orchestrator = await Orchestrator.open({
-  ...{ ...parts, journal, bus, store, ledger, syncer: networkSyncer, anchorSigner: null, equation: nativeEquation },
+  ...{ ...parts, journal, bus, store, ledger, syncer: session, anchorSigner: null },
+  ...{ equation: nativeEquation, agreement: nativeAgreement },
   ...{ artifactOf: hashArtifact, signal: new AbortController().signal },
   issueGrant: (artifact) => ({ artifact, token: 'token', expiresAtMs: Date.now() + 60_000 }),
   writeRelease: async (_, release) => ({

@@ -4,6 +4,10 @@ import { arch, availableParallelism, cpus, platform, release, totalmem } from 'n
 export interface BenchOptions {
   /** Folder of a run, for benches that read a journal. */
   readonly run: string;
+  /** Of the bus bench: how many light learners, over which buses, and how many kept requests under faults. */
+  readonly learners: readonly number[];
+  readonly over: readonly string[];
+  readonly requests: number;
 }
 
 export interface BenchRow {
@@ -18,7 +22,8 @@ export interface Bench {
   readonly about: string;
   /** Runs only when it is named. */
   readonly isLong?: boolean;
-  run(options: BenchOptions): Promise<readonly BenchRow[]>;
+  /** Rows that come one by one are printed as they come. */
+  run(options: BenchOptions): Promise<readonly BenchRow[]> | AsyncIterable<BenchRow>;
 }
 
 export interface Timing {

@@ -1,4 +1,7 @@
-/** @file `npm run bench [-- NAME...] [--run DIR]`: runs the benchmarks that are named, or all. */
+/**
+ * @file `npm run bench [-- NAME...] [--run DIR]`: runs the benchmarks that are named, or all. Of `bus` one may have a part only:
+ * `--learners 100,1000`, `--over nats`, `--requests 0`.
+ */
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/table.ts';
 import { attacksBench } from './attacks.bench.ts';
@@ -17,7 +20,7 @@ import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
 import { ledger } from './ledger.bench.ts';
 import { long } from './long.bench.ts';
-import { type Bench, machine } from './measure.ts';
+import { type Bench, type BenchOptions, type BenchRow, machine } from './measure.ts';
 import { merge, mergeReal } from './merge.bench.ts';
 import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
@@ -55,8 +58,19 @@ const benches: readonly Bench[] = [
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { run: { type: 'string', default: '.accrete/run' } },
+    options: {
+      run: { type: 'string', default: '.accrete/run' },
+      learners: { type: 'string', default: '1,10,100,1000' },
+      over: { type: 'string', default: 'nats,websocket' },
+      requests: { type: 'string', default: '100000' },
+    },
   });
+  const options: BenchOptions = {
+    run: values.run,
+    learners: values.learners.split(',').map(Number).filter(Boolean),
+    over: values.over.split(','),
+    requests: Number(values.requests),
+  };
   const unknown = positionals.filter((name) => !benches.some((bench) => bench.name === name));
   if (unknown.length > 0) {
     console.error(
@@ -68,15 +82,22 @@ async function main(): Promise<number> {
   for (const bench of benches) {
     if (positionals.length > 0 ? !positionals.includes(bench.name) : bench.isLong) continue;
     console.log(`\n${bench.name}: ${bench.about}`);
-    const rows = await bench.run({ run: values.run });
-    for (const line of formatTable(
-      ['', '>', ''],
-      rows.map(({ what, value, detail }) => [what, value, detail]),
-    )) {
-      if (line !== '') console.log(`  ${line}`);
-    }
+    const rows = bench.run(options);
+    if (Symbol.asyncIterator in rows) for await (const row of rows) print([row], { align: asTheyCome });
+    else print(await rows);
   }
   return 0;
+}
+
+/** Widths of rows whose followers are not known yet. */
+const asTheyCome = { what: 36, value: 30 };
+
+function print(rows: readonly BenchRow[], { align }: { readonly align?: typeof asTheyCome } = {}): void {
+  const cells = rows.map(({ what, value, detail }) =>
+    align === undefined ? [what, value, detail] : [what.padEnd(align.what), value.padEnd(align.value), detail],
+  );
+  for (const line of formatTable(['', align === undefined ? '>' : '', ''], cells))
+    if (line !== '') console.log(`  ${line}`);
 }
 
 process.exitCode = await main();

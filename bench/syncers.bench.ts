@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { openFileJournal } from '../src/journal/file.ts';
 import { headAfter, type Journal, nextEntry } from '../src/journal/port.ts';
 import { SharedJournal } from '../src/journal/shared.ts';
-import { SharedLog } from '../src/journal/shared-log.ts';
+import { type LogPlace, SharedLog } from '../src/journal/shared-log.ts';
 import type { Envelope, EventBody } from '../src/protocol/messages.ts';
+import { GroupAdmission } from '../src/roles/orchestrator/group-admission.ts';
 import { WriteOnceFolder } from '../src/store/write-once-folder.ts';
 import { silentLog } from '../src/util/clock.ts';
 import { sampleEntries } from '../tests/contracts/journal.ts';
@@ -19,10 +20,11 @@ import { type Bench, type BenchRow, percentile } from './measure.ts';
 const appendCount = 300;
 const kills = 10;
 const atOnce = 16;
+const [farMs, farAppendCount, groupCount] = [30, 30, 64];
 
 const clock = {
   nowMs: () => performance.now(),
-  sleep: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref()),
+  sleep: (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms)),
 };
 
 export const syncers: Bench = {
@@ -73,7 +75,45 @@ async function appends(root: string): Promise<BenchRow[]> {
   rows.push(row(`append, shared folder, ${atOnce} at once`, batches));
   await shared.close();
   await file.close();
-  return rows;
+  return [...rows, ...(await farAppends(root))];
+}
+
+/** A place that answers after `farMs`: one entry at a time, and groups as the orchestrator admits them. */
+async function farAppends(root: string): Promise<BenchRow[]> {
+  const message = sampleEntries().at(-1)!.message;
+  const { journal: copy } = await openFileJournal({ folder: join(root, 'far copy'), isCopy: true });
+  const near = await WriteOnceFolder.open(join(root, 'far'));
+  const place: LogPlace = {
+    putNew: (name, bytes) => clock.sleep(farMs).then(() => near.putNew(name, bytes)),
+    get: (name) => clock.sleep(farMs).then(() => near.get(name)),
+  };
+  const log = new SharedLog({ place, syncer: 'bench', writer: 'bench', clock, log: silentLog });
+  await log.takeLead();
+  const journal = new SharedJournal({ log, copy, lines: null });
+  const times: number[] = [];
+  for (let i = 0; i < farAppendCount; i++) times.push(await timeAppend(journal, message));
+  const grouped: number[] = [];
+  const admission = new GroupAdmission({
+    ...{ journal, clock, signal: new AbortController().signal },
+    onDurable: async () => {},
+    onFailure: (error) => console.error(error),
+  });
+  let head = journal.head;
+  const admitNext = (): void => {
+    const entry = nextEntry(head, message, 0);
+    head = headAfter(entry);
+    admission.admit(entry, 1_000);
+  };
+  for (let i = 0; i < farAppendCount; i++) {
+    const startedAt = performance.now();
+    await Promise.all(Array.from({ length: groupCount }, () => admission.enqueue(admitNext)));
+    grouped.push((performance.now() - startedAt) / groupCount);
+  }
+  await journal.close();
+  return [
+    row(`append, place of ${farMs} ms, one at a time`, times),
+    row(`append, place of ${farMs} ms, ${groupCount} waiting`, grouped),
+  ];
 }
 
 async function timeAppend(journal: Journal, message: Envelope): Promise<number> {

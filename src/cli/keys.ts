@@ -20,6 +20,7 @@ import { type HotkeySigner, hotkeyFromSeed, type SessionSigner, sessionKeyFromSe
 import { hotkeySchema } from '../protocol/names.ts';
 import { fromHex, toHex } from '../util/bytes.ts';
 import { BaseError } from '../util/errors.ts';
+import { nativeSign } from './native-ed25519.ts';
 
 export class KeyFileError extends BaseError<'KEY_DAMAGED' | 'KEY_EXPOSED' | 'KEY_ELSEWHERE'> {}
 
@@ -92,7 +93,7 @@ export function openSessionKey(dir: string): SessionSigner {
   const path = join(dir, 'session.json');
   const stored = readKey(path, sessionFile);
   const seed = stored === null ? new Uint8Array(randomBytes(32)) : fromHex(stored.secretSeed)!;
-  const session = sessionKeyFromSeed(seed);
+  const session = sessionKeyFromSeed(seed, nativeSign(seed));
   if (stored === null) {
     writeKey(path, { version: 1, kind: 'session', publicKey: session.sessionKey, secretSeed: toHex(seed) });
   } else if (stored.publicKey !== session.sessionKey) {

@@ -1,6 +1,10 @@
-/** @file OpenSSL's check of the ed25519 equation: about ten times faster than pure JavaScript, where journals are read. */
-import { createPublicKey, verify } from 'node:crypto';
+/**
+ * @file OpenSSL's ed25519 and X25519: about ten times faster than pure JavaScript, where journals are read and where one process
+ * answers a thousand learners.
+ */
+import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, sign, verify } from 'node:crypto';
 import type { Ed25519Equation, Ed25519EquationAsync } from '../protocol/ed25519.ts';
+import type { EphemeralAgreement } from '../protocol/sealed.ts';
 
 /** DER of SubjectPublicKeyInfo for Ed25519 (RFC 8410), up to the 32 key bytes. */
 const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex');
@@ -35,3 +39,25 @@ function keyOf(publicKey: Uint8Array): ReturnType<typeof createPublicKey> {
   keys.set(name, key);
   return key;
 }
+
+/** DER of PrivateKeyInfo for Ed25519 (RFC 8410), up to the 32 bytes of the seed. */
+const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/** Signs with the key of a seed: the same signatures as pure JavaScript's. */
+export function nativeSign(seed: Uint8Array): (bytes: Uint8Array) => Uint8Array {
+  const key = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: 'der', type: 'pkcs8' });
+  return (bytes) => new Uint8Array(sign(null, bytes, key));
+}
+
+/** DER of SubjectPublicKeyInfo for X25519, up to the 32 key bytes. */
+const x25519Prefix = Buffer.from('302a300506032b656e032100', 'hex');
+
+export const nativeAgreement: EphemeralAgreement = (theirs) => {
+  const { privateKey, publicKey } = generateKeyPairSync('x25519');
+  const other = createPublicKey({ key: Buffer.concat([x25519Prefix, theirs]), format: 'der', type: 'spki' });
+  return {
+    ephemeral: new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }).subarray(x25519Prefix.byteLength)),
+    // OpenSSL refuses a secret of zeros, which is what keys of small order give.
+    shared: new Uint8Array(diffieHellman({ privateKey, publicKey: other })),
+  };
+};

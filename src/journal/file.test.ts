@@ -1,7 +1,7 @@
 /** @file The journal in a file keeps the contract, survives crashes, and refuses files that were touched. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -64,6 +64,31 @@ describe('opening a file', () => {
     }
   });
 
+  it('has a beginning of a group that a crash tore, wherever it tore', async () => {
+    const folder = newFolder();
+    const { journal } = await openFileJournal({ folder });
+    const [before, group] = [entries.slice(0, -3), entries.slice(-3)];
+    await journal.appendAll(before);
+    const path = join(folder, journalFileName);
+    const start = (await stat(path)).size;
+    await journal.appendAll(group);
+    await journal.close();
+    const bytes = await readFile(path);
+    const ends = group.map((_, i) => lineEnd(bytes, start, i + 1));
+    const near = (at: number): boolean => [start, ...ends].some((end) => Math.abs(end - at) <= 2);
+    for (let at = start; at <= bytes.byteLength; at++) {
+      // Each byte about the ends of lines, and some within them.
+      if (!near(at) && (at - start) % 29 !== 0) continue;
+      await writeFile(path, bytes.subarray(0, at));
+      const opened = await openFileJournal({ folder });
+      const whole = before.length + ends.filter((end) => end <= at).length;
+      expect(await opened.journal.read(0, 1_000), `torn at byte ${at}`).toEqual(entries.slice(0, whole));
+      await opened.journal.appendAll(entries.slice(whole));
+      await opened.journal.close();
+      expect(await readFile(path), `torn at byte ${at}`).toEqual(bytes);
+    }
+  }, 60_000);
+
   it('refuses a file that was changed, reordered or holed in the middle', async () => {
     const { folder, path, lines } = await written();
     const changes: Record<string, string[]> = {
@@ -98,14 +123,22 @@ describe('opening a file', () => {
   });
 });
 
+/** Where the `count`th line from `start` on ends, with its line feed. */
+function lineEnd(bytes: Buffer, start: number, count: number): number {
+  let end = start;
+  for (let i = 0; i < count; i++) end = bytes.indexOf(0x0a, end) + 1;
+  return end;
+}
+
 describe('a disk that is full', () => {
   /** In a process whose files may not grow beyond so many KiB, as on a full disk a write then ends in the middle of a line. */
   async function appendBelow(
     limitKiB: number,
     folder: string,
+    how: 'each' | 'group' = 'each',
   ): Promise<{ accepted: number; after: string; read: number }> {
     const script = join(import.meta.dirname, '../../tests/support/append-until-full.ts');
-    const node = [process.execPath, '--import', 'tsx', script, folder];
+    const node = [process.execPath, '--import', 'tsx', script, folder, how];
     const child = spawn('sh', ['-c', `ulimit -f ${limitKiB * 2} && exec "$@"`, 'sh', ...node], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -126,6 +159,15 @@ describe('a disk that is full', () => {
     expect(journal.head.size).toBe(accepted);
     for (const entry of entries.slice(accepted)) await journal.append(entry);
     expect(await journal.read(0, 1_000)).toEqual(entries);
+    await journal.close();
+  });
+
+  it('takes nothing of a group that does not fit', async () => {
+    const folder = newFolder();
+    const { accepted, after, read } = await appendBelow(4, folder, 'group');
+    expect({ accepted, after, read }).toEqual({ accepted: 2, after: 'IO', read: 2 });
+    const { journal, cutBytes } = await openFileJournal({ folder });
+    expect({ cutBytes, size: journal.head.size }).toEqual({ cutBytes: 0, size: 2 });
     await journal.close();
   });
 });

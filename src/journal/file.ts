@@ -6,9 +6,11 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { appendLeaf, frontierRoot, leafHash, type Peak } from '../protocol/merkle.ts';
 import { type JournalEntry, journalEntrySchema } from '../protocol/messages.ts';
+import type { Hash } from '../protocol/names.ts';
 import { describeFault, maxMessageLength } from '../protocol/signing.ts';
 import { fromUtf8, toHex, utf8 } from '../util/bytes.ts';
 import { canonicalJson, parseStrictJson } from '../util/canonical-json.ts';
+import { nodeSha256 } from '../util/node-sha256.ts';
 import { writeAll } from '../util/node-write.ts';
 import { JournalError } from './errors.ts';
 import { type FolderLock, lockFolder } from './folder-lock.ts';
@@ -145,6 +147,18 @@ async function cutTo(file: FileHandle, sizeBytes: number): Promise<void> {
   await file.sync();
 }
 
+/** Head and lines after entries that follow one another; each is made canonical once. */
+function linesAfter(head: JournalHead, entries: readonly JournalEntry[]): [JournalHead, Uint8Array[]] {
+  let after = head;
+  const lines = entries.map((entry) => {
+    checkNext(after, entry);
+    const line = utf8(`${canonicalJson(entry)}\n`);
+    after = { size: entry.seq + 1, hash: toHex(nodeSha256(line.subarray(0, -1))) as Hash, timeMs: entry.timeMs };
+    return line;
+  });
+  return [after, lines];
+}
+
 export class FileJournal implements Journal {
   readonly #file: FileHandle;
   readonly #isCopy: boolean;
@@ -171,7 +185,7 @@ export class FileJournal implements Journal {
     return this.appendAll([entry]);
   }
 
-  /** Entries that follow one another, with one flush: all of them or, where it fails, none. */
+  /** With one write and one flush. A crash in it leaves a beginning of them. */
   appendAll(entries: readonly JournalEntry[]): Promise<void> {
     const done = this.#queue.then(() => this.#append(entries));
     this.#queue = done.catch(() => {}); // the caller has the failure
@@ -180,25 +194,20 @@ export class FileJournal implements Journal {
 
   async #append(entries: readonly JournalEntry[]): Promise<void> {
     if (this.#isClosed) throw new JournalError('CLOSED', 'the journal is closed');
-    const heads = [this.#head];
-    for (const entry of entries) {
-      checkNext(heads.at(-1)!, entry);
-      heads.push(headAfter(entry));
-    }
+    const [head, lines] = linesAfter(this.#head, entries);
     const start = this.#offsets.at(-1)!;
     await this.#checkAlone(start);
-    const lines = entries.map((entry) => utf8(`${canonicalJson(entry)}\n`));
     try {
       await writeAll(this.#file, lines.length === 1 ? lines[0]! : Buffer.concat(lines), start);
       if (!this.#isCopy) await this.#file.datasync();
     } catch (error) {
       await cutTo(this.#file, start).catch(() => {}); // the next opening cuts it off
       const code = (error as { code?: string }).code === 'ENOSPC' ? 'DISK_FULL' : 'IO';
-      const sentence = `entry ${entries[0]?.seq} was not written: ${(error as Error).message}`;
+      const sentence = `entries from ${entries[0]?.seq} on were not written: ${(error as Error).message}`;
       throw new JournalError(code, sentence, { cause: error });
     }
     for (const { byteLength } of lines) this.#offsets.push(this.#offsets.at(-1)! + byteLength);
-    this.#head = heads.at(-1)!;
+    this.#head = head;
     for (const entry of entries) for (const handler of this.#handlers) handler(entry);
   }
 

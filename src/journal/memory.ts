@@ -1,7 +1,7 @@
 /** @file A journal in memory, for simulations and tests: the same promises but for crashes. */
 import type { JournalEntry } from '../protocol/messages.ts';
 import { JournalError } from './errors.ts';
-import { checkNext, emptyHead, headAfter, type Journal, type JournalHead } from './port.ts';
+import { emptyHead, headAfterAll, type Journal, type JournalHead } from './port.ts';
 
 export class MemoryJournal implements Journal {
   readonly #entries: JournalEntry[] = [];
@@ -13,17 +13,16 @@ export class MemoryJournal implements Journal {
     return this.#head;
   }
 
-  async append(entry: JournalEntry): Promise<void> {
-    if (this.#isClosed) throw new JournalError('CLOSED', 'the journal is closed');
-    checkNext(this.#head, entry);
-    const own = structuredClone(entry);
-    this.#entries.push(own);
-    this.#head = headAfter(own);
-    for (const handler of this.#handlers) handler(own);
+  append(entry: JournalEntry): Promise<void> {
+    return this.appendAll([entry]);
   }
 
   async appendAll(entries: readonly JournalEntry[]): Promise<void> {
-    for (const entry of entries) await this.append(entry);
+    if (this.#isClosed) throw new JournalError('CLOSED', 'the journal is closed');
+    this.#head = headAfterAll(this.#head, entries);
+    const own = structuredClone(entries);
+    this.#entries.push(...own);
+    for (const entry of own) for (const handler of this.#handlers) handler(entry);
   }
 
   async read(from: number, limit: number): Promise<JournalEntry[]> {

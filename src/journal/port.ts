@@ -26,6 +26,8 @@ export interface Journal {
    * `IO` leave no part of it.
    */
   append(entry: JournalEntry): Promise<void>;
+  /** The same of entries that follow one another, durable together: all of them or, where it fails, none. */
+  appendAll(entries: readonly JournalEntry[]): Promise<void>;
   /** Entries from `from` on, in order, at most `limit`; none past the end. */
   read(from: number, limit: number): Promise<JournalEntry[]>;
   /** Calls back for every entry appended from now on, in order, after it is durable. Returns what ends it. */
@@ -43,6 +45,16 @@ export const headAfter = (entry: JournalEntry): JournalHead => ({
   hash: entryHash(entry),
   timeMs: entry.timeMs,
 });
+
+/** The head after entries that follow one another from `head` on. Throws `CONFLICT` unless they do. */
+export function headAfterAll(head: JournalHead, entries: readonly JournalEntry[]): JournalHead {
+  let after = head;
+  for (const entry of entries) {
+    checkNext(after, entry);
+    after = headAfter(entry);
+  }
+  return after;
+}
 
 /** Throws `CONFLICT` unless the entry goes right after `head`. */
 export function checkNext(head: JournalHead, entry: JournalEntry): void {

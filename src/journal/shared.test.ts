@@ -311,6 +311,34 @@ describe('what waits meanwhile', () => {
   });
 });
 
+describe('a group', () => {
+  it('is one segment, read by who follows', async () => {
+    const { place, clock, a, syncer } = await leading();
+    const b = syncer('b');
+    b.follow();
+    const before = place.writes;
+    await a.journal.appendAll(entries);
+    expect(place.writes - before).toBe(1);
+    await clock.advance(200);
+    expect(await b.copy.read(0, 1000)).toEqual(entries);
+  });
+
+  it('of a leader that is fenced is appended by no part', async () => {
+    const { place, clock, a, syncer } = await leading();
+    await a.journal.append(entries[0]!);
+    const thief = new SharedLog({ ...{ place, syncer: 'b', writer: 'b', clock, log: silentLog } });
+    while ((await thief.readOn()).length > 0);
+    expect(await thief.takeLead()).toBe(true);
+    await expect(a.journal.appendAll(entries.slice(1))).rejects.toMatchObject({ code: 'FENCED' });
+    expect(a.copy.head.size).toBe(1);
+    await thief.close();
+    const c = syncer('c');
+    c.follow();
+    await clock.advance(500);
+    expect(await c.copy.read(0, 10)).toEqual([entries[0]]);
+  });
+});
+
 describe('a copy', () => {
   it('that is older or newer than where reading begins is brought level, each entry once', async () => {
     const { clock, a, syncer } = await leading();

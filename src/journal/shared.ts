@@ -8,13 +8,8 @@ import { describeFault, entryHash } from '../protocol/signing.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
 import type { Clock } from '../util/clock.ts';
 import { JournalError } from './errors.ts';
-import { checkNext, headAfter, type Journal, type JournalHead } from './port.ts';
+import { headAfterAll, type Journal, type JournalHead } from './port.ts';
 import type { Segment, SharedLog } from './shared-log.ts';
-
-/** The copy of the journal. */
-export interface JournalCopy extends Journal {
-  appendAll(entries: readonly JournalEntry[]): Promise<void>;
-}
 
 /** Lines of something else that goes with the journal: the embedded ledger's. */
 export interface LineCopy {
@@ -32,7 +27,8 @@ export interface Logged {
 
 export interface SharedJournalOptions {
   readonly log: SharedLog;
-  readonly copy: JournalCopy;
+  /** The copy of the journal. */
+  readonly copy: Journal;
   /** Null where the run lives on another chain. */
   readonly lines: LineCopy | null;
   /** What the log holds up to where it is read from; nothing if left out. */
@@ -84,23 +80,27 @@ export class SharedJournal implements Journal {
     return this.#logged;
   }
 
-  /** @throws JournalError FENCED when another syncer leads; nothing is appended then */
-  async append(entry: JournalEntry): Promise<void> {
+  append(entry: JournalEntry): Promise<void> {
+    return this.appendAll([entry]);
+  }
+
+  /** All in one segment. @throws JournalError FENCED when another syncer leads; nothing is appended then */
+  async appendAll(entries: readonly JournalEntry[]): Promise<void> {
     const { log, copy } = this.#options;
-    checkNext(this.#ahead, entry);
     const before = this.#ahead;
-    this.#ahead = headAfter(entry);
+    const after = headAfterAll(before, entries);
+    this.#ahead = after;
     try {
-      await log.append([encode({ journal: entry })]);
+      await log.append(entries.map((journal) => encode({ journal })));
     } catch (error) {
-      if (this.#ahead.hash === headAfter(entry).hash) this.#ahead = before;
+      if (this.#ahead.hash === after.hash) this.#ahead = before;
       throw error;
     }
-    this.#logged = { ...this.#logged, entries: entry.seq + 1 };
-    this.#copied.push(entry);
+    this.#logged = { ...this.#logged, entries: after.size };
+    this.#copied.push(...entries);
     this.#copying = this.#copying.then(() => this.#copyAll());
     await this.#copying;
-    if (copy.head.size <= entry.seq) throw behind(`entry ${entry.seq}`);
+    if (copy.head.size < after.size) throw behind(`entry ${after.size - 1}`);
   }
 
   async #copyAll(): Promise<void> {

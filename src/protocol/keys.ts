@@ -36,12 +36,15 @@ export interface HotkeySigner extends Signer {
   readonly scheme: HotkeyScheme;
 }
 
-/** A session key from 32 secret bytes. */
-export function sessionKeyFromSeed(seed: Uint8Array): SessionSigner {
+/** A session key from 32 secret bytes. `sign`: a native one of the same seed; ed25519 signatures are deterministic. */
+export function sessionKeyFromSeed(
+  seed: Uint8Array,
+  sign: (bytes: Uint8Array) => Uint8Array = (bytes) => signEd25519(bytes, seed),
+): SessionSigner {
   const sessionKey = toHex(ed25519PublicKey(seed)) as SessionKey;
   return {
     ...{ sessionKey, signer: `ed25519:${sessionKey}` },
-    sign: (bytes) => signEd25519(bytes, seed),
+    sign,
     unseal: (sealed, context) => unseal(sealed, seed, context),
   };
 }

@@ -17,12 +17,30 @@ const keyBytes = 32;
 const tagBytes = 16;
 const domain = 'accrete/sealed/1';
 
-/** @throws where the session key is no point to agree on a secret with */
-export function seal(bytes: Uint8Array, recipient: SessionKey, context: string): Uint8Array {
+/**
+ * X25519 of a key made for this one call and another's public key; throws where that is of small order. An adapter may hand in a
+ * native one.
+ */
+export type EphemeralAgreement = (theirs: Uint8Array) => {
+  readonly ephemeral: Uint8Array;
+  readonly shared: Uint8Array;
+};
+
+const agree: EphemeralAgreement = (theirs) => {
   const secret = x25519.utils.randomSecretKey();
-  const ephemeral = x25519.getPublicKey(secret);
+  return { ephemeral: x25519.getPublicKey(secret), shared: x25519.getSharedSecret(secret, theirs) };
+};
+
+/** @throws where the session key is no point to agree on a secret with */
+export function seal(
+  bytes: Uint8Array,
+  recipient: SessionKey,
+  context: string,
+  agreement: EphemeralAgreement = agree,
+): Uint8Array {
   const theirs = ed25519.utils.toMontgomery(fromHex(recipient)!);
-  const cipher = cipherOf(x25519.getSharedSecret(secret, theirs), concatBytes(ephemeral, theirs), context);
+  const { ephemeral, shared } = agreement(theirs);
+  const cipher = cipherOf(shared, concatBytes(ephemeral, theirs), context);
   return concatBytes(Uint8Array.of(version), ephemeral, cipher.encrypt(bytes));
 }
 

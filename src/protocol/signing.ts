@@ -118,6 +118,14 @@ export function messageId(envelope: Envelope): Hash {
   return hashOfJson(rest);
 }
 
+/** Signs, and opens without a check what was signed just now. */
+export function signOpened(signer: Signer, kind: MessageKind, body: unknown, context: SignContext): OpenedMessage {
+  const envelope = signMessage(signer, kind, body, context);
+  const identity = parseSigner(envelope.signer);
+  assert(identity !== null, `${envelope.signer} is no signer`);
+  return { kind, body, signer: identity, id: messageId(envelope), envelope } as OpenedMessage;
+}
+
 /** Parses and checks text from a stranger; never throws. */
 export function openEnvelope(
   text: string,

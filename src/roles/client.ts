@@ -137,11 +137,19 @@ const firstReadAttempts = 10;
 /** Codes of a bus that has no answer. */
 const unanswered: ReadonlySet<string> = new Set(['TIMEOUT', 'NO_RESPONDER', 'CLOSED', 'BUSY']);
 
+/** For an entry, until it is folded or the time is up. */
+interface Waiting {
+  readonly seq: number;
+  readonly untilMs: number;
+  wake(): void;
+  fail(reason: unknown): void;
+}
+
 class JournalFollower {
   readonly state: RunState = emptyState();
   readonly #options: RunClientOptions;
   readonly #handlers = new Set<(entry: JournalEntry) => void>();
-  readonly #waiting: { seq: number; wake: () => void }[] = [];
+  #waiting: Waiting[] = [];
   #catchingUp: Promise<void> | null = null;
   #close: (() => Promise<void>) | null = null;
 
@@ -158,9 +166,13 @@ class JournalFollower {
       while (!signal.aborted) {
         await clock.sleep(pollMs, signal);
         await this.#catchUp().catch((error) => this.#complain(error));
+        this.#wakeAll((waiting) => waiting.untilMs <= clock.nowMs());
       }
     };
-    poll().catch(() => {}); // ends with the signal
+    const fail = (reason: unknown): void => {
+      for (const waiting of this.#waiting.splice(0)) waiting.fail(reason);
+    };
+    poll().then(() => fail(signal.reason), fail); // ends with the signal
   }
 
   /** A syncer that restarts just now is asked again, a few times. */
@@ -188,10 +200,18 @@ class JournalFollower {
     // The syncer may be gone again: the poll goes on asking.
     await this.#catchUp().catch((error) => this.#complain(error));
     if (this.state.size > seq) return;
-    await Promise.race([
-      new Promise<void>((wake) => this.#waiting.push({ seq, wake })),
-      this.#options.clock.sleep(requestTimeoutMs, this.#options.signal),
-    ]);
+    const { clock, signal } = this.#options;
+    signal.throwIfAborted();
+    const untilMs = clock.nowMs() + requestTimeoutMs;
+    // No timer and no listener of each: many may wait at once.
+    await new Promise<void>((wake, fail) => this.#waiting.push({ seq, untilMs, wake, fail }));
+  }
+
+  #wakeAll(isOver: (waiting: Waiting) => boolean): void {
+    if (this.#waiting.length === 0) return;
+    const over = this.#waiting.filter(isOver);
+    this.#waiting = this.#waiting.filter((waiting) => !over.includes(waiting));
+    for (const waiting of over) waiting.wake();
   }
 
   async close(): Promise<void> {
@@ -263,8 +283,7 @@ class JournalFollower {
     applyEvent(this.state, opened);
     this.#options.onFold?.(this.state, opened.entry);
     for (const handler of this.#handlers) handler(opened.entry);
-    for (let i = this.#waiting.length - 1; i >= 0; i--)
-      if (this.#waiting[i]!.seq < this.state.size) this.#waiting.splice(i, 1)[0]!.wake();
+    this.#wakeAll((waiting) => waiting.seq < this.state.size);
   }
 }
 

@@ -49,8 +49,19 @@ export const runSeedOf = (seed: string | number): Hash => hashOfText(`accrete ru
 export const contractHashOf = (contract: readonly TensorContractEntry[]): Hash =>
   hashOfJson(contract.map(({ name, shape, dtype, kind }) => ({ name, shape: [...shape], dtype, kind })));
 
+/** Of manifests that are in use: each has thousands of tensors to list and hash. */
+const models = new WeakMap<RunManifest, RunModel>();
+
 /** @throws RoleError WRONG_RUN if this program builds another contract from the config than the owner's did; ModelError BAD_FROZEN */
 export function runModelOf(manifest: RunManifest): RunModel {
+  const known = models.get(manifest);
+  if (known !== undefined) return known;
+  const model = buildRunModel(manifest);
+  models.set(manifest, model);
+  return model;
+}
+
+function buildRunModel(manifest: RunManifest): RunModel {
   const config = parseConfig(JSON.parse(manifest.model.config));
   const contract = contractOf(config, manifest.recipe);
   const hash = contractHashOf(contract);

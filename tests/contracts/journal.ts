@@ -48,6 +48,20 @@ export function testJournal(name: string, open: () => Promise<{ journal: Journal
         expect(await journal.read(0, 10)).toEqual(entries.slice(0, 2));
       }));
 
+    it('takes entries that follow one another together, or none of them', () =>
+      withJournal(async (journal, entries) => {
+        const seen: number[] = [];
+        journal.follow((entry) => seen.push(entry.seq));
+        await journal.appendAll(entries.slice(0, 3));
+        const holed = [entries[3]!, entries[5]!];
+        await expect(journal.appendAll(holed)).rejects.toMatchObject({ code: 'CONFLICT' });
+        expect(journal.head).toEqual(headAfter(entries[2]!));
+        await journal.appendAll([]);
+        await Promise.all([journal.appendAll(entries.slice(3, 5)), journal.appendAll(entries.slice(5))]);
+        expect(await journal.read(0, 1000)).toEqual(entries);
+        expect(seen).toEqual(entries.map(({ seq }) => seq));
+      }));
+
     it('lets one of two writers win', () =>
       withJournal(async (journal, entries) => {
         await journal.append(entries[0]!);

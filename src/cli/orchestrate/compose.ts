@@ -65,7 +65,7 @@ import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import type { Io } from '../io.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
-import { nativeEquation, pooledEquation } from '../native-ed25519.ts';
+import { nativeAgreement, nativeEquation, pooledEquation } from '../native-ed25519.ts';
 import { corpusDir, finalStatusFile, program, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
 import { checkedRunFile } from '../run/place.ts';
@@ -200,6 +200,7 @@ async function open(
     anchorSigner: keys.hotkey,
     artifactOf: hashArtifact,
     equation: nativeEquation,
+    agreement: nativeAgreement,
     issueGrant: runStore.issueGrant,
     writeRelease: publishing(releaseFolders(join(options.dir, 'releases'), store, log), publisher),
   });
@@ -234,6 +235,8 @@ async function open(
   closing.add(async () => {
     ending.abort();
     await follower.done;
+    // An index of entries that never were would be made again.
+    if (orchestrator.hasUnwritten) return;
     await indexer.flush(orchestrator.run).catch((error) => log.error('the index was not written', { error }));
   });
   const feed = new LiveFeed({ sources, journal, clock, log, metrics });

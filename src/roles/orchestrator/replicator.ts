@@ -4,6 +4,7 @@
  */
 import type { Replica } from '../../bus/port.ts';
 import type { Journal } from '../../journal/port.ts';
+import type { JournalEntry } from '../../protocol/messages.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { topics } from '../client.ts';
@@ -25,6 +26,8 @@ export class JournalReplicator {
   readonly #deps: ReplicatorDeps;
   /** Entries that the copy is known to hold. */
   #size = 0;
+  /** Newest entries, so that they need not be read; in order, with none left out. */
+  #told: readonly JournalEntry[] = [];
   #working: Promise<void> | null = null;
   #isClosing = false;
 
@@ -50,10 +53,12 @@ export class JournalReplicator {
     while (await this.#appendPage());
   }
 
-  /** There is something new. */
-  wake(): void {
+  /** There is something new: these, which are durable, or more. */
+  wake(entries: readonly JournalEntry[] = []): void {
+    this.#told = this.#told.length + entries.length <= pageEntries ? [...this.#told, ...entries] : [];
     this.#working ??= this.#work().finally(() => {
       this.#working = null;
+      if (this.#told.length > 0) this.wake(); // told between the last look and now
     });
   }
 
@@ -94,7 +99,7 @@ export class JournalReplicator {
   /** Whether there was anything. All at once: the bus puts each at its place or not at all. */
   async #appendPage(): Promise<boolean> {
     const { journal, replica } = this.#deps;
-    const entries = await journal.read(this.#size, pageEntries);
+    const entries = this.#takeTold() ?? (await journal.read(this.#size, pageEntries));
     if (entries.length === 0) return false;
     const from = this.#size;
     const done = await Promise.allSettled(
@@ -104,5 +109,12 @@ export class JournalReplicator {
     this.#size = from + (failed < 0 ? entries.length : failed);
     if (failed >= 0) throw (done[failed] as PromiseRejectedResult).reason;
     return true;
+  }
+
+  /** What was told from the copy's end on; null where that is not known. */
+  #takeTold(): readonly JournalEntry[] | null {
+    const told = this.#told.filter(({ seq }) => seq >= this.#size);
+    this.#told = [];
+    return told[0]?.seq === this.#size ? told : null;
   }
 }

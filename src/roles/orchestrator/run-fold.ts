@@ -51,12 +51,13 @@ export class RunFold {
     this.apply(opened);
   }
 
-  /** An entry that was admitted. */
-  apply(opened: { readonly entry: JournalEntry; readonly message: OpenedMessage }): void {
-    applyEvent(this.run, opened);
+  /** An entry that was admitted. @returns bytes of its canonical text */
+  apply(opened: { readonly entry: JournalEntry; readonly message: OpenedMessage }): number {
+    const sizeBytes = applyEvent(this.run, opened);
     this.heads.onFold(this.run, opened.entry);
     this.retention.onFold(this.run, opened.entry);
     this.#options.onFold?.(this.run, opened.entry);
+    return sizeBytes;
   }
 
   /** What signatures are checked with; null before the first entry. */

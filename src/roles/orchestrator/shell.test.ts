@@ -10,17 +10,21 @@ import {
   unreadable,
 } from '../../../tests/support/local-network.ts';
 import { testArtifact, testHotkey, testSession } from '../../../tests/support/run-fixture.ts';
+import { nativeEquation } from '../../cli/native-ed25519.ts';
 import { JournalError } from '../../journal/errors.ts';
 import { hashState } from '../../journal/fold.ts';
 import type { Journal } from '../../journal/port.ts';
+import type { RunState } from '../../journal/state.ts';
 import { type Envelope, type EventBody, grantContext, type JournalEntry } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { maxMessageLength, type SignContext, type Signer, signMessage } from '../../protocol/signing.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { fromHex, fromUtf8 } from '../../util/bytes.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
 import { BaseError } from '../../util/errors.ts';
 import { type SubmitResult, topics } from '../client.ts';
 import { runMerge } from './merge-runner.ts';
+import { RunFold } from './run-fold.ts';
 
 const networks: LocalNetwork[] = [];
 afterEach(async () => {
@@ -117,6 +121,7 @@ describe('a run', () => {
       journal: {
         ...{ head: journal.head, read: journal.read.bind(journal), follow: () => () => {}, close: async () => {} },
         append: () => Promise.reject(new JournalError(code, 'refused')),
+        appendAll: () => Promise.reject(new JournalError(code, 'refused')),
       },
     });
     const lost: string[] = [];
@@ -453,15 +458,15 @@ describe('crashes', () => {
     expect(hashState(a.client.state)).toBe(hashState(state));
   });
 
-  it('of the disk leave fold and journal as they were, and the next message is taken', async () => {
+  it('of the disk: whoever waits is told so, nothing is told to others, and once there is room each entry is there once', async () => {
     const network = await open();
-    const miner = await network.miner('a');
+    const [a, b] = [await network.miner('a'), await network.miner('b')];
     await network.stop();
     let isFull = false;
     const journal = new Proxy(network.journal, {
       get: (target, name) => {
         const own = target[name as keyof Journal];
-        if (name === 'append' && isFull)
+        if (name === 'appendAll' && isFull)
           return async () => {
             throw new BaseError('DISK_FULL', 'the disk is full');
           };
@@ -471,14 +476,83 @@ describe('crashes', () => {
     await network.start({ journal });
     await network.clock.advance(500);
     isFull = true;
-    const before = hashState(network.orchestrator.run);
-    await expect(miner.client.requestLease()).rejects.toMatchObject({ code: 'DISK_FULL' });
-    await network.clock.advance(500);
-    expect(hashState(network.orchestrator.run)).toBe(before);
+    const { head } = network.journal;
+    const told: string[] = [];
+    await network.bus.subscribe(topics.journal, (payload) => told.push(payload));
+    const both = await Promise.allSettled([a.client.requestLease(), b.client.requestLease()]);
+    for (const result of both)
+      expect(result).toMatchObject({ status: 'rejected', reason: expect.objectContaining({ code: 'DISK_FULL' }) });
+    // What the first two were admitted for waits; a third is not admitted.
+    const { size } = network.orchestrator.run;
+    await expect(a.client.requestLease()).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await network.clock.advance(3_000);
+    expect(network.orchestrator.run.size).toBe(size);
+    expect(network.journal.head).toEqual(head);
+    expect(told).toEqual([]);
     isFull = false;
-    expect(await miner.client.requestLease()).toBe(0);
+    await network.clock.advance(1_500);
+    const leases = (await network.journal.read(head.size, 2)).map(({ message }) => message.kind);
+    expect(leases).toEqual(['lease', 'lease']);
+    expect(await a.client.requestLease()).toBe(2);
+    expect(hashState(await foldOf(network))).toBe(hashState(network.orchestrator.run));
   });
 });
+
+describe('messages that come at once', () => {
+  it('are admitted in order, the refused ones answered by code, and written together', async () => {
+    const network = await open();
+    await network.stop();
+    const writes: number[] = [];
+    const journal = new Proxy(network.journal, {
+      get: (target, name) => {
+        if (name === 'appendAll')
+          return (entries: readonly JournalEntry[]) => {
+            writes.push(entries.length);
+            return target.appendAll(entries);
+          };
+        const own = target[name as keyof Journal];
+        return typeof own === 'function' ? own.bind(target) : own;
+      },
+    });
+    await network.start({ journal });
+    await network.clock.advance(500);
+    writes.length = 0;
+    const { size } = network.journal.head;
+    const sign = (label: string, signer = label) =>
+      signMessage(testHotkey(signer), 'delegate', delegationBody(label), binding(network));
+    const [first, second, third] = ['x', 'y', 'z'].map((label) => sign(label));
+    const messages = [first!, first!, sign('y', 'x'), second!, third!];
+    const answers = await Promise.all(messages.map((message) => ask(network, topics.submit, message)));
+    const results = answers as SubmitResult[];
+    expect(results.map(({ seq }) => seq)).toEqual([size, null, null, size + 1, size + 2]);
+    expect(results.map(({ outcome }) => outcome)).toEqual(['accept', 'ignore', 'reject', 'accept', 'accept']);
+    expect(writes[0]).toBe(3);
+    const kept = (await network.journal.read(size, 3)).map(({ message }) => message.signature);
+    expect(kept).toEqual([first, second, third].map((message) => message!.signature));
+  });
+
+  it('make the journal that they make one after the other', async () => {
+    const journals: string[] = [];
+    for (const isAtOnce of [true, false]) {
+      const network = await open();
+      const { size } = network.journal.head;
+      const messages = ['x', 'y', 'z'].map((label) =>
+        signMessage(testHotkey(label), 'delegate', delegationBody(label), binding(network)),
+      );
+      if (isAtOnce) await Promise.all(messages.map((message) => ask(network, topics.submit, message)));
+      else for (const message of messages) await ask(network, topics.submit, message);
+      journals.push(canonicalJson(await network.journal.read(size, 3)));
+    }
+    expect(journals[0]).toBe(journals[1]);
+  });
+});
+
+/** Folded from the journal alone. */
+async function foldOf(network: LocalNetwork): Promise<RunState> {
+  const fold = new RunFold({ equation: nativeEquation });
+  await fold.readOn(network.journal);
+  return fold.run;
+}
 
 function delegationBody(label: string): EventBody<'delegate'> {
   return {

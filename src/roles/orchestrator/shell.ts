@@ -1,7 +1,7 @@
 /**
  * @file The orchestrator's hands: appends to the journal, answers requests on the bus, does the step's effects and feeds
- * back what became of them. It decides nothing. All appends go through one queue, so that each is admitted against the
- * state that the one before it left.
+ * back what became of them. It decides nothing. All appends go through one queue (`group-admission.ts`), so that each is
+ * admitted against the state that the one before it left; what the state then says is done, and told, once it is durable.
  */
 import { z } from 'zod';
 import type { Bus, Subscription } from '../../bus/port.ts';
@@ -24,8 +24,8 @@ import {
   type WireKind,
 } from '../../protocol/messages.ts';
 import { countSchema, type Hash, type Hotkey, type LearnerId, learnerIdOf } from '../../protocol/names.ts';
-import { seal } from '../../protocol/sealed.ts';
-import { type OpenedMessage, openEntry, openEnvelope, signMessage } from '../../protocol/signing.ts';
+import { type EphemeralAgreement, seal } from '../../protocol/sealed.ts';
+import { type OpenedMessage, openEntry, openEnvelope, signOpened } from '../../protocol/signing.ts';
 import type { Store, WriteGrant } from '../../store/port.ts';
 import { fromHex, toHex, utf8 } from '../../util/bytes.ts';
 import { canonicalJson, parseStrictJson } from '../../util/canonical-json.ts';
@@ -38,6 +38,7 @@ import { LostClaimError } from '../merge-computation.ts';
 import { runModelOf } from '../run-model.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
 import { refuseGrant, tracesOfAudit } from './grants.ts';
+import { GroupAdmission } from './group-admission.ts';
 import { runMerge } from './merge-runner.ts';
 import { JournalReplicator } from './replicator.ts';
 import { RunFold } from './run-fold.ts';
@@ -53,6 +54,8 @@ export interface OrchestratorDeps {
   readonly anchorSigner: LedgerSigner | null;
   readonly artifactOf: (bytes: Uint8Array) => ArtifactRef;
   readonly equation?: Ed25519Equation;
+  /** A native one, for sealing grants. */
+  readonly agreement?: EphemeralAgreement;
   /** `parts`: SHA-256 of the upload's parts, as the asker says. */
   readonly issueGrant: (
     artifact: ArtifactRef,
@@ -117,6 +120,7 @@ const submittable: ReadonlySet<string> = new Set([
 ]);
 
 export class Orchestrator {
+  /** The fold: for the time of one write it may be ahead of what is durable. */
   readonly run: RunState;
   readonly #fold: RunFold;
   readonly #deps: OrchestratorDeps;
@@ -125,8 +129,8 @@ export class Orchestrator {
   readonly #releaseFolders = new Map<number, string>();
   /** Null: the bus keeps no copy of the journal. */
   readonly #replicator: JournalReplicator | null;
+  readonly #admission: GroupAdmission;
   #state: OrchestratorState;
-  #queue: Promise<unknown> = Promise.resolve();
   #lose: (error: JournalError) => void = () => {};
   /** Resolves when the journal can no longer be written by this process: whoever runs it ends it. */
   readonly lost = new Promise<JournalError>((resolve) => {
@@ -140,6 +144,12 @@ export class Orchestrator {
     const { replica } = deps.bus;
     this.#replicator = replica === undefined ? null : new JournalReplicator({ ...deps, replica });
     this.#state = initialState(this.run);
+    const { journal, clock, signal } = deps;
+    this.#admission = new GroupAdmission({
+      ...{ journal, clock, signal },
+      onDurable: (entries) => this.#tellAll(entries),
+      onFailure: (error) => this.#noteFailure(error),
+    });
   }
 
   /** Folds the journal, which must hold a run, and starts to serve. */
@@ -158,6 +168,11 @@ export class Orchestrator {
     return this.#state;
   }
 
+  /** The fold has entries that the journal does not have yet, or never will. */
+  get hasUnwritten(): boolean {
+    return this.#admission.pending > 0;
+  }
+
   get pulses(): ReadonlyMap<string, Pulse> {
     return this.#pulses;
   }
@@ -174,7 +189,7 @@ export class Orchestrator {
 
   async close(): Promise<void> {
     await Promise.all(this.#subscriptions.map((subscription) => subscription.close()));
-    await this.#queue.catch(() => {});
+    await this.#admission.idle();
     if (this.#state.stop.state !== 'running') await this.#anchorEnd();
     await this.#replicator?.close();
   }
@@ -187,7 +202,7 @@ export class Orchestrator {
     const block = Math.max(this.#state.head?.number ?? 0, this.run.treeHeads.at(-1)?.block ?? 0);
     this.#state = { ...this.#state, busy: new Set([...this.#state.busy, `anchor-${size}`]) }; // done here, not by the step
     try {
-      await this.#enqueue(() => this.#appendOwn({ kind: 'tree-head', body: { size, root, block } }));
+      await this.#appendOwn({ kind: 'tree-head', body: { size, root, block } });
       await ledger.commit(anchorSigner, fromHex(root)!);
     } catch (error) {
       log.warn('the end of the journal is not anchored', { error: String(error) });
@@ -199,7 +214,7 @@ export class Orchestrator {
     await this.#fold.readOn(journal);
     if (this.run.run === null) throw new RoleError('NO_RUN', 'the journal is empty: expected a run to orchestrate');
     if (delegate === undefined || this.run.sessions.has(syncer.sessionKey)) return;
-    const result = await this.#enqueue(() => this.#append(delegate(this.run)));
+    const result = await this.submit(JSON.stringify(delegate(this.run)));
     if (result.outcome !== 'accept')
       throw new RoleError('REFUSED', `the run refuses this syncer: ${result.code}: ${result.sentence}`);
   }
@@ -258,6 +273,11 @@ export class Orchestrator {
       this.#journalOwn(effect.event);
       return;
     }
+    // An anchor or a release of what a crash can still undo would be there without its entries.
+    this.#admission.whenDurable(() => this.#doWork(effect));
+  }
+
+  #doWork(effect: Exclude<OrchestratorEffect, { kind: 'journal' }>): void {
     this.#work(effect).then(
       () => this.#dispatch({ kind: 'done', key: effect.key, nowMs: this.#deps.clock.nowMs() }),
       async (error) => {
@@ -271,16 +291,19 @@ export class Orchestrator {
 
   #journalOwn(event: RunEvent): void {
     const { log, clock, signal } = this.#deps;
-    this.#enqueue(() => this.#appendOwn(event))
-      .catch((error) => {
-        log.error('an event was not journaled', { kind: event.kind, error: String(error) });
-        return false;
-      })
-      .then(async (isJournaled) => {
+    let isAdmitted = false;
+    const admitting = this.#admission.enqueue(() => {
+      isAdmitted = this.#admitOwn(event);
+      // The next one is decided at once: it goes with the same group.
+      if (isAdmitted) this.#dispatch({ kind: 'settled', nowMs: clock.nowMs() });
+    });
+    admitting
+      .catch((error) => log.error('an event was not journaled', { kind: event.kind, error: String(error) }))
+      .then(async () => {
+        if (isAdmitted) return;
         // A refused event would be decided again at once: the state it was refused for must change first.
-        if (!isJournaled) await clock.sleep(tickMs, signal).catch(() => {});
-        if (!isJournaled && signal.aborted) return;
-        this.#dispatch({ kind: 'settled', nowMs: clock.nowMs() });
+        await clock.sleep(tickMs, signal).catch(() => {});
+        if (!signal.aborted) this.#dispatch({ kind: 'settled', nowMs: clock.nowMs() });
       });
   }
 
@@ -291,7 +314,7 @@ export class Orchestrator {
         const { plan } = runModelOf(this.run.run!.manifest);
         const deps = { store, plan, artifactOf, nowMs: () => clock.nowMs() };
         const body = await runMerge(this.run, effect.fragment, deps).catch((error) => this.#voidLost(error));
-        const isJournaled = await this.#enqueue(() => this.#appendOwn({ kind: 'fragment-published', body }));
+        const isJournaled = await this.#appendOwn({ kind: 'fragment-published', body });
         if (!isJournaled) throw new RoleError('REFUSED', `the merge of outer step ${body.outerStep} was not journaled`);
         return;
       }
@@ -306,7 +329,7 @@ export class Orchestrator {
         log.info('release written', { release: effect.release, folder });
         const body = { release: effect.release, files: [...files] };
         if (this.run.releases[effect.release]!.files.length === 0)
-          await this.#enqueue(() => this.#appendOwn({ kind: 'release-published', body }));
+          await this.#appendOwn({ kind: 'release-published', body });
         for (const root of this.#fold.retention.takeExpired(this.run, this.#fold.heads.neededRoots()))
           await store.remove(root);
         return;
@@ -322,54 +345,65 @@ export class Orchestrator {
     const sentence = 'its bytes are gone from the store, or are no fragment: the merge goes on without it';
     this.#deps.log.error('an accepted claim is lost', { claim: error.claim, error: error.message });
     const body = { claim: error.claim, code: 'LOST', sentence } as const;
-    await this.#enqueue(() => this.#appendOwn({ kind: 'claim-void', body }));
+    await this.#appendOwn({ kind: 'claim-void', body });
     throw error;
   }
 
-  #enqueue<T>(task: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(task, task);
-    this.#queue = result.catch(() => {});
-    return result;
+  /** Resolves once it is durable, or with false where the state no longer takes it. */
+  #appendOwn(event: RunEvent): Promise<boolean> {
+    return this.#admission.enqueue(() => this.#admitOwn(event));
   }
 
   /** The step looked at a state that the queue may have moved on from; what no longer holds is dropped, not forced. */
-  async #appendOwn(event: RunEvent): Promise<boolean> {
-    const context = { ...bindingOf(this.run)!, seenHead: newestTreeHead(this.run) };
-    const result = await this.#append(signMessage(this.#deps.syncer, event.kind, event.body, context));
+  #admitOwn(event: RunEvent): boolean {
+    const result = this.#admit(this.#sign(event.kind, event.body));
     if (result.outcome === 'accept') return true;
     this.#deps.metrics.count('own_events_refused_total', 1, { code: result.code });
     this.#deps.log.debug('own event refused', { kind: event.kind, code: result.code, sentence: result.sentence });
     return false;
   }
 
-  /** Admits, journals, folds and publishes one message. Runs inside the queue. */
-  async #append(envelope: Envelope): Promise<SubmitResult> {
-    const timeMs = Math.max(Math.round(this.#deps.clock.nowMs()), this.run.lastTimeMs);
-    const raw: JournalEntry = { seq: this.run.size, prevHash: this.run.headHash, timeMs, message: envelope };
-    const opened = openEntry(raw, this.run.headHash, this.#fold.context());
-    if (!opened.ok) return { outcome: 'reject', code: opened.code, sentence: opened.sentence, id: zeroId, seq: null };
-    const { id } = opened.message;
-    const admission = admit(this.run, opened);
+  #sign(kind: RunEvent['kind'], body: unknown): OpenedMessage {
+    const context = { ...bindingOf(this.run)!, seenHead: newestTreeHead(this.run) };
+    return signOpened(this.#deps.syncer, kind, body, context);
+  }
+
+  /** Admits and folds one message, whose signature was checked. In the queue; durable when the queue's promise resolves. */
+  #admit(message: OpenedMessage): SubmitResult {
+    const { id, envelope } = message;
+    const nowMs = this.#deps.clock.nowMs();
+    const timeMs = Math.max(Math.round(nowMs), this.run.lastTimeMs);
+    const entry: JournalEntry = { seq: this.run.size, prevHash: this.run.headHash, timeMs, message: envelope };
+    const admission = admit(this.run, { entry, message });
     if (admission.outcome !== 'accept') return { ...admission, id, seq: null };
-    try {
-      await this.#deps.journal.append(opened.entry);
-    } catch (error) {
-      if (error instanceof JournalError && (error.code === 'LOCKED' || error.code === 'FENCED')) this.#lose(error);
-      throw error;
+    this.#admission.admit(entry, this.#fold.apply({ entry, message }));
+    this.#forgetPulse(message);
+    const event = { kind: message.kind, body: message.body } as RunEvent;
+    // Now: the next one is admitted after the decision that this one led to.
+    this.#dispatch({ kind: 'journaled', event, id, nowMs });
+    return { outcome: 'accept', code: 'OK', sentence: '', id, seq: entry.seq };
+  }
+
+  /** What became durable is told in order. */
+  async #tellAll(entries: readonly JournalEntry[]): Promise<void> {
+    this.#replicator?.wake(entries);
+    for (const entry of entries) {
+      try {
+        await this.#deps.bus.publish(topics.journal, JSON.stringify(entry));
+      } catch (error) {
+        this.#noteUntold(entry, error);
+      }
+      const { kind, body } = entry.message;
+      if (kind === 'fragment-published') this.#tellHead(entry, body as EventBody<'fragment-published'>);
     }
-    this.#fold.apply(opened);
-    this.#forgetPulse(opened.message);
-    const event = { kind: opened.message.kind, body: opened.message.body } as RunEvent;
-    this.#replicator?.wake();
-    try {
-      await this.#deps.bus.publish(topics.journal, JSON.stringify(opened.entry));
-    } catch (error) {
-      this.#noteUntold(opened.entry, error);
-    }
-    if (event.kind === 'fragment-published') this.#tellHead(opened.entry, event.body);
-    // Now, inside the queue: the next append sees what this one led to only after the present task.
-    this.#dispatch({ kind: 'journaled', event, id, nowMs: this.#deps.clock.nowMs() });
-    return { outcome: 'accept', code: 'OK', sentence: '', id, seq: opened.entry.seq };
+  }
+
+  #noteFailure(error: unknown): void {
+    this.#deps.metrics.count('journal_write_errors_total');
+    this.#deps.log.warn('the journal was not written and is tried again', {
+      ...{ waiting: this.#admission.pending, error: String(error) },
+    });
+    if (error instanceof JournalError && (error.code === 'LOCKED' || error.code === 'FENCED')) this.#lose(error);
   }
 
   /** A bus that is away must not undo what is journaled: readers fetch what they did not hear. */
@@ -405,7 +439,7 @@ export class Orchestrator {
       return refusal(message, 'NOT_SUBMITTABLE', `${message.kind} is not a message that participants hand in`);
     const missing = await this.#missingBytes(message);
     if (missing !== null) return refusal(message, 'MISSING', missing);
-    return this.#enqueue(() => this.#append(message.envelope));
+    return this.#admission.enqueue(() => this.#admit(message));
   }
 
   /** What the message's bytes still lack in the store, or null. */
@@ -426,12 +460,11 @@ export class Orchestrator {
 
   async #onLeaseRequest(payload: string): Promise<{ lease: number | null; seq: number | null }> {
     const { delegation } = this.#openWire(payload, 'lease-request');
-    return this.#enqueue(async () => {
+    return this.#admission.enqueue(() => {
       const learner = this.run.learners.get(learnerIdOf(delegation.hotkey, delegation.name));
       const body = learner === undefined ? null : leaseFor(this.#state, learner, this.#deps.clock.nowMs());
       if (body === null) return { lease: null, seq: null };
-      const context = { ...bindingOf(this.run)!, seenHead: newestTreeHead(this.run) };
-      const result = await this.#append(signMessage(this.#deps.syncer, 'lease', body, context));
+      const result = this.#admit(this.#sign('lease', body));
       if (result.outcome !== 'accept') throw new RoleError('REFUSED', `no lease: ${result.code}: ${result.sentence}`);
       return { lease: body.lease, seq: result.seq };
     });
@@ -444,10 +477,11 @@ export class Orchestrator {
     const refused = refuseGrant(this.run, delegation, body, { stakeRao: this.#state.stakeRao, stateSizeBytes });
     if (refused !== null) throw new RoleError('REFUSED', `no grant: ${refused}`);
     const { artifact, parts } = body;
-    const grant = await this.#deps.issueGrant(artifact, learnerIdOf(delegation.hotkey, delegation.name), parts);
+    const { issueGrant, agreement } = this.#deps;
+    const grant = await issueGrant(artifact, learnerIdOf(delegation.hotkey, delegation.name), parts);
     // To exactly who asked: whoever sees the answer pass, or sends the request again, can do nothing with it.
     const context = grantContext(bindingOf(this.run)!.run, artifact.root);
-    return { sealed: toHex(seal(utf8(JSON.stringify(grant)), delegation.sessionKey, context)) };
+    return { sealed: toHex(seal(utf8(JSON.stringify(grant)), delegation.sessionKey, context, agreement)) };
   }
 
   async #onJournalRead(payload: string): Promise<JournalEntry[]> {
