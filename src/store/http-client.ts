@@ -20,6 +20,8 @@ export interface HttpStoreOptions extends RetryOptions {
   readonly idleMs?: number;
   /** Refused before memory is taken for it. */
   readonly maxArtifactBytes?: number;
+  /** Called when an exchange with the store itself failed: another one may serve by now. */
+  readonly onUnreachable?: () => void;
 }
 
 const errorSchema = z.object({ code: z.string().max(64), message: z.string().max(2_000) });
@@ -210,7 +212,10 @@ export class HttpStore implements Store {
   }
 
   #exchange({ root, ...exchange }: Omit<Exchange, 'url'> & { readonly root: Hash }): Promise<IncomingMessage> {
-    return this.#exchanger.exchange({ ...exchange, url: `${this.url}/store/${root}` });
+    return this.#exchanger.exchange({ ...exchange, url: `${this.url}/store/${root}` }).catch((error) => {
+      this.#options.onUnreachable?.();
+      throw error;
+    });
   }
 }
 

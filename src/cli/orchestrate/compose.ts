@@ -187,6 +187,7 @@ async function open(
   closing.add(() => hub.close());
   const runBus = await openRunBus({
     ...{ hub, choice: options.bus, run: runIdOf(manifest), session: keys.session, clock, log, metrics },
+    term: shared?.term() ?? 0,
   });
   closing.add(() => runBus.close());
   const { bus } = runBus;

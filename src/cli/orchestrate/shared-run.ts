@@ -27,6 +27,8 @@ export interface SharedRun {
   readonly ledgerStorage: LedgerStorage;
   /** Of write grants: both syncers honour those of either. */
   readonly grantSecret: Uint8Array;
+  /** Of the lead, counted by the takeovers. */
+  term(): number;
   /** Notes how far the log was read; what is lost of it is read again. */
   notePosition(): Promise<void>;
   /** Gives the lead up, if it is here. */
@@ -111,6 +113,7 @@ async function openRun(
   noting.unref();
   return {
     ...{ journal, cutBytes, notePosition, grantSecret },
+    term: () => shared.position.term,
     ledgerStorage: new SharedLedgerStorage(lines, shared, journal),
     close: async () => {
       clearInterval(noting);
