@@ -194,6 +194,8 @@ async function open(
   const publisher = openPublisher(options, log);
   if (publisher !== null) closing.add(() => publisher.close());
   const ending = new AbortController();
+  // One that fails to open has begun to work: without its end the process would neither work nor end.
+  closing.add(async () => ending.abort());
   const orchestrator = await Orchestrator.open({
     fold,
     ...(shared === null ? {} : { delegate: (run) => delegationOf(run, { options, keys, nowMs: clock.nowMs() }) }),

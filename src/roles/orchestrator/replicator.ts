@@ -26,6 +26,7 @@ export class JournalReplicator {
   /** Entries that the copy is known to hold. */
   #size = 0;
   #working: Promise<void> | null = null;
+  #isStarted = false;
   #isClosing = false;
 
   constructor(deps: ReplicatorDeps) {
@@ -48,10 +49,13 @@ export class JournalReplicator {
       }
     }
     while (await this.#appendPage());
+    this.#isStarted = true;
+    this.wake();
   }
 
-  /** There is something new. */
+  /** There is something new. Before the start nothing is known of the copy: `start` brings that too. */
   wake(): void {
+    if (!this.#isStarted) return;
     this.#working ??= this.#work().finally(() => {
       this.#working = null;
     });
@@ -65,7 +69,7 @@ export class JournalReplicator {
   }
 
   async #work(): Promise<void> {
-    const { clock, log, metrics } = this.#deps;
+    const { clock, log, metrics, signal } = this.#deps;
     for (;;) {
       try {
         while (await this.#appendPage());
@@ -75,7 +79,7 @@ export class JournalReplicator {
         const isRetryable = (error as { retryable?: boolean }).retryable === true;
         if (isRetryable) log.debug('the journal is not replicated yet', { from: this.#size, error: String(error) });
         else log.error('the journal is not replicated', { from: this.#size, error: String(error) });
-        if (this.#isClosing) return;
+        if (this.#isClosing || signal.aborted) return;
         await clock.sleep(retryMs);
         await this.#measure();
       }
