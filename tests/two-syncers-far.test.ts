@@ -33,7 +33,7 @@ describe.skipIf(programs.some(({ isThere }) => !isThere))(
       rmSync(root, { recursive: true, force: true });
     }, 200_000);
 
-    it('go on when the leader is killed in a merge, and when it is frozen', { timeout: 500_000 }, async () => {
+    it('go on when the leader is killed in a merge, and when it is frozen', { timeout: 900_000 }, async () => {
       const bucket = await gateway.makeBucket();
       const { accessKeyId, secretAccessKey } = gateway.credentials;
       network = await TwoSyncers.open(root, {
