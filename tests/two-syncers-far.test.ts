@@ -6,7 +6,6 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PutBucketPolicyCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventBody } from '../src/protocol/messages.ts';
 import { NatsServer, natsProgram } from './support/nats-server.ts';
@@ -79,16 +78,7 @@ describe.skipIf(programs.some(({ isThere }) => !isThere))(
       for (const name of ['miner-1', 'miner-2', 'validator-1', 'validator-2'])
         expect(network.logOf(name), name).not.toContain('bus connection lost');
       for (const name of syncerNames) expect(existsSync(join(network.dirOf(name), 'store')), name).toBe(false);
-      const Statement = [
-        {
-          Effect: 'Allow',
-          Principal: '*',
-          Action: ['s3:GetObject'],
-          Resource: [`arn:aws:s3:::${bucket}/tiny/store/*`],
-        },
-      ];
-      const Policy = JSON.stringify({ Version: '2012-10-17', Statement });
-      await gateway.client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy }));
+      await gateway.allowReads(bucket, 'tiny/store/');
       const { code, out } = await network.verify(first, ['--store', `${gateway.endpoint}/${bucket}/tiny`]);
       expect(code, out).toBe(0);
     });
