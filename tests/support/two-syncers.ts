@@ -116,7 +116,7 @@ export class TwoSyncers {
     return readFileSync(join(this.#root, `${name}.log`), 'utf8');
   }
 
-  async until(isTrue: () => boolean, what: string, everyMs = 50, limitMs = 120_000): Promise<void> {
+  async until(isTrue: () => boolean, what: string, everyMs = 50, limitMs = 300_000): Promise<void> {
     const end = performance.now() + limitMs;
     while (!isTrue()) {
       if (performance.now() > end) throw new Error(`waited ${limitMs / 1000} s for ${what}; see ${this.#root}`);
