@@ -191,9 +191,7 @@ export class SharedLog {
       this.#waiting.push({ kind, records, resolve, reject });
       if (this.#isDraining) return;
       this.#isDraining = true;
-      this.#draining = this.#drain().finally(() => {
-        this.#isDraining = false;
-      });
+      this.#draining = this.#drain();
     });
   }
 
@@ -215,6 +213,8 @@ export class SharedLog {
         this.#stopLeading(error as JournalError, batch);
       }
     }
+    // In the same turn as the look at what waits: whoever appends when he is told must not be left for the next beat.
+    this.#isDraining = false;
   }
 
   #takeBatch(): Waiting[] {
