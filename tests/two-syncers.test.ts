@@ -19,7 +19,7 @@ afterAll(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-it('go on when the leader is killed in a merge, and when it is frozen and wakes', { timeout: 400_000 }, async () => {
+it('go on when the leader is killed in a merge, and when it is frozen and wakes', { timeout: 900_000 }, async () => {
   network = await TwoSyncers.open(root);
   const first = network.leader();
   const second = syncerNames.find((name) => name !== first)!;

@@ -35,6 +35,8 @@ export interface RunStoreParts {
   readonly dir: string;
   /** Null: the folder's, or what it remembers. */
   readonly url: string | null;
+  /** Where they are if neither says; null: in the folder. */
+  readonly otherwise?: string | null;
   /** Of the folder's own grants. */
   readonly secret: Uint8Array;
   readonly clock: Clock;
@@ -49,6 +51,8 @@ const readSeconds = 600;
 const markerFile = 'store.json';
 const markerSchema = z.strictObject({ version: z.literal(1), url: z.string().max(2_000) });
 
+export const isBucketUrl = (place: string): boolean => place.startsWith('s3:');
+
 /** Checked at the edge; null if it was left out. @throws UsageError */
 export function parseStoreUrl(settings: Settings): string | null {
   if (!settings.has('store')) return null;
@@ -59,7 +63,7 @@ export function parseStoreUrl(settings: Settings): string | null {
 
 /** @throws UsageError, StoreError */
 export async function openRunStore(parts: RunStoreParts): Promise<RunStore> {
-  const url = parts.url ?? remembered(parts.dir);
+  const url = parts.url ?? remembered(parts.dir) ?? parts.otherwise ?? null;
   return url === null ? openFolder(parts) : openBucket(url, parts);
 }
 

@@ -11,6 +11,7 @@ import { HttpStore } from '../store/http-client.ts';
 import type { Store } from '../store/port.ts';
 import { BaseError } from '../util/errors.ts';
 import { joinRunBus } from './bus/join-bus.ts';
+import { SyncerUrls } from './bus/syncer-urls.ts';
 import { type LedgerChoice, openBittensor, roleWaitBlocks } from './chosen-ledger.ts';
 import type { Environment } from './environment.ts';
 
@@ -41,24 +42,25 @@ export async function joinNetwork(
 ): Promise<Network> {
   const { log, metrics } = environment;
   const urls = typeof url === 'string' ? [url] : url;
-  let current = urls[0]!;
-  const onConnected = (connected: string): void => {
-    if (connected !== current) log.info('another syncer answers', { url: connected });
-    current = connected;
-  };
+  const syncers = new SyncerUrls(urls, log);
   const patience = urls.length > 1 ? several : { connectTimeoutMs };
+  const where = urls.join(' or ');
   const far =
-    entrant === null || urls.length > 1
-      ? null
-      : await joinRunBus(urls[0]!, entrant, environment).catch((error) => unreached(urls[0]!, error));
+    entrant === null ? null : await joinRunBus(syncers, entrant, environment).catch((error) => unreached(where, error));
+  const onConnected = (url: string): void => syncers.answered(url);
   const door = () => connectBus(urls, { log, metrics, onConnected, random: Math.random, ...patience });
-  const bus = far ?? (await door().catch((error) => unreached(urls.join(' or '), error)));
-  const store = urls.length > 1 ? new HttpStore(() => current, { idleMs: idleMsOfSeveral }) : new HttpStore(current);
+  const bus = far ?? (await door().catch((error) => unreached(where, error)));
+  // At the door the connection tells who answers; a bus elsewhere does not.
+  const onUnreachable = (): void => void (far !== null && syncers.lookAgain());
+  const store =
+    urls.length > 1
+      ? new HttpStore(() => syncers.current, { idleMs: idleMsOfSeveral, onUnreachable })
+      : new HttpStore(urls[0]!);
   try {
     const ledger =
       choice.kind === 'bittensor'
         ? await openBittensor(choice, { log, maxWaitBlocks: roleWaitBlocks })
-        : await connectLedger(bus).catch((error) => absentLedger(current, error));
+        : await connectLedger(bus).catch((error) => absentLedger(syncers.current, error));
     return {
       ...{ bus, ledger, store },
       close: async () => {

@@ -73,6 +73,8 @@ const defaultPatienceMs = 10_000;
 const callMs = 5_000;
 /** A batch is closed once it has so many characters; one record may be longer. */
 const batchLength = 4 * 1024 * 1024;
+/** Asked for at once where there is more than one to read: a place that is far must not be read slower than it is written. */
+const readAheadSegments = 8;
 const retryMs = { first: 100, longest: 2_000 };
 
 /** Thousands lie in a folder each. */
@@ -122,9 +124,13 @@ export class SharedLog {
    */
   async readOn(limit = 256): Promise<Segment[]> {
     const segments: Segment[] = [];
+    const ahead: Promise<Uint8Array | null>[] = [];
+    let width = 1;
     while (!this.#isLeading && segments.length < limit) {
-      const name = segmentName(this.#position.next);
-      const bytes = await this.#answered(name, (place) => place.get(name)).catch((error) => {
+      while (ahead.length < Math.min(width, limit - segments.length))
+        ahead.push(this.#ask(this.#position.next + ahead.length));
+      width = Math.min(2 * width, readAheadSegments);
+      const bytes = await ahead.shift()!.catch((error) => {
         if (segments.length === 0) throw error;
         return null; // What was read must not be lost: the position is after it.
       });
@@ -132,6 +138,13 @@ export class SharedLog {
       segments.push(this.#take(bytes));
     }
     return segments;
+  }
+
+  #ask(number: number): Promise<Uint8Array | null> {
+    const name = segmentName(number);
+    const asked = this.#answered(name, (place) => place.get(name));
+    asked.catch(() => {}); // heard of when its turn comes
+    return asked;
   }
 
   /** False if another syncer wrote meanwhile: read on. Once true, everything written before was read. */
@@ -178,9 +191,7 @@ export class SharedLog {
       this.#waiting.push({ kind, records, resolve, reject });
       if (this.#isDraining) return;
       this.#isDraining = true;
-      this.#draining = this.#drain().finally(() => {
-        this.#isDraining = false;
-      });
+      this.#draining = this.#drain();
     });
   }
 
@@ -202,6 +213,8 @@ export class SharedLog {
         this.#stopLeading(error as JournalError, batch);
       }
     }
+    // In the same turn as the look at what waits: whoever appends when he is told must not be left for the next beat.
+    this.#isDraining = false;
   }
 
   #takeBatch(): Waiting[] {

@@ -270,6 +270,37 @@ describe('a place that fails', () => {
   });
 });
 
+it('what there is to read is asked for eight at a time, in order, and one at a time where there is nothing', async () => {
+  const place = new WriteOnceMemory();
+  const clock = new VirtualClock(0);
+  const writer = new SharedLog({ place, syncer: 'w', writer: 'w', clock, log: silentLog });
+  await writer.takeLead();
+  for (let i = 0; i < 30; i++) await writer.append([`${i}`]);
+  let [under, most, asked] = [0, 0, 0];
+  const far: LogPlace = {
+    putNew: (name, bytes) => place.putNew(name, bytes),
+    get: async (name) => {
+      asked++;
+      most = Math.max(most, ++under);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      under--;
+      return place.get(name);
+    },
+  };
+  const reader = new SharedLog({ place: far, syncer: 'r', writer: 'r', clock, log: silentLog });
+  const first = await reader.readOn(10);
+  expect(first.map(({ number }) => number)).toEqual(Array.from({ length: 10 }, (_, i) => i));
+  const rest = await reader.readOn();
+  expect(rest.flatMap(({ records }) => records).at(-1)).toBe('29');
+  expect([most, reader.position.next]).toEqual([8, 31]);
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  asked = 0;
+  expect(await reader.readOn()).toEqual([]);
+  expect(asked).toBe(1);
+  await writer.close();
+  await reader.close();
+});
+
 describe('a place that one syncer does not see', () => {
   it('costs it the lead, so that who is connected to it goes on to the other', async () => {
     const { clock, place, a, syncer } = await leading();

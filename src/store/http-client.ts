@@ -20,6 +20,8 @@ export interface HttpStoreOptions extends RetryOptions {
   readonly idleMs?: number;
   /** Refused before memory is taken for it. */
   readonly maxArtifactBytes?: number;
+  /** Called when an exchange with the store itself failed: another one may serve by now. */
+  readonly onUnreachable?: () => void;
 }
 
 const errorSchema = z.object({ code: z.string().max(64), message: z.string().max(2_000) });
@@ -179,11 +181,12 @@ export class HttpStore implements Store {
     const { root } = expected;
     const { requests, partBytes } = parsePresigned(options.grant.token);
     const { signal } = options;
-    for (const [i, { url, headers }] of requests.entries()) {
+    const put = async (i: number, until: AbortSignal): Promise<void> => {
+      const { url, headers } = requests[i]!;
       const body = bytes.subarray(i * partBytes, (i + 1) * partBytes);
-      await this.#retrying(signal, async () => {
+      await this.#retrying(until, async () => {
         const response = await this.#exchanger.exchange({
-          ...{ method: 'PUT', url, body, signal },
+          ...{ method: 'PUT', url, body, signal: until },
           headers: { ...headers, expect: '100-continue' },
         });
         // Who has this grant has used it before: the store's look at the bytes decides.
@@ -193,7 +196,8 @@ export class HttpStore implements Store {
         }
         response.resume();
       });
-    }
+    };
+    await inLanes(requests.length, signal, put);
     // The store takes an upload in when it is asked for the artifact.
     if ((await this.#stat(root, signal)) === expected.sizeBytes) return;
     throw new StoreError('HASH_MISMATCH', `${root}: the store did not take what was uploaded; ask for a new grant`, {
@@ -210,8 +214,34 @@ export class HttpStore implements Store {
   }
 
   #exchange({ root, ...exchange }: Omit<Exchange, 'url'> & { readonly root: Hash }): Promise<IncomingMessage> {
-    return this.#exchanger.exchange({ ...exchange, url: `${this.url}/store/${root}` });
+    return this.#exchanger.exchange({ ...exchange, url: `${this.url}/store/${root}` }).catch((error) => {
+      this.#options.onUnreachable?.();
+      throw error;
+    });
   }
+}
+
+/** Parts that are under way at once; they are views of the artifact's bytes, so that more of them take no more memory. */
+const partsAtOnce = 4;
+
+/** Once one has failed the others are ended. @throws the first failure */
+async function inLanes(
+  count: number,
+  signal: AbortSignal | undefined,
+  work: (i: number, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const ending = new AbortController();
+  const either = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]);
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < count && !ending.signal.aborted)
+      await work(next++, either).catch((error) => {
+        ending.abort(error); // the first reason stays
+        throw error;
+      });
+  };
+  await Promise.allSettled(Array.from({ length: Math.min(partsAtOnce, count) }, lane));
+  ending.signal.throwIfAborted();
 }
 
 interface GrantedPut {

@@ -1,6 +1,6 @@
 /** @file The contract of the store, held over HTTP; grants, ranges, and what only a network can do wrong. */
 import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ import { FsStore } from './fs.ts';
 import { issueGrant, openGrant } from './grants.ts';
 import { HttpStore, type HttpStoreOptions } from './http-client.ts';
 import { type ServeStoreOptions, serveStore } from './http-server.ts';
+import { presignedToken } from './presigned.ts';
 
 const secret = new Uint8Array(32).fill(9);
 const learner = '5Hotkey/one' as LearnerId;
@@ -322,6 +323,53 @@ describe('store over HTTP', () => {
     await expect(clientOf('http://127.0.0.1:9').get({ ...artifact, sizeBytes: 2 ** 50 })).rejects.toMatchObject({
       code: 'TOO_LARGE',
     });
+  });
+
+  it('uploads presigned parts four at a time, and begins no more once one has failed', async () => {
+    const [partBytes, count] = [1_000, 10];
+    const bytes = randomBytes(partBytes * count - 3, 5);
+    const artifact = artifactOf(bytes);
+    const taken = new Map<number, Buffer>();
+    let waiting: (() => void)[] = [];
+    let [begun, refused] = [0, -1];
+    const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+      if (request.method === 'HEAD') {
+        response.writeHead(taken.size === count ? 200 : 404, { 'content-length': artifact.sizeBytes }).end();
+        return;
+      }
+      begun++;
+      const part = Number(request.url!.slice(1));
+      response.writeContinue();
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      if (refused >= 0) {
+        if (part === refused) response.writeHead(403).end();
+        return;
+      }
+      // Nobody is answered before as many have come as may: fewer at once would wait for ever.
+      waiting.push(() => {
+        taken.set(part, Buffer.concat(chunks));
+        response.writeHead(200).end();
+      });
+      if (waiting.length < Math.min(4, count - taken.size)) return;
+      const answers = waiting;
+      waiting = [];
+      for (const answer of answers) answer();
+    };
+    const server = await listen((request, response) => void listener(request, response));
+    const requests = Array.from({ length: count }, (_, i) => ({
+      ...{ url: `${urlOf(server)}/${i}`, headers: { 'content-length': `${i === count - 1 ? 997 : partBytes}` } },
+    }));
+    const grant = { artifact, token: presignedToken({ version: 1, partBytes, requests }), expiresAtMs: nowMs };
+    await clientOf(urlOf(server)).put(artifact, bytes, { grant });
+    expect(Buffer.compare(Buffer.concat(requests.map((_, i) => taken.get(i)!)), bytes)).toBe(0);
+    expect(begun).toBe(count);
+
+    // The others are left without an answer: they are ended.
+    taken.clear();
+    [begun, refused] = [0, 3];
+    await expect(clientOf(urlOf(server)).put(artifact, bytes, { grant })).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect(begun).toBeLessThanOrEqual(4);
   });
 
   it('says when nobody listens; ends at once when the caller gives up', async () => {

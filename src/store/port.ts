@@ -37,7 +37,7 @@ export interface Store {
 export interface WriteOnce {
   /**
    * Takes the name: true if this call took it, durably, false if it was taken before, also with these bytes. Of two calls at once one
-   * gives true. A reader sees all bytes or none. After `UNAVAILABLE` (retryable) the name may be taken or not: ask for it.
+   * gives true. A reader sees all bytes or none. After a retryable failure (`UNAVAILABLE`, `BUSY`) the name may be taken or not: ask for it.
    */
   putNew(name: string, bytes: Uint8Array): Promise<boolean>;
   /** Null while nobody took the name; `TOO_LARGE` for more than `maxObjectBytes`. */

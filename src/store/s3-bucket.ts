@@ -218,6 +218,17 @@ export class S3Bucket {
     });
   }
 
+  /** Whether who has no credentials can read the object; false where that cannot be asked. */
+  async isPublic(key: string): Promise<boolean> {
+    const url = new URL(await this.presignGet(key, publicLookMs / 1_000));
+    url.search = '';
+    const options = { method: 'HEAD', signal: AbortSignal.timeout(publicLookMs) };
+    return fetch(url, options).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  }
+
   /** Bound to size, SHA-256 and to there being nothing yet. */
   async presignPut(key: string, terms: UploadTerms): Promise<PresignedRequest> {
     const input = { ...this.#at(key), ContentLength: terms.sizeBytes, IfNoneMatch: '*' };
@@ -307,6 +318,7 @@ export interface S3Part {
   readonly checksum: string | null;
 }
 
+const publicLookMs = 5_000;
 const pool = { keepAlive: true, maxSockets: 32 };
 
 const base64Sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');

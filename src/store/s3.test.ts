@@ -170,7 +170,7 @@ describe.skipIf(!radosGateway.isThere || process.env.ACCRETE_LARGE !== '1')(
   `a 5 GiB artifact in S3 (set ACCRETE_LARGE=1; ${radosGateway.need})`,
   () => {
     it('is written in parts from a sparse source, read back and read, in bounded memory', {
-      timeout: 800_000,
+      timeout: 1_800_000,
     }, async () => {
       gateway = await startRadosGateway({ memoryBytes: 8 * 1024 ** 3 });
       try {

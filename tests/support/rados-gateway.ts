@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
 import { debianProgram } from './debian.ts';
 
 const run = promisify(execFile);
@@ -26,6 +26,8 @@ export interface RadosGateway {
   readonly client: S3Client;
   /** A new, empty bucket's name. */
   makeBucket(): Promise<string>;
+  /** Everybody may read what is below the prefix, which ends in `/`. */
+  allowReads(bucket: string, prefix: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -55,7 +57,13 @@ export async function startRadosGateway({ memoryBytes = 4 * 1024 ** 3 } = {}): P
       await client.send(new CreateBucketCommand({ Bucket }));
       return Bucket;
     };
-    return { ...started, client, makeBucket, close };
+    const allowReads = async (Bucket: string, prefix: string): Promise<void> => {
+      const Resource = [`arn:aws:s3:::${Bucket}/${prefix}*`];
+      const Statement = [{ Effect: 'Allow', Principal: '*', Action: ['s3:GetObject'], Resource }];
+      const Policy = JSON.stringify({ Version: '2012-10-17', Statement });
+      await client.send(new PutBucketPolicyCommand({ Bucket, Policy }));
+    };
+    return { ...started, client, makeBucket, allowReads, close };
   } catch (error) {
     const log = await readFile(join(dir, 'client.rgw.log'), 'utf8').catch(() => '');
     await close();

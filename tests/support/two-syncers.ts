@@ -13,19 +13,30 @@ const program = join(import.meta.dirname, '..', '..', 'bin', 'accrete');
 export const syncerNames = ['syncer', 'syncer-2'] as const;
 export type SyncerName = (typeof syncerNames)[number];
 
+export interface TwoSyncersOptions {
+  /** A folder or a bucket's URL; left out: a folder of the network's own. */
+  readonly shared?: string;
+  /** More options of both syncers. */
+  readonly engines?: readonly string[];
+  /** Of both syncers. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export class TwoSyncers {
   readonly #root: string;
+  readonly #options: TwoSyncersOptions;
   readonly #ports: Readonly<Record<SyncerName, number>>;
   readonly #children = new Map<string, ChildProcess>();
 
-  private constructor(root: string, ports: Readonly<Record<SyncerName, number>>) {
+  private constructor(root: string, options: TwoSyncersOptions, ports: Readonly<Record<SyncerName, number>>) {
     this.#root = root;
+    this.#options = options;
     this.#ports = ports;
   }
 
   /** With two miners and two validators, once something is merged. */
-  static async open(root: string): Promise<TwoSyncers> {
-    const network = new TwoSyncers(root, { syncer: await freePort(), 'syncer-2': await freePort() });
+  static async open(root: string, options: TwoSyncersOptions = {}): Promise<TwoSyncers> {
+    const network = new TwoSyncers(root, options, { syncer: await freePort(), 'syncer-2': await freePort() });
     network.startSyncer('syncer');
     await network.until(() => existsSync(join(network.dirOf('syncer'), 'syncer', 'hotkey.json')), 'the owner');
     await network.until(() => network.entries('syncer').length >= 2, 'the run');
@@ -46,8 +57,9 @@ export class TwoSyncers {
 
   startSyncer(name: SyncerName): void {
     const port = `${this.#ports[name]}`;
-    const shared = ['--shared', join(this.#root, 'shared'), '--as', name];
-    this.#start(name, ['orchestrate', '--preset', 'tiny', '--port', port, '--miners', '2', ...shared]);
+    const { shared = join(this.#root, 'shared'), engines = [], environment = {} } = this.#options;
+    const args = ['--preset', 'tiny', '--port', port, '--miners', '2', '--shared', shared, '--as', name, ...engines];
+    this.#start(name, ['orchestrate', ...args], environment);
   }
 
   signal(name: string, signal: NodeJS.Signals): void {
@@ -104,7 +116,7 @@ export class TwoSyncers {
     return readFileSync(join(this.#root, `${name}.log`), 'utf8');
   }
 
-  async until(isTrue: () => boolean, what: string, everyMs = 50, limitMs = 120_000): Promise<void> {
+  async until(isTrue: () => boolean, what: string, everyMs = 50, limitMs = 300_000): Promise<void> {
     const end = performance.now() + limitMs;
     while (!isTrue()) {
       if (performance.now() > end) throw new Error(`waited ${limitMs / 1000} s for ${what}; see ${this.#root}`);
@@ -122,8 +134,8 @@ export class TwoSyncers {
   }
 
   /** What `accrete verify` says of a syncer's folder. */
-  verify(name: SyncerName): Promise<{ readonly code: number; readonly out: string }> {
-    const args = [program, 'verify', this.dirOf(name), '--json'];
+  verify(name: SyncerName, more: readonly string[] = []): Promise<{ readonly code: number; readonly out: string }> {
+    const args = [program, 'verify', this.dirOf(name), '--json', ...more];
     return new Promise((resolve) => {
       execFile(process.execPath, args, { timeout: 200_000, maxBuffer: 1 << 26 }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code ?? 1), out: `${stdout}${stderr}` }),
@@ -131,7 +143,7 @@ export class TwoSyncers {
     });
   }
 
-  #start(name: string, args: readonly string[]): void {
+  #start(name: string, args: readonly string[], environment: Readonly<Record<string, string>> = {}): void {
     mkdirSync(this.dirOf(name), { recursive: true });
     const path = join(this.#root, `${name}.log`);
     appendFileSync(path, '');
@@ -139,7 +151,7 @@ export class TwoSyncers {
     // Its standard input closes with this process, and then it ends: nothing stays behind a test that is killed.
     const child = spawn(process.execPath, [program, ...args, '--dir', this.dirOf(name)], {
       stdio: ['pipe', log, log],
-      env: { ...process.env, ACCRETE_SUPERVISED: '1' },
+      env: { ...process.env, ...environment, ACCRETE_SUPERVISED: '1' },
     });
     child.stdin?.on('error', () => {});
     closeSync(log);

@@ -29,6 +29,8 @@ export interface ConnectNatsOptions {
   readonly user?: NatsUser | null;
   /** Makes the streams and buckets of the run, and may answer. */
   readonly isOwner: boolean;
+  /** Of an owner that was elected: it answers in place of any of an earlier term. 0 or left out: of the only one. */
+  readonly term?: number;
   readonly label?: string;
   readonly connectTimeoutMs?: number;
   readonly minBackoffMs?: number;
@@ -61,7 +63,7 @@ interface Owned {
   readonly taken: TakenTopics;
 }
 
-async function makeOwned(nc: NatsConnection, { names, kept }: ConnectNatsOptions): Promise<Owned> {
+async function makeOwned(nc: NatsConnection, { names, kept, term = 0 }: ConnectNatsOptions): Promise<Owned> {
   const jsm = await jetstreamManager(nc);
   const kvm = new Kvm(nc);
   if (kept.work.length > 0) await ensureWorkStreams(jsm, names);
@@ -69,7 +71,7 @@ async function makeOwned(nc: NatsConnection, { names, kept }: ConnectNatsOptions
   for (const [topic, { keepMs }] of Object.entries(kept.latest))
     await kvm.create(names.latestBucket(topic), { history: 1, ...(keepMs === 0 ? {} : { ttl: keepMs }) });
   const responders = await kvm.create(names.responderBucket, { history: 1 });
-  const taken = await TakenTopics.open(nc, names, responders, randomBytes(16).toString('hex'));
+  const taken = await TakenTopics.open(nc, names, responders, { instance: randomBytes(16).toString('hex'), term });
   return { jsm, kvm, taken };
 }
 
@@ -161,10 +163,10 @@ export class NatsBus implements Bus {
   async respond(topic: string, responder: Responder): Promise<Subscription> {
     this.#check(topic, '');
     if (this.#owned === null) throw new BusError('FORBIDDEN', `${topic}: only who runs the orchestrator answers here`);
-    const free = await this.#owned.taken.take(topic);
+    const { free, isTakenOver } = await this.#owned.taken.take(topic);
     try {
       const serving = this.#kept.work.includes(topic)
-        ? await serveWork({ ...this.#workParts(), jsm: this.#owned.jsm }, topic, responder)
+        ? await serveWork({ ...this.#workParts(), jsm: this.#owned.jsm }, { topic, isTakenOver }, responder)
         : await this.#listen(
             topic,
             this.#names.request(topic, '*'),

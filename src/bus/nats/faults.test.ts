@@ -22,9 +22,9 @@ async function start(options: NatsServerOptions = {}): Promise<NatsServer> {
   return server;
 }
 
-async function open(server: NatsServer, self: string): Promise<NatsBus> {
+async function open(server: NatsServer, self: string, term = 0): Promise<NatsBus> {
   const bus = await connectNats({
-    ...{ servers: [server.url], names: new NatsNames('run', self), kept: keptTopics, isOwner: true },
+    ...{ servers: [server.url], names: new NatsNames('run', self), kept: keptTopics, isOwner: true, term },
     ...{ minBackoffMs: 10, maxBackoffMs: 100 },
   });
   opened.push(bus);
@@ -57,9 +57,9 @@ async function insistAll(bus: NatsBus, count: number, atOnce: number): Promise<s
   return answers;
 }
 
-async function startResponder(server: NatsServer, file: string): Promise<ChildProcess> {
+async function startResponder(server: NatsServer, file: string, term = 0): Promise<ChildProcess> {
   const program = join(import.meta.dirname, '../../../tests/support/nats-responder.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', program, server.url, 'run', file], {
+  const child = spawn(process.execPath, ['--import', 'tsx', program, server.url, 'run', file, `${term}`], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   opened.push({ close: async () => void child.kill('SIGKILL') });
@@ -268,4 +268,33 @@ describe.skipIf(!natsProgram.isThere)(`faults on NATS (${natsProgram.need})`, ()
     for (let tries = 0; tries < 50 && !isFree; tries++) await take();
     expect(isFree).toBe(true);
   }, 20_000);
+  it('a later term takes topics, and what waits in them, from one that is frozen; an earlier one gets nothing', async () => {
+    const server = await start();
+    const frozen = await startResponder(server, join(server.dir, 'noted'), 1);
+    const miner = await open(server, 'miner');
+    expect(await insist(miner, 'before')).toBe('noted before');
+    frozen.kill('SIGSTOP');
+    // Given to the frozen one, which has asked for as many as may be in work.
+    const waiting = insistAll(miner, 5, 5);
+    const sameTerm = await open(server, 'same', 1);
+    await expect(sameTerm.respond(topics.submit, async () => '')).rejects.toMatchObject({ code: 'TAKEN' });
+    const next = await open(server, 'next', 2);
+    await next.respond(topics.submit, async (payload) => `took ${payload}`);
+    expect(await waiting).toEqual(Array.from({ length: 5 }, (_, i) => `took request ${i}`));
+    const earlier = await open(server, 'earlier', 1);
+    await expect(earlier.respond(topics.submit, async () => '')).rejects.toMatchObject({ code: 'TAKEN' });
+    frozen.kill('SIGKILL');
+  }, 60_000);
+
+  it('an orchestrator that was not elected is not pushed aside while it is connected', async () => {
+    const server = await start();
+    const alone = await open(server, 'alone');
+    await alone.respond(topics.lease, async () => 'alone');
+    const elected = await open(server, 'elected', 7);
+    await expect(elected.respond(topics.lease, async () => '')).rejects.toMatchObject({ code: 'TAKEN' });
+    await alone.close();
+    await elected.respond(topics.lease, async () => 'elected');
+    await elected.close();
+    await (await open(server, 'again')).respond(topics.lease, async () => 'alone again');
+  });
 });

@@ -1,4 +1,7 @@
-/** @file One responder a topic: who answers is noted in a bucket, and holds as long as he is connected. */
+/**
+ * @file One responder a topic: who answers is noted in a bucket, and holds as long as he is connected; of processes that were elected, one
+ * of a later term takes it from one of an earlier term, who may be frozen or cut off, and does not know it yet.
+ */
 import { JetStreamApiCodes, JetStreamApiError } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import { type NatsConnection, NoRespondersError, RequestError } from '@nats-io/transport-node';
@@ -8,52 +11,75 @@ import { type NatsNames, subjectOf } from './names.ts';
 
 const aliveTimeoutMs = 1_000;
 
+export interface Taken {
+  /** From another process, which gave nothing back. */
+  readonly isTakenOver: boolean;
+  free(): Promise<void>;
+}
+
+interface Holder {
+  readonly instance: string;
+  /** 0: of one who was not elected. */
+  readonly term: number;
+}
+
 export class TakenTopics {
   readonly #nc: NatsConnection;
   readonly #names: NatsNames;
   readonly #bucket: KV;
-  /** Of this process. */
-  readonly #instance: string;
+  /** This process. */
+  readonly #self: Holder;
 
-  private constructor(nc: NatsConnection, names: NatsNames, bucket: KV, instance: string) {
+  private constructor(nc: NatsConnection, names: NatsNames, bucket: KV, self: Holder) {
     this.#nc = nc;
     this.#names = names;
     this.#bucket = bucket;
-    this.#instance = instance;
+    this.#self = self;
   }
 
-  static async open(nc: NatsConnection, names: NatsNames, bucket: KV, instance: string): Promise<TakenTopics> {
-    nc.subscribe(names.alive(instance), { callback: (error, message) => void (error === null && message.respond('')) });
+  static async open(nc: NatsConnection, names: NatsNames, bucket: KV, self: Holder): Promise<TakenTopics> {
+    nc.subscribe(names.alive(self.instance), {
+      callback: (error, message) => void (error === null && message.respond('')),
+    });
     await nc.flush();
-    return new TakenTopics(nc, names, bucket, instance);
+    return new TakenTopics(nc, names, bucket, self);
   }
 
-  /** Gives what frees it. @throws BusError TAKEN */
-  async take(topic: string): Promise<() => Promise<void>> {
+  /** @throws BusError TAKEN */
+  async take(topic: string): Promise<Taken> {
     const key = subjectOf(topic);
     let revision: number;
+    let isTakenOver = false;
     try {
-      revision = await this.#bucket.create(key, this.#instance);
+      revision = await this.#bucket.create(key, encode(this.#self));
     } catch (error) {
       if (!isTaken(error)) throw asBusError(topic, error);
       revision = await this.#takeOver(topic, key);
+      isTakenOver = true;
     }
-    return async () => {
+    const free = async (): Promise<void> => {
       // Who has taken it meanwhile keeps it.
       await this.#bucket.delete(key, { previousSeq: revision }).catch(() => undefined);
     };
+    return { isTakenOver, free };
   }
 
-  /** Of a responder that is no longer connected; of two who try, one gets it. */
+  /** Of a responder that is no longer connected, or of an earlier term; of two who try, one gets it. */
   async #takeOver(topic: string, key: string): Promise<number> {
     const entry = await this.#bucket.get(key);
-    const holder = entry?.operation === 'PUT' ? entry.string() : '';
-    if (holder === this.#instance || (holder !== '' && (await this.#isAlive(holder)))) throw takenError(topic);
+    const holder = entry?.operation === 'PUT' ? decode(entry.string()) : null;
+    if (holder !== null && !(await this.#mayTakeFrom(holder))) throw takenError(topic);
     try {
-      return await this.#bucket.update(key, this.#instance, entry?.revision ?? 0);
+      return await this.#bucket.update(key, encode(this.#self), entry?.revision ?? 0);
     } catch (error) {
       throw isTaken(error) ? takenError(topic) : asBusError(topic, error);
     }
+  }
+
+  /** An orchestrator that was not elected is nobody's predecessor: it must have gone. */
+  async #mayTakeFrom({ instance, term }: Holder): Promise<boolean> {
+    if (instance === this.#self.instance) return false;
+    return (term > 0 && term < this.#self.term) || !(await this.#isAlive(instance));
   }
 
   async #isAlive(instance: string): Promise<boolean> {
@@ -67,6 +93,13 @@ export class TakenTopics {
       return !isAway;
     }
   }
+}
+
+const encode = ({ instance, term }: Holder): string => (term === 0 ? instance : `${instance}.${term}`);
+
+function decode(text: string): Holder {
+  const [instance = '', term = '0'] = text.split('.');
+  return { instance, term: Number(term) };
 }
 
 const isTaken = (error: unknown): boolean =>

@@ -7,6 +7,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   AckPolicy,
   DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
   type JetStreamClient,
   type JetStreamManager,
   type JsMsg,
@@ -156,11 +158,13 @@ export async function answerFrame(work: Promise<string>, topic: string, log: Log
 /** The responder's end: works on what waits, until it is closed. What is then in work is given to the next responder. */
 export async function serveWork(
   parts: WorkParts & { readonly jsm: JetStreamManager },
-  topic: string,
+  { topic, isTakenOver }: { readonly topic: string; readonly isTakenOver: boolean },
   responder: Responder,
 ): Promise<Subscription> {
   const { jsm, js, names, log } = parts;
   const durable = `respond-${topic.replaceAll(/[^A-Za-z0-9]/g, '_')}`;
+  // What it gave to the one before is given out anew, at once, and to nobody who does not work on it.
+  if (isTakenOver) await jsm.consumers.delete(names.workStream, durable).catch(ifThere);
   await jsm.consumers.add(names.workStream, {
     durable_name: durable,
     filter_subject: names.work(topic, '*'),
@@ -194,6 +198,10 @@ export async function serveWork(
       await running;
     },
   };
+}
+
+function ifThere(error: unknown): void {
+  if (!(error instanceof JetStreamApiError && error.code === JetStreamApiCodes.ConsumerNotFound)) throw error;
 }
 
 interface WorkOn {

@@ -4,7 +4,8 @@ import { connectNats } from '../../bus/nats/bus.ts';
 import { type NatsGrant, RenewingUser } from '../../bus/nats/credentials.ts';
 import { NatsNames } from '../../bus/nats/names.ts';
 import type { Bus } from '../../bus/port.ts';
-import { fetchJson, fetchRun } from '../../http/client.ts';
+import { fetchRun } from '../../http/client.ts';
+import { HttpError } from '../../http/errors.ts';
 import type { Envelope } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { bindingOfRun, type RunBinding, signMessage } from '../../protocol/signing.ts';
@@ -12,22 +13,23 @@ import { keptTopics } from '../../roles/client.ts';
 import { delegationBody, type Entrant } from '../../roles/enter.ts';
 import { RoleError } from '../../roles/errors.ts';
 import type { Environment } from '../environment.ts';
-import { busAccessPath, busGrantSchema, busPlaceSchema, busScopeOf, notDelegatedCode } from './access.ts';
+import { busAccessPath, busGrantSchema, busScopeOf, notDelegatedCode } from './access.ts';
+import type { SyncerUrls } from './syncer-urls.ts';
 
 const timeoutMs = 10_000;
 const limitBytes = 65_536;
 const refusalSchema = z.object({ code: z.string().max(64), message: z.string().max(2_000) });
 
 /** Null: the orchestrator carries the messages itself. @throws HttpError, BusError, RoleError REFUSED */
-export async function joinRunBus(url: string, entrant: Entrant, environment: Environment): Promise<Bus | null> {
-  const place = await fetchJson(url, busAccessPath, busPlaceSchema, { timeoutMs, limitBytes });
+export async function joinRunBus(syncers: SyncerUrls, entrant: Entrant, environment: Environment): Promise<Bus | null> {
+  const place = await syncers.fetchPlace();
   if (place.kind === 'websocket') return null;
   const { clock, log, metrics } = environment;
-  const binding = await fetchBinding(url);
+  const binding = await syncers.ask((url) => fetchBinding(url, syncers.timeoutMs));
   const user = place.isGuarded
     ? await RenewingUser.open({
         ...{ session: entrant.session, log, nowMs: () => clock.nowMs() },
-        fetch: () => fetchGrant(url, entrant, binding, clock.nowMs()),
+        fetch: () => syncers.ask((url) => fetchGrant(url, entrant, binding, clock.nowMs())),
       })
     : null;
   try {
@@ -47,7 +49,7 @@ export async function joinRunBus(url: string, entrant: Entrant, environment: Env
   }
 }
 
-async function fetchBinding(url: string): Promise<RunBinding> {
+async function fetchBinding(url: string, timeoutMs: number): Promise<RunBinding> {
   const message = await fetchRun(url, { timeoutMs });
   const binding = bindingOfRun({ seq: 0, prevHash: '0'.repeat(64) as Hash, timeMs: 0, message });
   if (binding === null) throw new RoleError('NO_RUN', `${url} tells of no run that this program knows`);
@@ -72,11 +74,16 @@ const refusedError = (sentence: string): RoleError =>
 
 async function post(url: string, request: string, delegation: Envelope | null) {
   const body = JSON.stringify({ request, delegation: delegation === null ? null : JSON.stringify(delegation) });
-  const response = await fetch(`${url}${busAccessPath}`, {
+  const text = await fetch(`${url}${busAccessPath}`, {
     ...{ method: 'POST', body, headers: { 'content-type': 'application/json' } },
     signal: AbortSignal.timeout(timeoutMs),
-  });
-  const text = await response.text();
+  }).then(
+    (response) => response.text(),
+    (cause) => {
+      const sentence = `${url}: no credentials of the bus come from there (${String(cause)}); is it running?`;
+      throw new HttpError('UNREACHABLE', sentence, { cause, retryable: true });
+    },
+  );
   if (text.length > limitBytes) throw refusedError(`${text.length} characters came back`);
   return z.union([busGrantSchema, refusalSchema]).parse(JSON.parse(text));
 }

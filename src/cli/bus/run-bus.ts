@@ -34,6 +34,8 @@ export interface RunBusParts {
   readonly choice: NatsChoice | null;
   readonly run: Hash;
   readonly session: SessionSigner;
+  /** How often the lead had been taken when this syncer took it; 0 or left out: it is the only one. */
+  readonly term?: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -45,7 +47,16 @@ export const participantGrantMs = 3_600_000;
 const maxAskBytes = 32_768;
 
 /** @throws BusError UNREACHABLE, FORBIDDEN; UsageError */
-export async function openRunBus({ hub, choice, run, session, clock, log, metrics }: RunBusParts): Promise<RunBus> {
+export async function openRunBus({
+  hub,
+  choice,
+  run,
+  session,
+  term = 0,
+  clock,
+  log,
+  metrics,
+}: RunBusParts): Promise<RunBus> {
   if (choice === null) {
     return { bus: hub, access: () => answering({ kind: 'websocket' }, null, log), close: async () => undefined };
   }
@@ -78,7 +89,7 @@ export async function openRunBus({ hub, choice, run, session, clock, log, metric
       log,
       metrics,
     },
-    ...{ isOwner: true, label: `accrete orchestrator ${scope}` },
+    ...{ isOwner: true, term, label: `accrete orchestrator ${scope}` },
   });
   return {
     bus: new JoinedBus({ near: hub, far, replicated: [topics.journal], log, metrics }),

@@ -59,7 +59,7 @@ import { busAccessPath } from '../bus/access.ts';
 import { openRunBus } from '../bus/run-bus.ts';
 import { openIndex } from '../chosen-index.ts';
 import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
-import { openRunStore } from '../chosen-store.ts';
+import { isBucketUrl, openRunStore } from '../chosen-store.ts';
 import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
@@ -160,7 +160,8 @@ async function open(
   const startedAtMs = clock.nowMs();
   // A restart must honour the grants of the process before it, so the secret follows from the session key.
   const secret = shared?.grantSecret ?? sha256(keys.session.sign(utf8('accrete/store-grant-secret/1')));
-  const runStore = await openRunStore({ dir: options.dir, url: options.store, secret, clock, log, metrics });
+  const otherwise = options.shared !== null && isBucketUrl(options.shared.place) ? options.shared.place : null;
+  const runStore = await openRunStore({ dir: options.dir, url: options.store, otherwise, secret, clock, log, metrics });
   closing.add(async () => runStore.close());
   const { store } = runStore;
   const bittensor =
@@ -186,12 +187,15 @@ async function open(
   closing.add(() => hub.close());
   const runBus = await openRunBus({
     ...{ hub, choice: options.bus, run: runIdOf(manifest), session: keys.session, clock, log, metrics },
+    term: shared?.term() ?? 0,
   });
   closing.add(() => runBus.close());
   const { bus } = runBus;
   const publisher = openPublisher(options, log);
   if (publisher !== null) closing.add(() => publisher.close());
   const ending = new AbortController();
+  // One that fails to open has begun to work: without its end the process would neither work nor end.
+  closing.add(async () => ending.abort());
   const orchestrator = await Orchestrator.open({
     fold,
     ...(shared === null ? {} : { delegate: (run) => delegationOf(run, { options, keys, nowMs: clock.nowMs() }) }),

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BaseError } from '../../util/errors.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
 import { openRoleKeys } from '../wallet-keys.ts';
@@ -12,15 +13,23 @@ import { parseOrchestrateOptions } from './options.ts';
 const stopLimitMs = 55_000;
 const releaseLimitMs = 5_000;
 const lookEveryMs = 50;
+const reopenMs = 1_000;
 
 export const handle: Handler = async (settings, io) => {
   const options = parseOrchestrateOptions(settings, io);
   const environment = roleEnvironment(io, { role: 'orchestrator', json: options.json });
   const keys = settings.has('wallet') ? await openRoleKeys(join(options.dir, 'syncer'), settings, io) : null;
   // A syncer of two that lost the lead follows again; one that is alone ends, for its supervisor to look at.
-  for (;;) {
-    const running = await openOrchestrator(options, environment, keys, io);
+  for (let hasLed = false; ; ) {
+    const running = await openOrchestrator(options, environment, keys, io).catch(async (error) => {
+      if (options.shared === null || !mayPass(error, hasLed)) throw error;
+      environment.log.warn('this syncer opens the run again', { reason: (error as BaseError).message });
+      await sleep(reopenMs, undefined, { signal: io.stop }).catch(() => {}); // a stop ends the loop
+      return io.stop.aborted ? null : ('again' as const);
+    });
+    if (running === 'again') continue;
     if (running === null) return 0;
+    hasLed = true;
     io.out(options.json ? JSON.stringify({ kind: 'ready', url: running.url }) : `ready at ${running.url}`);
     try {
       const error = await Promise.race([aborted(io.stop), running.lost]);
@@ -36,6 +45,10 @@ export const handle: Handler = async (settings, io) => {
     }
   }
 };
+
+/** The lead was lost while it was taken up; or a place or a bus is away, of which it is known that it was there. */
+const mayPass = (error: unknown, hasLed: boolean): boolean =>
+  error instanceof BaseError && (error.code === 'FENCED' || (hasLed && (error.retryable || error.code === 'TAKEN')));
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

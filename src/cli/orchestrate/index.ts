@@ -55,9 +55,9 @@ export const orchestrate: CommandDeclaration = {
     indexOption,
     {
       name: 'shared',
-      value: 'DIR',
+      value: 'PLACE',
       description:
-        'folder that two orchestrators of one run can write to, e.g. on NFS: one of them leads, the other follows and takes over; each has a --dir of its own',
+        'folder (e.g. on NFS) or s3://bucket/prefix?endpoint=URL&region=NAME that two orchestrators of one run can write to: one of them leads, the other follows and takes over; each has a --dir of its own. A bucket holds the artifacts too, unless --store says otherwise',
     },
     { name: 'as', value: 'NAME', description: 'with --shared: name of this syncer in the run', default: 'syncer' },
     {

@@ -1,9 +1,10 @@
 /** @file The options of `accrete orchestrate`. */
+import { parseS3Url } from '../../store/s3-place.ts';
 import { UsageError } from '../../util/errors.ts';
 import { type NatsChoice, parseBusChoice } from '../chosen-bus.ts';
 import { type IndexChoice, parseIndexChoice } from '../chosen-index.ts';
 import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
-import { parseStoreUrl } from '../chosen-store.ts';
+import { isBucketUrl, parseStoreUrl } from '../chosen-store.ts';
 import type { Io } from '../io.ts';
 import { parsePublishing } from '../publish/options.ts';
 import { type NewRunChoice, parseNewRun } from '../recipe-options.ts';
@@ -70,8 +71,18 @@ function parseShared(settings: Settings): OrchestrateOptions['shared'] {
   const name = parseName(settings, 'as');
   const silenceMs = Math.round(settings.number('silence', { min: 1, max: 3_600 }) * 1_000);
   if (!settings.has('shared')) {
-    if (settings.isGiven('as')) throw new UsageError('--as: names one of two syncers; give --shared DIR too');
+    if (settings.isGiven('as')) throw new UsageError('--as: names one of two syncers; give --shared DIR or URL too');
     return null;
   }
-  return { place: settings.path('shared'), name, silenceMs };
+  return { place: parsePlace(settings), name, silenceMs };
+}
+
+function parsePlace(settings: Settings): string {
+  const url = settings.text('shared');
+  if (!isBucketUrl(url)) return settings.path('shared');
+  if (parseS3Url(url).publicUrl !== null)
+    throw new UsageError(
+      '--shared: its bucket holds secrets of the run; give public= with --store, of the artifacts only',
+    );
+  return url;
 }

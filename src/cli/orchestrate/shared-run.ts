@@ -14,10 +14,12 @@ import { type LogPosition, logStart, SharedLog } from '../../journal/shared-log.
 import { FileLedgerStorage, type LedgerLine, type LedgerStorage } from '../../ledger/file.ts';
 import { countSchema, hashSchema } from '../../protocol/names.ts';
 import type { WriteOnce } from '../../store/port.ts';
+import { parseS3Url } from '../../store/s3-place.ts';
 import { WriteOnceFolder } from '../../store/write-once-folder.ts';
 import { toHex } from '../../util/bytes.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import { UsageError } from '../../util/errors.ts';
+import { isBucketUrl } from '../chosen-store.ts';
 
 export interface SharedRun {
   readonly journal: SharedJournal;
@@ -25,6 +27,8 @@ export interface SharedRun {
   readonly ledgerStorage: LedgerStorage;
   /** Of write grants: both syncers honour those of either. */
   readonly grantSecret: Uint8Array;
+  /** Of the lead, counted by the takeovers. */
+  term(): number;
   /** Notes how far the log was read; what is lost of it is read again. */
   notePosition(): Promise<void>;
   /** Gives the lead up, if it is here. */
@@ -33,7 +37,7 @@ export interface SharedRun {
 
 export interface SharedRunOptions {
   readonly dir: string;
-  /** Folder that both syncers can write to. */
+  /** Folder, or `s3://` URL, that both syncers can write to. */
   readonly place: string;
   readonly name: string;
   readonly silenceMs: number;
@@ -51,9 +55,43 @@ export const steadyClock: Clock = {
 };
 
 /** @throws JournalError as `openFileJournal`; StoreError UNAVAILABLE; UsageError */
-export async function openSharedRun({ dir, place: path, name, silenceMs, log }: SharedRunOptions): Promise<SharedRun> {
-  const place = await WriteOnceFolder.open(path);
-  linkStore(dir, path);
+export async function openSharedRun(options: SharedRunOptions): Promise<SharedRun> {
+  const opened = await openPlace(options);
+  try {
+    return await openRun(options, opened);
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
+}
+
+interface OpenedPlace {
+  readonly place: WriteOnce;
+  close(): void;
+}
+
+async function openPlace({ dir, place: where }: SharedRunOptions): Promise<OpenedPlace> {
+  if (!isBucketUrl(where)) {
+    const place = await WriteOnceFolder.open(where);
+    linkStore(dir, where);
+    return { place, close: () => {} };
+  }
+  const { S3Bucket } = await import('../../store/s3-bucket.ts');
+  const { WriteOnceBucket, writeOnceBucketOptions } = await import('../../store/write-once-bucket.ts');
+  const bucket = new S3Bucket(parseS3Url(where), writeOnceBucketOptions);
+  try {
+    return { place: await WriteOnceBucket.open(bucket), close: () => bucket.close() };
+  } catch (error) {
+    bucket.close();
+    throw error;
+  }
+}
+
+async function openRun(
+  { dir, name, silenceMs, log }: SharedRunOptions,
+  { place, close: closePlace }: OpenedPlace,
+): Promise<SharedRun> {
+  const grantSecret = await grantSecretOf(place);
   const { journal: copy, cutBytes } = await openFileJournal({ folder: dir, isCopy: true });
   const lines = await FileLedgerStorage.open(join(dir, 'ledger'));
   const known = await readPosition(dir);
@@ -74,7 +112,8 @@ export async function openSharedRun({ dir, place: path, name, silenceMs, log }: 
   const noting = setInterval(note, noteEveryMs);
   noting.unref();
   return {
-    ...{ journal, cutBytes, notePosition, grantSecret: await grantSecretOf(place) },
+    ...{ journal, cutBytes, notePosition, grantSecret },
+    term: () => shared.position.term,
     ledgerStorage: new SharedLedgerStorage(lines, shared, journal),
     close: async () => {
       clearInterval(noting);
@@ -82,11 +121,12 @@ export async function openSharedRun({ dir, place: path, name, silenceMs, log }: 
       await notePosition().catch(() => {});
       await journal.close();
       await lines.close();
+      closePlace();
     },
   };
 }
 
-/** The artifacts are the place's; the run's folder shows them, as every run's folder does. */
+/** The artifacts are the folder's that is shared; the run's own shows them, as every run's folder does. */
 function linkStore(dir: string, place: string): void {
   const target = join(place, 'store');
   const own = join(dir, 'store');

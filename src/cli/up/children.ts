@@ -108,7 +108,7 @@ export class Children {
       detached: true,
       // Only the syncer opens a bucket: what strangers run needs no credentials, and neither do ours.
       env: {
-        ...(spec.name === 'syncer' ? process.env : withoutStoreCredentials(process.env)),
+        ...(/^syncer(-\d+)?$/.test(spec.name) ? process.env : withoutStoreCredentials(process.env)),
         ACCRETE_SUPERVISED: '1',
         ...spec.environment?.(),
       },

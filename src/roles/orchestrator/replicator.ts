@@ -29,6 +29,7 @@ export class JournalReplicator {
   /** Newest entries, so that they need not be read; in order, with none left out. */
   #told: readonly JournalEntry[] = [];
   #working: Promise<void> | null = null;
+  #isStarted = false;
   #isClosing = false;
 
   constructor(deps: ReplicatorDeps) {
@@ -51,10 +52,13 @@ export class JournalReplicator {
       }
     }
     while (await this.#appendPage());
+    this.#isStarted = true;
+    this.wake();
   }
 
-  /** There is something new: these, which are durable, or more. */
+  /** There is something new: these, which are durable, or more. Before the start nothing is known of the copy: `start` brings that too. */
   wake(entries: readonly JournalEntry[] = []): void {
+    if (!this.#isStarted) return;
     this.#told = this.#told.length + entries.length <= pageEntries ? [...this.#told, ...entries] : [];
     this.#working ??= this.#work().finally(() => {
       this.#working = null;
@@ -70,7 +74,7 @@ export class JournalReplicator {
   }
 
   async #work(): Promise<void> {
-    const { clock, log, metrics } = this.#deps;
+    const { clock, log, metrics, signal } = this.#deps;
     for (;;) {
       try {
         while (await this.#appendPage());
@@ -80,7 +84,7 @@ export class JournalReplicator {
         const isRetryable = (error as { retryable?: boolean }).retryable === true;
         if (isRetryable) log.debug('the journal is not replicated yet', { from: this.#size, error: String(error) });
         else log.error('the journal is not replicated', { from: this.#size, error: String(error) });
-        if (this.#isClosing) return;
+        if (this.#isClosing || signal.aborted) return;
         await clock.sleep(retryMs);
         await this.#measure();
       }
