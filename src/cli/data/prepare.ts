@@ -50,6 +50,7 @@ async function parsePrepareOptions(settings: Settings, io: Io): Promise<PrepareD
     filterModule: settings.has('filter-module') ? settings.path('filter-module') : null,
     grams: await evaluationGrams(settings, io, maxHashBytes),
     dropsNearCopies: !settings.switch('keep-near-copies'),
+    forgetsOldest: settings.switch('forget-oldest'),
     threads: threads === 0 ? availableParallelism() : threads,
     maxDocumentBytes: settings.count('max-document-bytes', { min: 1024, max: 2 ** 29 }),
     maxFileBytes: settings.count('max-file-gib', { min: 1, max: 1 << 20 }) * 1024 * mebibyte,

@@ -211,5 +211,13 @@ describe('prepareData', () => {
     await expect(prepareData(prepareOptions(dir, [more], { maxHashBytes: 1 << 16 }))).rejects.toMatchObject({
       code: 'LIMIT',
     });
+    // Or it goes on, says what it no longer compares with, and still finds copies that lie close together.
+    const twice = await jsonSource('twice', [...many('l', 400), ...many('l', 400).slice(-20)]);
+    const options = prepareOptions(dir, [twice], { maxHashBytes: 1 << 17, forgetsOldest: true });
+    const { report } = await prepareData(options);
+    expect(report.sources[0]!.dropped).toMatchObject({ 'duplicate/exact': { documents: 20 } });
+    expect(report.forgottenDocuments).toBeGreaterThan(0);
+    expect(report.settings).toMatchObject({ maxHashBytes: 1 << 17 });
+    expect(await readFile(join(dir, 'prepared', 'report.txt'), 'utf8')).toContain('were not compared with');
   });
 });
