@@ -144,7 +144,15 @@ async function pipelineRows(
     const startMs = performance.now();
     const { catalog, report } = await prepareData({
       ...{ dir, sources: [source], tokenizer, filters: parseFilters(defaultFilters), filterText: defaultFilters },
-      ...{ filterModule: null, grams: null, dropsNearCopies: true, shardTokens: 1 << 20, threads, skipBad: false },
+      ...{
+        filterModule: null,
+        grams: null,
+        dropsNearCopies: true,
+        forgetsOldest: false,
+        shardTokens: 1 << 20,
+        threads,
+        skipBad: false,
+      },
       ...{ maxDocumentBytes: 1 << 24, maxFileBytes: 2 ** 40, maxHashBytes: 2 ** 30, keepsWork: false },
       ...{ hub: { endpoint: '', token: null }, fetch, clock: { sleep: async () => {} } },
       ...{ signal: new AbortController().signal, say: () => {} },

@@ -24,6 +24,10 @@ const mebibyte = 1 << 20;
 export const handle: Handler = async (settings, io) => {
   const options = await parsePrepareOptions(settings, io);
   const { catalog, report } = await holding(options.dir, () => prepareData(options));
+  if (!catalog.shards.some(({ stage }) => stage === 'held-out'))
+    io.err(
+      'no text is held out: no release of a run on it could be evaluated, and accrete up refuses it; add a source again with --replace --held-out-every 10',
+    );
   if (settings.switch('json')) {
     io.out(JSON.stringify({ dir: options.dir, shards: catalog.shards.length, ...report }));
     return 0;

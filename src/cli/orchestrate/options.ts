@@ -1,4 +1,5 @@
 /** @file The options of `accrete orchestrate`. */
+import type { PresetName } from '../../model/quasar-long/presets.ts';
 import { UsageError } from '../../util/errors.ts';
 import { type NatsChoice, parseBusChoice } from '../chosen-bus.ts';
 import { type IndexChoice, parseIndexChoice } from '../chosen-index.ts';
@@ -12,7 +13,7 @@ import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
 import type { Settings } from '../settings.ts';
 
 export interface OrchestrateOptions {
-  readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
+  readonly preset: PresetName;
   /** Whether preset and seed were asked for, or are only what a new run would have. */
   readonly isRunGiven: boolean;
   readonly dir: string;

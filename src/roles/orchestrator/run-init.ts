@@ -10,7 +10,7 @@ import { packFragment } from '../../merge/fragment-values.ts';
 import { type QuasarLongConfig, toConfigJson } from '../../model/quasar-long/config.ts';
 import type { TensorSpec } from '../../model/quasar-long/contract.ts';
 import { floatsOf, initTensor, type TensorValues } from '../../model/quasar-long/init.ts';
-import { presetConfig } from '../../model/quasar-long/presets.ts';
+import { type PresetName, presetConfig } from '../../model/quasar-long/presets.ts';
 import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import { type ArtifactRef, manifestSchema, type RunManifest, rulesVersion } from '../../protocol/manifest.ts';
@@ -27,8 +27,8 @@ import { storeFragment } from './merge-runner.ts';
 
 export interface NewRun {
   readonly name: string;
-  readonly preset: RunPresetName;
-  /** Instead of the preset's. */
+  readonly preset: PresetName;
+  /** Instead of the preset's; all of them where the program has none for it. */
   readonly settings?: Partial<RunSettings>;
   /** Whole number or text; initialisation and data order follow from it. */
   readonly seed: string;
@@ -59,7 +59,7 @@ export interface StartCheckpoint {
 }
 
 /** The config that a run of this preset trains with this corpus. */
-export function runConfig(preset: RunPresetName, catalog: Catalog): QuasarLongConfig {
+export function runConfig(preset: PresetName, catalog: Catalog): QuasarLongConfig {
   return presetConfig(preset, {
     vocab_size: catalog.vocabSize,
     eos_token_id: catalog.endOfText,
@@ -79,9 +79,9 @@ export function buildManifest(
 ): RunManifest {
   const { catalog, preset } = options;
   const { sequenceLength, targetTokens, schedule, phases, ledger, sync, ...settings } = {
-    ...runSettings[preset],
+    ...(runSettings as Partial<typeof runSettings>)[preset as RunPresetName],
     ...options.settings,
-  };
+  } as RunSettings;
   const config = options.checkpoint?.config ?? runConfig(preset, catalog);
   const { learners } = options;
   return manifestSchema.parse({
