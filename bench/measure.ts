@@ -4,6 +4,8 @@ import { arch, availableParallelism, cpus, platform, release, totalmem } from 'n
 export interface BenchOptions {
   /** Folder of a run, for benches that read a journal. */
   readonly run: string;
+  /** Prints rows as they come, for benches that take long; they are not printed again. */
+  readonly tell: (...rows: readonly BenchRow[]) => void;
 }
 
 export interface BenchRow {

@@ -17,7 +17,7 @@ import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
 import { ledger } from './ledger.bench.ts';
 import { long } from './long.bench.ts';
-import { type Bench, machine } from './measure.ts';
+import { type Bench, type BenchRow, machine } from './measure.ts';
 import { merge, mergeReal } from './merge.bench.ts';
 import { serveBench } from './serve.bench.ts';
 import { stateRoot } from './state-root.bench.ts';
@@ -68,13 +68,17 @@ async function main(): Promise<number> {
   for (const bench of benches) {
     if (positionals.length > 0 ? !positionals.includes(bench.name) : bench.isLong) continue;
     console.log(`\n${bench.name}: ${bench.about}`);
-    const rows = await bench.run({ run: values.run });
-    for (const line of formatTable(
-      ['', '>', ''],
-      rows.map(({ what, value, detail }) => [what, value, detail]),
-    )) {
-      if (line !== '') console.log(`  ${line}`);
-    }
+    const told = new Set<BenchRow>();
+    const tell = (...rows: readonly BenchRow[]): void => {
+      const fresh = rows.filter((row) => !told.has(row));
+      for (const row of fresh) told.add(row);
+      const lines = formatTable(
+        ['', '>', ''],
+        fresh.map(({ what, value, detail }) => [what, value, detail]),
+      );
+      for (const line of lines) if (line !== '') console.log(`  ${line}`);
+    };
+    tell(...(await bench.run({ run: values.run, tell })));
   }
   return 0;
 }

@@ -2,7 +2,7 @@
  * @file A network on text of one's own, as its owner types it: `data add`, `data prepare`, `up --data`. It trains, pays, leaves a record
  * that verifies, and each learner has fetched the shards of its own leases and no others.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ import { eachInRanges } from '../src/util/ranges.ts';
 
 const program = join(import.meta.dirname, '..', 'bin', 'accrete');
 const dir = mkdtempSync(join(tmpdir(), 'accrete-data-run-'));
-const children = new Set<ReturnType<typeof spawn>>();
+const children = new Set<ChildProcess>();
 afterAll(() => {
   for (const child of children) child.kill('SIGTERM');
   rmSync(dir, { recursive: true, force: true });
@@ -29,11 +29,15 @@ interface Ended {
   readonly err: string;
 }
 
-function accrete(...args: string[]): Promise<Ended> {
+/** `onOut` sees standard output as it comes. */
+function accrete(args: readonly string[], onOut = (_chunk: string, _child: ChildProcess): void => {}): Promise<Ended> {
   const child = spawn(process.execPath, [program, ...args], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
   children.add(child);
   const said = { out: '', err: '' };
-  child.stdout!.setEncoding('utf8').on('data', (chunk: string) => void (said.out += chunk));
+  child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
+    said.out += chunk;
+    onOut(chunk, child);
+  });
   child.stderr!.setEncoding('utf8').on('data', (chunk: string) => void (said.err += chunk));
   return new Promise((resolve) =>
     child.once('close', (code) => {
@@ -53,28 +57,37 @@ const freePort = (): Promise<number> =>
   });
 
 it('trains on a prepared catalog, pays and verifies', { timeout: 900_000 }, async () => {
-  const rows = Array.from({ length: 300 }, (_, i) => JSON.stringify({ text: textOf(`own ${i}`, 300) }));
+  const rows = Array.from({ length: 600 }, (_, i) => JSON.stringify({ text: textOf(`own ${i}`, 300) }));
   writeFileSync(join(dir, 'own.jsonl'), `${rows.join('\n')}\n`);
-  const up = (...args: string[]) => accrete('up', '--preset', 'tiny', '--data', 'data', '--dir', 'run', ...args);
+  const up = ['up', '--preset', 'tiny', '--data', 'data', '--dir', 'run'];
 
   // What a newcomer forgets is told before any process starts, and binds no folder.
-  expect(await up()).toMatchObject({ code: 1, err: expect.stringContaining('run: ./bin/accrete data prepare --dir') });
+  expect(await accrete(up)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('run: ./bin/accrete data prepare --dir'),
+  });
   expect(readdirSync(dir)).toEqual(['own.jsonl']);
   const add = ['data', 'add', 'own.jsonl', '--name', 'own', '--licence', 'MIT', '--dir', 'data', '--replace'];
   const prepare = ['data', 'prepare', '--dir', 'data', '--tokenizer', 'tiny', '--filters', 'none'];
-  await accrete(...add, '--held-out-every', '0');
-  const unheld = await accrete(...prepare, '--shard-tokens', '1024');
+  await accrete([...add, '--held-out-every', '0']);
+  const unheld = await accrete([...prepare, '--shard-tokens', '1024']);
   expect(unheld).toMatchObject({ code: 0, err: expect.stringContaining('no text is held out') });
-  expect(await up()).toMatchObject({
+  expect(await accrete(up)).toMatchObject({
     code: 2,
     err: expect.stringContaining('--name own --replace --held-out-every 10'),
   });
 
-  expect((await accrete(...add, '--held-out-every', '20')).code).toBe(0);
-  const prepared = await accrete(...prepare, '--shard-tokens', '1024');
+  expect((await accrete([...add, '--held-out-every', '20'])).code).toBe(0);
+  const prepared = await accrete([...prepare, '--shard-tokens', '1024']);
   expect(prepared).toMatchObject({ code: 0, out: expect.stringContaining('up --data data') });
 
-  const network = await up('--tokens', '6000', '--minutes', '10', '--port', `${await freePort()}`, '--json');
+  // Until somebody is paid: how many tokens that takes depends on the machine.
+  const network = await accrete(
+    [...up, '--minutes', '12', '--port', `${await freePort()}`, '--json'],
+    (chunk, child) => {
+      if (chunk.includes('"event":"paid"')) child.kill('SIGINT');
+    },
+  );
   const events = network.out
     .trimEnd()
     .split('\n')
@@ -84,7 +97,7 @@ it('trains on a prepared catalog, pays and verifies', { timeout: 900_000 }, asyn
   expect(heldOut.before, network.err).toBeGreaterThan(0);
   expect(miners.some(({ accepted }: { accepted: number }) => accepted > 0)).toBe(true);
   expect(events.some(({ event, rao }) => event === 'paid' && rao > 0)).toBe(true);
-  expect(await accrete('verify', 'run')).toMatchObject({
+  expect(await accrete(['verify', 'run'])).toMatchObject({
     code: 0,
     out: expect.stringContaining('nothing in this record'),
   });
