@@ -119,9 +119,7 @@ it('trains on a prepared catalog, pays and verifies', { timeout: 900_000 }, asyn
   for (const name of names) {
     const kept = readdirSync(join(dir, 'run', name, 'shards')).map((file) => file.replace('.tokens', ''));
     const owners = [...leased].filter(([, roots]) => kept.every((root) => roots.has(root))).map(([learner]) => learner);
-    expect(owners, `${name} keeps ${kept.length} shards`).toEqual(
-      expect.arrayContaining([expect.stringContaining('')]),
-    );
+    expect(owners.length, `${name} keeps ${kept.length} shards`).toBeGreaterThan(0);
     expect(kept.length, name).toBeLessThan(manifest.data.shards.length);
   }
 });
