@@ -44,6 +44,12 @@ export interface OrchestrateOptions {
 
 export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' | 'environment'>): OrchestrateOptions {
   const chosen = parseChosenRun(settings);
+  if (settings.isGiven('preset') && settings.text('preset') === 'quasar-preview')
+    throw new UsageError(
+      '--preset: a run of quasar-preview is written in a run file, and trains on a data folder:\n' +
+        '  ./bin/accrete run init --template quasar-10t --out run.json\n' +
+        '  ./bin/accrete orchestrate --manifest run.json --data DIR',
+    );
   return {
     preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),

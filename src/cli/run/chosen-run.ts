@@ -39,7 +39,9 @@ export function requireSmall(chosen: ChosenRun): RunPresetName {
   if (small !== undefined) return small;
   throw new UsageError(
     `${file.name}: a model of preset ${preset} does not train on one machine. What the run comes to, its orchestrator, and a miner:\n` +
-      `  ./bin/accrete run show ${given[0] === '--manifest' ? given[1] : 'FILE'}\n` +
+      (given[0] === '--manifest'
+        ? `  ./bin/accrete run show ${given[1]}\n`
+        : `  ./bin/accrete run init ${given.join(' ')} --out run.json\n  ./bin/accrete run show run.json\n`) +
       `  ./bin/accrete orchestrate ${given.join(' ')} --data DIR --host 0.0.0.0\n` +
       '  ./bin/accrete mine --join http://HOST:4680',
   );
