@@ -121,7 +121,7 @@ describe('prepareData', () => {
     expect(Object.keys(catalog.mixture)).toEqual(['mixed']);
   });
 
-  it('gives the same bytes whatever the threads, and after every kind of interruption', async () => {
+  it('gives the same bytes whatever the threads, and after every kind of interruption', { timeout: 300_000 }, async () => {
     // Some chunks of four megabytes.
     const rows = Array.from({ length: 300 }, (_, i) => ({ text: textOf(`big${i}`, 9000) }));
     const source = await jsonSource('big', rows);
@@ -196,7 +196,7 @@ describe('prepareData', () => {
     );
   });
 
-  it('leaves no catalog behind where a source is wrong, or nothing is left of it', async () => {
+  it('leaves no catalog behind where a source is wrong, or nothing is left of it', { timeout: 300_000 }, async () => {
     const good = await jsonSource('good', many('g', 20));
     const bad = await jsonSource('bad', [{ text: 'a' }, { other: 1 }]);
     await expect(prepareData(prepareOptions(dir, [good, bad]))).rejects.toThrow(/bad.jsonl:2/);
