@@ -121,7 +121,9 @@ describe('prepareData', () => {
     expect(Object.keys(catalog.mixture)).toEqual(['mixed']);
   });
 
-  it('gives the same bytes whatever the threads, and after every kind of interruption', { timeout: 300_000 }, async () => {
+  it('gives the same bytes whatever the threads, and after every kind of interruption', {
+    timeout: 300_000,
+  }, async () => {
     // Some chunks of four megabytes.
     const rows = Array.from({ length: 300 }, (_, i) => ({ text: textOf(`big${i}`, 9000) }));
     const source = await jsonSource('big', rows);
@@ -159,7 +161,7 @@ describe('prepareData', () => {
       { code: 'INTERRUPTED' },
     );
     expect(await hashes(join(dir, 'prepared'))).toEqual(expected);
-  }, 60_000);
+  });
 
   it('makes chunks anew when what they depend on changes', async () => {
     const source = await jsonSource('words', many('k', 30));
