@@ -8,6 +8,8 @@ export interface BenchOptions {
   readonly learners: readonly number[];
   readonly over: readonly string[];
   readonly requests: number;
+  /** Prints rows as they come, for benches that take long; they are not printed again. */
+  readonly tell: (...rows: readonly BenchRow[]) => void;
 }
 
 export interface BenchRow {

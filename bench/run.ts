@@ -65,7 +65,7 @@ async function main(): Promise<number> {
       requests: { type: 'string', default: '100000' },
     },
   });
-  const options: BenchOptions = {
+  const options: Omit<BenchOptions, 'tell'> = {
     run: values.run,
     learners: values.learners.split(',').map(Number).filter(Boolean),
     over: values.over.split(','),
@@ -82,9 +82,15 @@ async function main(): Promise<number> {
   for (const bench of benches) {
     if (positionals.length > 0 ? !positionals.includes(bench.name) : bench.isLong) continue;
     console.log(`\n${bench.name}: ${bench.about}`);
-    const rows = bench.run(options);
-    if (Symbol.asyncIterator in rows) for await (const row of rows) print([row], { align: asTheyCome });
-    else print(await rows);
+    const told = new Set<BenchRow>();
+    const tell = (...rows: readonly BenchRow[]): void => {
+      const fresh = rows.filter((row) => !told.has(row));
+      for (const row of fresh) told.add(row);
+      print(fresh, { align: asTheyCome });
+    };
+    const rows = bench.run({ ...options, tell });
+    if (Symbol.asyncIterator in rows) for await (const row of rows) tell(row);
+    else tell(...(await rows));
   }
   return 0;
 }

@@ -174,3 +174,25 @@ describe('model count', () => {
     expect(out).toContain('1,731,278,960');
   });
 });
+
+describe('a run of the real model', () => {
+  const told = async (...argv: string[]) => {
+    const { exitCode, err } = await run([...argv, '--dir', 'run', '--port', '1']);
+    expect(exitCode, argv.join(' ')).toBe(2);
+    return err;
+  };
+
+  it('says what to type next, where it cannot begin so', async () => {
+    const bare = await told('orchestrate', '--template', 'quasar-10t');
+    expect(bare).toContain('./bin/accrete data add FROM --name web');
+    expect(bare).toContain('./bin/accrete orchestrate --template quasar-10t --data .accrete/data');
+    expect(await told('orchestrate', '--preset', 'quasar-preview')).toContain(
+      'orchestrate --manifest run.json --data DIR',
+    );
+    const up = await told('up', '--template', 'quasar-10t');
+    expect(up).toContain('./bin/accrete run init --template quasar-10t --out run.json');
+    expect(up).toContain('./bin/accrete orchestrate --template quasar-10t --data DIR');
+    const unprepared = await run(['orchestrate', '--template', 'quasar-10t', '--data', 'text', '--dir', 'run']);
+    expect(unprepared.err).toContain('./bin/accrete data prepare --dir');
+  });
+});

@@ -24,6 +24,8 @@ export const manifestMeanings: Readonly<Record<string, string>> = {
   'data.shards[].tokens': 'how many',
   'data.shards[].licence': 'of its text',
   'data.shards[].stage': 'what it may be used for; held-out-other: text of another source',
+  'data.pages':
+    'proves parts of large shards, so that they need not be fetched whole (`src/data/shard-pages.ts`); absent where no shard has 16 MiB',
   'phases[].name': 'of the phase, for people',
   'phases[].targetTokens': 'counted tokens at which the next phase begins',
   'phases[].sequenceLength': 'tokens of a training sequence',

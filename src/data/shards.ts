@@ -18,6 +18,14 @@ export interface ShardReader {
 /** Shards at hand: whole in memory, by the root of their artifact, or read in parts. */
 export type LoadedShards = ReadonlyMap<string, TokenIds> | ShardReader;
 
+/** A stretch of a shard's tokens. */
+export interface TextPlace {
+  readonly shard: Shard;
+  /** Of its first token. */
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** What one row of a batch feeds: all three of the sequence's length. */
 export interface Sequence {
   readonly inputIds: BigInt64Array;

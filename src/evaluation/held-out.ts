@@ -1,5 +1,14 @@
 /** @file Loss, and how experts are used, on text that is never trained on: held-out documents of the training sources, and another source. */
-import { evenlySpaced, type LoadedShards, readSequence, type Sequence, type Stage } from '../data/shards.ts';
+import {
+  evenlySpaced,
+  type LoadedShards,
+  locateSequence,
+  readSequence,
+  type Sequence,
+  type SequenceRequest,
+  type Stage,
+  type TextPlace,
+} from '../data/shards.ts';
 import type { Params } from '../model/quasar-long/init.ts';
 import type { Shard } from '../protocol/manifest.ts';
 import { type RouterHealth, routerHealthOf } from '../training/router-health.ts';
@@ -35,11 +44,10 @@ export interface HeldOutSequence extends Sequence {
 
 /** The same sequences for everybody: evenly spaced over each source. Stages without shards are left out. */
 export function heldOutSequences(options: HeldOutOptions): ReadonlyMap<HeldOutStage, readonly HeldOutSequence[]> {
-  const { shards, loaded, seqLen: length, sequences: count, endOfText, mixture } = options;
+  const { shards, loaded, endOfText } = options;
   const stages = new Map<HeldOutStage, readonly HeldOutSequence[]>();
   for (const stage of heldOutStages) {
-    const shares = stage === 'held-out' ? { shares: mixture } : {};
-    const requests = evenlySpaced(shards, { stage, length, count, ...shares });
+    const requests = requestsOf(stage, options);
     const rows = requests.map((request) => ({
       ...readSequence(shards, loaded, { ...request, endOfText }),
       source: request.source,
@@ -47,6 +55,20 @@ export function heldOutSequences(options: HeldOutOptions): ReadonlyMap<HeldOutSt
     if (rows.length > 0) stages.set(stage, rows);
   }
   return stages;
+}
+
+/** Where the sequences of `heldOutSequences` lie: for whoever has to fetch them first. */
+export function heldOutPlaces(options: Omit<HeldOutOptions, 'loaded' | 'endOfText'>): readonly TextPlace[] {
+  const requests = heldOutStages.flatMap((stage) => requestsOf(stage, options));
+  return requests.map((request) => ({ ...locateSequence(options.shards, request), length: request.length }));
+}
+
+function requestsOf(
+  stage: HeldOutStage,
+  { shards, seqLen: length, sequences: count, mixture }: Omit<HeldOutOptions, 'loaded' | 'endOfText'>,
+): readonly SequenceRequest[] {
+  const shares = stage === 'held-out' ? { shares: mixture } : {};
+  return evenlySpaced(shards, { stage, length, count, ...shares });
 }
 
 export interface HeldOutResult {

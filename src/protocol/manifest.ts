@@ -217,7 +217,11 @@ const manifestObject = z.strictObject({
     })
     .optional(),
   tokenizer: z.strictObject({ artifact: artifactRefSchema, configArtifact: artifactRefSchema, vocabSize: positive }),
-  data: z.strictObject({ shards: z.array(shardSchema).min(1).max(100_000) }),
+  data: z.strictObject({
+    shards: z.array(shardSchema).min(1).max(100_000),
+    /** Of the large shards: their pages' roots and tables, so that parts of them can be read and proved. */
+    pages: artifactRefSchema.optional(),
+  }),
   phases: z.array(phaseSchema).min(1).max(64),
   recipe: recipeSchema,
   fragments: z.strictObject({ count: positive.max(4096) }),

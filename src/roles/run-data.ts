@@ -1,18 +1,36 @@
-/** @file A run's text as roles read it: shards fetched from the store by artifact, and sequences by order position. */
+/**
+ * @file A run's text as roles read it: sequences by position of an order, from shards in memory, or from a cache that fetches what is
+ * read.
+ */
 import { type OrderedPart, PhaseOrders } from '../data/phase-order.ts';
 import { ShardIndex } from '../data/shard-index.ts';
-import { decodeShard, type LoadedShards, readLocated, type Sequence, type TokenIds } from '../data/shards.ts';
+import { decodePageIndex, type PagedShard } from '../data/shard-pages.ts';
+import {
+  decodeShard,
+  type LoadedShards,
+  readLocated,
+  type Sequence,
+  type TextPlace,
+  type TokenIds,
+} from '../data/shards.ts';
 import { manifestOf } from '../journal/queries.ts';
 import type { RunState } from '../journal/state.ts';
 import { type Phase, type RunManifest, type Shard, spanTokensOf } from '../protocol/manifest.ts';
 import type { Store } from '../store/port.ts';
 
 /** Where a position of a phase's order lies. */
-export interface LocatedSequence extends OrderedPart {
-  readonly shard: Shard;
-  /** Of its first token. */
-  readonly offset: number;
-  readonly length: number;
+export interface LocatedSequence extends OrderedPart, TextPlace {}
+
+/** Text that is at hand while it is read, and need not be before. */
+export interface RunText {
+  readonly shards: readonly Shard[];
+  /** Closes documents. */
+  readonly endOfText: number;
+  /** What `work` of `reading` reads. */
+  readonly loaded: LoadedShards;
+  locate(phase: number, position: number): LocatedSequence;
+  /** Does `work` once these places are at hand; they stay until it ends. Failures: StoreError, and those of `work`. */
+  reading<T>(places: readonly TextPlace[], work: () => T | Promise<T>): Promise<T>;
 }
 
 export interface RunData {
@@ -91,4 +109,25 @@ export function runDataOf(
     sequenceAt: (phase, position) => readLocated(loaded, { ...located(phase, position), endOfText }),
     placeOf: located,
   };
+}
+
+/** The sequences at positions of a phase's order, one after another. @throws StoreError, DataError */
+export function sequencesAt(text: RunText, phase: number, positions: Iterable<number>): Promise<readonly Sequence[]> {
+  const places = Array.from(positions, (position) => text.locate(phase, position));
+  const { loaded, endOfText } = text;
+  return text.reading(places, () => places.map((place) => readLocated(loaded, { ...place, endOfText })));
+}
+
+/** Where all text is in memory. */
+export function textInMemory({ shards, loaded, endOfText }: RunData, locate: RunText['locate']): RunText {
+  return { shards, loaded, endOfText, locate, reading: async (_, work) => work() };
+}
+
+/** Which shards have pages. @throws StoreError; DataError DAMAGED */
+export async function fetchPageIndex(
+  { data: { pages, shards } }: RunManifest,
+  store: Pick<Store, 'get'>,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, PagedShard>> {
+  return pages === undefined ? new Map() : decodePageIndex(await store.get(pages, { signal }), shards);
 }

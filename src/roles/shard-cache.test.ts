@@ -1,12 +1,15 @@
 /** @file The cache of shards: what is needed, no more than the limit, held while it is read, checked, taken over. */
+import { readdirSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodeShard } from '../data/shards.ts';
+import { buildPages, pageBytes, recordBytesOf } from '../data/shard-pages.ts';
+import { encodeShard, type TextPlace } from '../data/shards.ts';
 import { artifactOf } from '../protocol/artifact.ts';
 import type { ArtifactRef, Shard } from '../protocol/manifest.ts';
 import { silentLog } from '../util/clock.ts';
+import { nodeSha256 } from '../util/node-sha256.ts';
 import { ShardCache, shardPath } from './shard-cache.ts';
 import { ShardFiles } from './shard-files.ts';
 
@@ -34,9 +37,12 @@ const store = {
   },
 };
 const openCache = (limit: number): Promise<ShardCache> =>
-  ShardCache.open({ dir, store, limitBytes: limit * sizeBytes, log: silentLog, signal: new AbortController().signal });
+  ShardCache.open({
+    ...{ dir, store, vocabSize: 1000, pages: new Map(), limitBytes: limit * sizeBytes },
+    ...{ log: silentLog, signal: new AbortController().signal },
+  });
 const rootsOf = (...indices: number[]): string[] => indices.map((i) => shards[i]!.artifact.root);
-const some = (...indices: number[]): Shard[] => indices.map((i) => shards[i]!);
+const some = (...indices: number[]): TextPlace[] => indices.map((i) => ({ shard: shards[i]!, offset: 0, length: 1 }));
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'accrete-shards-'));
@@ -65,7 +71,7 @@ describe('ShardCache', () => {
     await cache.hold(some(1)); // used again: 2 is now the oldest that may go
     cache.release(some(1));
     await cache.hold(some(3));
-    expect(cache.roots()).toEqual(rootsOf(0, 1, 3));
+    expect(cache.keys()).toEqual(rootsOf(0, 1, 3));
     expect((await readdir(dir)).sort()).toEqual(
       rootsOf(0, 1, 3)
         .map((root) => `${root}.tokens`)
@@ -77,10 +83,10 @@ describe('ShardCache', () => {
   it('keeps what is held even beyond the limit, and goes back below it afterwards', async () => {
     const cache = await openCache(1);
     await cache.hold(some(0, 1, 2));
-    expect(cache.roots()).toEqual(rootsOf(0, 1, 2));
+    expect(cache.keys()).toEqual(rootsOf(0, 1, 2));
     cache.release(some(0, 1, 2));
     await cache.hold(some(3));
-    expect(cache.roots()).toEqual(rootsOf(3));
+    expect(cache.keys()).toEqual(rootsOf(3));
   });
 
   it('fetches ahead in the order of use, as far as the limit goes, and a hold then waits for what is on its way', async () => {
@@ -109,7 +115,7 @@ describe('ShardCache', () => {
     await expect(cache.hold(some(0, 1))).rejects.toThrow('away');
     gate = async () => {};
     await cache.hold(some(1));
-    expect(cache.roots()).toEqual(rootsOf(0, 1));
+    expect(cache.keys()).toEqual(rootsOf(0, 1));
   });
 
   it('takes over an earlier process: checks before use, removes halves, and keeps within its own limit', async () => {
@@ -122,6 +128,121 @@ describe('ShardCache', () => {
     await cache.hold(some(0, 1));
     expect(fetched).toEqual(rootsOf(1));
     expect((await readdir(dir)).filter((name) => name.includes('partial'))).toEqual([]);
-    expect((await openCache(1)).roots()).toHaveLength(1);
+    expect((await openCache(1)).keys()).toHaveLength(1);
+  });
+});
+
+describe('ShardCache of pages', () => {
+  const pageTokens = pageBytes / 4;
+  const vocabSize = 100_000;
+  // Two groups and a half of pages.
+  const count = 160 * pageTokens - 5;
+  const idAt = (i: number): number => (i * 7_919) % vocabSize;
+  const bytes = encodeShard(
+    Array.from({ length: count }, (_, i) => idAt(i)),
+    vocabSize,
+  );
+  const shard: Shard = { source: 'large', artifact: artifactOf(bytes), tokens: count, licence: 'CC0', stage: 'train' };
+  const { root, table } = buildPages(bytes, nodeSha256);
+  const tableRef = artifactOf(table);
+  const pages = new Map([[shard.artifact.root as string, { root, table: tableRef }]]);
+  const place = (offset: number, length: number): TextPlace => ({ shard, offset, length });
+  const pageKey = (page: number): string => `${shard.artifact.root}-${page}`;
+
+  let reads: string[] = [];
+  let spoil: (root: string, part: Uint8Array) => Uint8Array = (_, part) => part;
+  const openPaged = (limitBytes: number): Promise<ShardCache> =>
+    ShardCache.open({
+      ...{ dir, vocabSize, pages, limitBytes, log: silentLog, signal: new AbortController().signal },
+      store: {
+        get: async () => Promise.reject(new Error('the whole shard was asked for')),
+        parts: {
+          read: async (artifact, { from, to }) => {
+            const of = artifact.root === tableRef.root ? table : bytes;
+            reads.push(`${artifact.root === tableRef.root ? 'table' : 'shard'} ${from}-${to}`);
+            return spoil(artifact.root, of.slice(from, to));
+          },
+        },
+      },
+    });
+  beforeEach(() => {
+    reads = [];
+    spoil = (_, part) => part;
+  });
+
+  it('fetches the pages of a sequence and one record a group, and reads across pages', async () => {
+    const cache = await openPaged(1 << 30);
+    const places = [place(10, 100), place(pageTokens - 50, 100), place(count - 20, 20)];
+    await cache.hold(places);
+    const record = recordBytesOf(bytes.byteLength);
+    expect(reads.sort()).toEqual(
+      [
+        `shard 0-${pageBytes}`,
+        `shard ${pageBytes}-${2 * pageBytes}`,
+        `shard ${159 * pageBytes}-${bytes.byteLength}`,
+        `table 0-${record}`,
+        `table ${2 * record}-${3 * record}`,
+      ].sort(),
+    );
+    const files = new ShardFiles(dir, vocabSize);
+    for (const { offset, length } of places)
+      expect([...files.read(shard, offset, length)!], `${offset}`).toEqual(
+        Array.from({ length }, (_, i) => idAt(offset + i)),
+      );
+    expect(files.read(shard, 5 * pageTokens, 3)).toBeUndefined();
+    expect(cache.sizeBytes).toBe(3 * pageBytes - 20);
+  });
+
+  it('takes no page and no record that the root does not prove, and goes on once they are right', async () => {
+    const cache = await openPaged(1 << 30);
+    // Each of another group: a record that was right stays known.
+    for (const [spoiled, offset] of [
+      [shard.artifact.root, 0],
+      [tableRef.root, 70 * pageTokens],
+    ] as const) {
+      spoil = (root, part) => {
+        if (root === spoiled) part[7]! ^= 1;
+        return part;
+      };
+      await expect(cache.hold([place(offset, 5)]), spoiled).rejects.toMatchObject({ code: 'HASH_MISMATCH' });
+      expect(cache.keys()).toEqual([]);
+      expect(new ShardFiles(dir, vocabSize).read(shard, offset, 5)).toBeUndefined();
+    }
+    spoil = (_, part) => part;
+    await cache.hold([place(0, 5)]);
+    expect(cache.keys()).toEqual([pageKey(0)]);
+  });
+
+  it('never takes more bytes than its limit, with many fetches at once, and keeps what is held', async () => {
+    const limit = 40 * pageBytes;
+    const folder = join(dir, 'pages', shard.artifact.root.slice(0, 2));
+    const cache = await openPaged(limit);
+    const held = [place(0, 2 * pageTokens)];
+    await cache.hold(held);
+    expect(readdirSync(folder)).toHaveLength(2);
+    let most = 0;
+    spoil = (_, part) => {
+      most = Math.max(most, readdirSync(folder).filter((name) => !name.includes('partial')).length * pageBytes);
+      return part;
+    };
+    await Promise.all(
+      Array.from({ length: 150 }, (_, i) => cache.fetchAhead([place((2 + i) * pageTokens, pageTokens)])),
+    );
+    expect(most).toBeLessThanOrEqual(limit);
+    expect(cache.sizeBytes).toBe(limit);
+    expect(cache.keys()).toEqual(expect.arrayContaining([pageKey(0), pageKey(1)]));
+    expect(readdirSync(folder).sort()).toEqual([...cache.keys()].sort());
+  });
+
+  it('fetches ahead no more than its limit', async () => {
+    const cache = await openPaged(5 * pageBytes);
+    await cache.fetchAhead(Array.from({ length: 100 }, (_, i) => place(i * pageTokens, 10)));
+    expect([...cache.keys()].sort()).toEqual([0, 1, 2, 3, 4].map(pageKey));
+  });
+
+  it('begins without the pages of an earlier process', async () => {
+    await (await openPaged(1 << 30)).hold([place(0, 5)]);
+    expect((await openPaged(1 << 30)).keys()).toEqual([]);
+    expect(new ShardFiles(dir, vocabSize).read(shard, 0, 5)).toBeUndefined();
   });
 });

@@ -1,11 +1,12 @@
 /** @file Reads sequences straight from the files of a shard cache: memory for one sequence, however large a shard is. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { DataError } from '../data/errors.ts';
+import { pageBytes } from '../data/shard-pages.ts';
 import { bytesPerToken, decodeShard, type ShardReader, type TokenIds } from '../data/shards.ts';
 import type { Shard } from '../protocol/manifest.ts';
-import { shardPath } from './shard-cache.ts';
+import { pagePath, shardPath } from './shard-cache.ts';
 
-/** Whoever reads holds the shards meanwhile; whole files were checked when they came. */
+/** Whoever reads holds the text meanwhile; whole files and pages were checked when they came. */
 export class ShardFiles implements ShardReader {
   readonly #dir: string;
   readonly #vocabSize: number;
@@ -17,25 +18,51 @@ export class ShardFiles implements ShardReader {
 
   /** @throws DataError DAMAGED */
   read(shard: Shard, offset: number, length: number): TokenIds | undefined {
-    let file: number;
-    try {
-      file = openSync(shardPath(this.#dir, shard.artifact.root), 'r');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
+    const width = bytesPerToken(this.#vocabSize);
+    const range = { from: offset * width, to: (offset + length) * width };
+    const { root } = shard.artifact;
+    const bytes = readRange(shardPath(this.#dir, root), range, root) ?? this.#readPages(root, range);
+    return bytes === null ? undefined : decodeShard(bytes, { ...shard, tokens: length }, this.#vocabSize);
+  }
+
+  #readPages(root: string, { from, to }: ByteRange): Uint8Array | null {
+    const bytes = new Uint8Array(to - from);
+    for (let at = from; at < to; ) {
+      const page = Math.floor(at / pageBytes);
+      const start = page * pageBytes;
+      const end = Math.min(to, start + pageBytes);
+      const part = readRange(pagePath(this.#dir, root, page), { from: at - start, to: end - start }, root);
+      if (part === null) return null;
+      bytes.set(part, at - from);
+      at = end;
     }
-    try {
-      const width = bytesPerToken(this.#vocabSize);
-      const bytes = new Uint8Array(length * width);
-      for (let done = 0; done < bytes.length; ) {
-        const count = readSync(file, bytes, done, bytes.length - done, offset * width + done);
-        if (count === 0)
-          throw new DataError('DAMAGED', `shard ${shard.artifact.root}: it ends before token ${offset + length}`);
-        done += count;
-      }
-      return decodeShard(bytes, { ...shard, tokens: length }, this.#vocabSize);
-    } finally {
-      closeSync(file);
+    return bytes;
+  }
+}
+
+interface ByteRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Null: there is no such file. */
+function readRange(path: string, { from, to }: ByteRange, root: string): Uint8Array | null {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    const bytes = new Uint8Array(to - from);
+    for (let done = 0; done < bytes.length; ) {
+      const count = readSync(file, bytes, done, bytes.length - done, from + done);
+      if (count === 0) throw new DataError('DAMAGED', `shard ${root}: its file ends before byte ${to} of what is read`);
+      done += count;
     }
+    return bytes;
+  } finally {
+    closeSync(file);
   }
 }

@@ -86,6 +86,10 @@ export const dataPrepare: CommandDeclaration = {
     { name: 'max-document-bytes', value: 'N', description: 'longest document or line', default: '16777216' },
     { name: 'max-file-gib', value: 'N', description: 'largest file that is downloaded', default: '1024' },
     { name: 'memory-mib', value: 'N', description: 'memory for the hashes of all documents', default: '2048' },
+    {
+      name: 'forget-oldest',
+      description: 'when that memory is full go on, and find copies among the newest documents only',
+    },
     { name: 'skip-bad-records', description: 'leave out records that cannot be read, and count them' },
     { name: 'remove-work', description: 'remove intermediate files at the end; adding a source then does all again' },
   ],

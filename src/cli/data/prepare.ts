@@ -24,6 +24,10 @@ const mebibyte = 1 << 20;
 export const handle: Handler = async (settings, io) => {
   const options = await parsePrepareOptions(settings, io);
   const { catalog, report } = await holding(options.dir, () => prepareData(options));
+  if (!catalog.shards.some(({ stage }) => stage === 'held-out'))
+    io.err(
+      'no text is held out: no release of a run on it could be evaluated, and accrete up refuses it; add a source again with --replace --held-out-every 10',
+    );
   if (settings.switch('json')) {
     io.out(JSON.stringify({ dir: options.dir, shards: catalog.shards.length, ...report }));
     return 0;
@@ -50,6 +54,7 @@ async function parsePrepareOptions(settings: Settings, io: Io): Promise<PrepareD
     filterModule: settings.has('filter-module') ? settings.path('filter-module') : null,
     grams: await evaluationGrams(settings, io, maxHashBytes),
     dropsNearCopies: !settings.switch('keep-near-copies'),
+    forgetsOldest: settings.switch('forget-oldest'),
     threads: threads === 0 ? availableParallelism() : threads,
     maxDocumentBytes: settings.count('max-document-bytes', { min: 1024, max: 2 ** 29 }),
     maxFileBytes: settings.count('max-file-gib', { min: 1, max: 1 << 20 }) * 1024 * mebibyte,

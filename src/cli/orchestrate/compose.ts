@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InProcessBus } from '../../bus/in-process.ts';
 import { type BusAccess, serveBus } from '../../bus/websocket.ts';
 import { type Catalog, manifestShards, preparedName } from '../../data/catalog.ts';
-import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
+import { loadCatalog } from '../../data/prepared.ts';
 import { LiveFeed } from '../../http/api/live-feed.ts';
 import { apiRoutesOf } from '../../http/api/register.ts';
 import type { ApiSources } from '../../http/api/sources.ts';
@@ -32,6 +32,7 @@ import { LedgerError } from '../../ledger/errors.ts';
 import { measureBlockMs } from '../../ledger/measure-block.ts';
 import type { Block, Ledger, Neuron } from '../../ledger/port.ts';
 import { serveLedger } from '../../ledger/remote.ts';
+import { presetNames } from '../../model/quasar-long/presets.ts';
 import { runIdOf, sha256 } from '../../protocol/hash.ts';
 import { manifestSchema, type RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
@@ -39,12 +40,11 @@ import { describeFault } from '../../protocol/signing.ts';
 import { topics } from '../../roles/client.ts';
 import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
 import { RunFold } from '../../roles/orchestrator/run-fold.ts';
-import { initRun, type NewRun } from '../../roles/orchestrator/run-init.ts';
+import { initRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
-import { settingsOfRunFile } from '../../roles/run-file.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
-import { type RunPresetName, type RunSettings, runSettings } from '../../roles/run-presets.ts';
+import { type RunPresetName, type RunSettings, runPresetNames, runSettings } from '../../roles/run-presets.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import type { Store } from '../../store/port.ts';
 import { utf8 } from '../../util/bytes.ts';
@@ -60,21 +60,20 @@ import { openRunBus } from '../bus/run-bus.ts';
 import { openIndex } from '../chosen-index.ts';
 import { openBittensor, requireSameLedger, roleWaitBlocks } from '../chosen-ledger.ts';
 import { isBucketUrl, openRunStore } from '../chosen-store.ts';
-import { corpusPresetOf, ensureCorpus } from '../corpus.ts';
 import type { Environment } from '../environment.ts';
 import { asUsage } from '../hold-folder.ts';
 import type { Io } from '../io.ts';
 import { openKeys, type RoleKeys } from '../keys.ts';
 import { nativeAgreement, nativeEquation, pooledEquation } from '../native-ed25519.ts';
-import { corpusDir, finalStatusFile, program, siteDir } from '../paths.ts';
+import { finalStatusFile, program, siteDir } from '../paths.ts';
 import { applyNewRun, asFreezeFault } from '../recipe-options.ts';
-import { checkedRunFile } from '../run/place.ts';
 import { openStart } from '../run/start-checkpoint.ts';
 import type { OrchestrateOptions } from './options.ts';
 import { ReleasePublisher } from './publisher.ts';
 import { releaseFolders } from './releases.ts';
 import { openSharedRun, type SharedRun } from './shared-run.ts';
 import { delegationOf, leads } from './stand-by.ts';
+import { fileSettings, openTexts } from './texts.ts';
 
 export interface RunningOrchestrator {
   readonly orchestrator: Orchestrator;
@@ -376,12 +375,9 @@ function gaugesOf({ run, pulses }: Orchestrator, { head }: Indexer): Record<stri
   };
 }
 
-/** Of a run file all of it; its mixtures must be of the corpus. @throws UsageError */
-function newSettings({ preset, chosen, run }: OrchestrateOptions, catalog: Catalog): RunSettings {
-  if (chosen === null) return applyNewRun(runSettings[preset], run);
-  const sources = new Set(catalog.shards.filter(({ stage }) => stage === 'train').map(({ source }) => source));
-  return settingsOfRunFile(checkedRunFile(chosen.file, chosen.file.name, sources));
-}
+/** Of a run file all of it. @throws UsageError */
+const newSettings = ({ preset, chosen, run }: OrchestrateOptions, { shards }: Catalog): RunSettings =>
+  chosen === null ? applyNewRun(runSettings[preset as RunPresetName], run) : fileSettings(chosen, shards);
 
 interface RunParts {
   readonly io: Io;
@@ -440,23 +436,12 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
         'leave --preset and --seed out to go on with it, or choose another folder with --dir',
     );
   }
-  if (!(manifest.model.preset in runSettings))
+  if (!presetNames.some((name) => name === manifest.model.preset))
     throw new UsageError(`${options.dir}: preset ${manifest.model.preset} is not known`);
   requireSameLedger(manifest, bittensor ?? { chainId, netuid });
   checkSameRecipe(manifest, options);
   checkSameData(manifest, options);
   return manifest;
-}
-
-/** What a new run trains on: the data folder that was named, or the clone's own text. */
-function openTexts({ data, preset }: OrchestrateOptions): {
-  readonly catalog: Catalog;
-  readonly readFile: NewRun['readCatalogFile'];
-} {
-  if (data === null) ensureCorpus(preset);
-  const folder = data ?? corpusDir;
-  const catalog = loadCatalog(folder, data === null ? corpusPresetOf(preset) : preparedName);
-  return { catalog, readFile: (entry) => readCatalogFile(folder, catalog, entry) };
 }
 
 /** A run keeps the shards that it began with. */
@@ -476,10 +461,12 @@ function checkSameRecipe(manifest: RunManifest, { dir, run, chosen }: Orchestrat
       `${dir} holds the run ${manifest.name}, not ${chosen.file.name}; choose another folder with --dir`,
     );
   if (!run.isGiven) return;
-  const { recipe, schedule, release } = applyNewRun(runSettings[manifest.model.preset as RunPresetName], run);
+  const known = runPresetNames.find((name) => name === manifest.model.preset);
+  const asked = known === undefined ? null : applyNewRun(runSettings[known], run);
   const isSame =
-    canonicalJson({ recipe, schedule, release }) ===
-    canonicalJson({ recipe: manifest.recipe, schedule: manifest.phases[0]!.schedule, release: manifest.release });
+    asked !== null &&
+    canonicalJson({ recipe: asked.recipe, schedule: asked.schedule, release: asked.release }) ===
+      canonicalJson({ recipe: manifest.recipe, schedule: manifest.phases[0]!.schedule, release: manifest.release });
   if (!isSame)
     throw new UsageError(
       `${dir} holds a run with another recipe than the options ask for; leave them out to go on with it, or choose another folder with --dir`,

@@ -1,4 +1,5 @@
 /** @file The options of `accrete orchestrate`. */
+import type { PresetName } from '../../model/quasar-long/presets.ts';
 import { parseS3Url } from '../../store/s3-place.ts';
 import { UsageError } from '../../util/errors.ts';
 import { type NatsChoice, parseBusChoice } from '../chosen-bus.ts';
@@ -13,7 +14,7 @@ import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
 import type { Settings } from '../settings.ts';
 
 export interface OrchestrateOptions {
-  readonly preset: 'tiny' | 'nano' | 'nano-gguf' | 'small';
+  readonly preset: PresetName;
   /** Whether preset and seed were asked for, or are only what a new run would have. */
   readonly isRunGiven: boolean;
   readonly dir: string;
@@ -44,6 +45,12 @@ export interface OrchestrateOptions {
 
 export function parseOrchestrateOptions(settings: Settings, io: Pick<Io, 'cwd' | 'environment'>): OrchestrateOptions {
   const chosen = parseChosenRun(settings);
+  if (settings.isGiven('preset') && settings.text('preset') === 'quasar-preview')
+    throw new UsageError(
+      '--preset: a run of quasar-preview is written in a run file, and trains on a data folder:\n' +
+        '  ./bin/accrete run init --template quasar-10t --out run.json\n' +
+        '  ./bin/accrete orchestrate --manifest run.json --data DIR',
+    );
   return {
     preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     isRunGiven: settings.isGiven('preset') || settings.isGiven('seed'),

@@ -1,10 +1,10 @@
 /** @file Does `accrete replay`: redoes the segments of the miner's own trace that a claim covers, from the states it kept. */
 import { join } from 'node:path';
-import { decodeShard, type TokenIds } from '../../data/shards.ts';
 import type { Claim } from '../../journal/state.ts';
 import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { LearnerId } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
+import { openCachedText } from '../../roles/cached-text.ts';
 import { gatherLines, parseClaimTrace } from '../../roles/claim-trace.ts';
 import { connectRun, type RunClient } from '../../roles/client.ts';
 import type { ReplayFinding } from '../../roles/learner/audited-segment.ts';
@@ -15,6 +15,7 @@ import { phaseTermsOf } from '../../roles/run-data.ts';
 import { fetchFrozen, runModelOf } from '../../roles/run-model.ts';
 import { AuditJudge, GoneError } from '../../roles/validator/audit-judge.ts';
 import { VersionHistory } from '../../roles/version-history.ts';
+import type { Log } from '../../util/clock.ts';
 import type { Range } from '../../util/ranges.ts';
 import { findClaim, parseClaimId } from '../claim-id.ts';
 import type { Handler } from '../command.ts';
@@ -47,7 +48,7 @@ export const handle: Handler = async (settings, io) => {
       onFold: versions.onFold,
     });
     const claim = findClaim(client.state, typed);
-    const redone = await redo(client, claim, { dir, threads, versions });
+    const redone = await redo(client, claim, { dir, threads, versions, log });
     await client.close();
     if (isJson) io.out(JSON.stringify({ claim: claim.id, status: claim.status, code: claim.code, redone }));
     else for (const line of describe(claim, redone)) io.out(line);
@@ -58,11 +59,16 @@ export const handle: Handler = async (settings, io) => {
   }
 };
 
-async function redo(
-  client: RunClient,
-  claim: Claim,
-  { dir, threads, versions }: { readonly dir: string; readonly threads: number; readonly versions: VersionHistory },
-): Promise<Redone[]> {
+interface RedoOptions {
+  readonly dir: string;
+  readonly threads: number;
+  readonly versions: VersionHistory;
+  readonly log: Log;
+}
+
+const cacheBytes = 1024 ** 3;
+
+async function redo(client: RunClient, claim: Claim, { dir, threads, versions, log }: RedoOptions): Promise<Redone[]> {
   const { manifest, store, state, signal } = client;
   const states = join(dir, 'states');
   const sizeBytes = stateSizeBytes(runModelOf(manifest).plan);
@@ -70,7 +76,11 @@ async function redo(
   const judge = new AuditJudge({
     ...{ manifest, threads, signal, machineClass: machineClassOf({ threads }) },
     terms: () => phaseTermsOf(state),
-    loaded: await loadText(client),
+    // A folder of its own: the miner may be at work in its.
+    text: await openCachedText({ dir: join(dir, 'replay-text'), limitBytes: cacheBytes }, manifest, {
+      ...{ store, log, signal },
+      terms: () => phaseTermsOf(state),
+    }),
     frozen: await fetchFrozen(state, store, signal),
     fetch: async (artifact) =>
       (artifact.sizeBytes === sizeBytes ? await readKeptState(states, artifact.root) : null) ??
@@ -129,17 +139,6 @@ function segmentsOf(lines: readonly TraceLine[], [from, to]: Range): { steps: Ra
     begin = step + 1;
   }
   return segments;
-}
-
-async function loadText({ manifest, store, signal }: RunClient): Promise<ReadonlyMap<string, TokenIds>> {
-  const loaded = new Map<string, TokenIds>();
-  for (const shard of manifest.data.shards)
-    if (shard.stage === 'train')
-      loaded.set(
-        shard.artifact.root,
-        decodeShard(await store.get(shard.artifact, { signal }), shard, manifest.tokenizer.vocabSize),
-      );
-  return loaded;
 }
 
 function describe(claim: Claim, redone: readonly Redone[]): string[] {

@@ -5,6 +5,7 @@ import { BaseError } from '../../util/errors.ts';
 import type { Handler } from '../command.ts';
 import { ensureCorpus } from '../corpus.ts';
 import type { Io } from '../io.ts';
+import { openTexts } from '../orchestrate/texts.ts';
 import { nextCommands } from './next-commands.ts';
 import { parseUpOptions, type UpOptions } from './options.ts';
 import { requireRegistered } from './registered.ts';
@@ -16,6 +17,8 @@ import { syncersOf } from './syncers.ts';
 
 export const handle: Handler = async (settings, io) => {
   const options = parseUpOptions(settings);
+  // Before a folder is bound to a run that cannot begin.
+  if (options.data !== null) openTexts(options);
   const folder = await openRunFolder(options);
   try {
     for (const { port } of syncersOf(options)) await waitForPort(port, io.stop);

@@ -6,7 +6,7 @@ import { type LedgerChoice, parseLedgerChoice } from '../chosen-ledger.ts';
 import { parseStoreUrl } from '../chosen-store.ts';
 import { publishArguments } from '../publish/declarations.ts';
 import { newRunArguments } from '../recipe-options.ts';
-import { type ChosenRun, parseChosenRun } from '../run/chosen-run.ts';
+import { type ChosenRun, parseChosenRun, requireSmall } from '../run/chosen-run.ts';
 import type { Settings } from '../settings.ts';
 
 export interface UpOptions {
@@ -51,7 +51,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
   return {
     chosen,
     endsWithPhases: chosen !== null && !settings.isGiven('tokens') && !settings.isGiven('minutes'),
-    preset: chosen?.preset ?? settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
+    preset: chosen !== null ? requireSmall(chosen) : settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     miners: settings.count('miners', { min: 1, max: 64 }),
     validators: parseValidators(settings, chosen),
     syncers: settings.count('syncers', { min: 1, max: 2 }),

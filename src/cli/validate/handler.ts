@@ -7,8 +7,6 @@ import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { MergeHistory } from '../../roles/merge-history.ts';
 import { runValidator } from '../../roles/validator/shell.ts';
 import { VersionHistory } from '../../roles/version-history.ts';
-import { cachedStore } from '../../store/cached.ts';
-import { FsStore } from '../../store/fs.ts';
 import { requireSameLedger } from '../chosen-ledger.ts';
 import type { Handler } from '../command.ts';
 import { roleEnvironment } from '../environment.ts';
@@ -39,22 +37,21 @@ export const handle: Handler = async (settings, io) => {
         versions.onFold(state, entry);
       };
       const signal = io.stop;
-      // Shards are large and never change: a restart finds them in its own folder.
-      const near = await FsStore.open(join(options.dir, 'shards'));
-      const shards = new Set<string>();
-      const store = cachedStore(network.store, near, ({ root }) => shards.has(root));
       const client = await connectRun({
-        ...{ ...network, store, clock, log, session, equation: nativeEquation, signal, onFold },
+        ...{ ...network, clock, log, session, equation: nativeEquation, signal, onFold },
       });
       requireSameLedger(client.manifest, network.ledger);
       const weightSetter = new LedgerWeightSetter({
         ...{ ledger: network.ledger, signer: hotkey, makeSalt, log },
         store: new RevealFile(revealFileIn(options.dir)),
       });
-      for (const { artifact } of client.manifest.data.shards) shards.add(artifact.root);
       const rssBytes = (): number => process.memoryUsage.rss();
       await runValidator(
-        { name: options.name, threads: options.threads, machineClass: machineClassOf({ threads: options.threads }) },
+        {
+          ...{ name: options.name, threads: options.threads },
+          machineClass: machineClassOf({ threads: options.threads }),
+          text: { dir: join(options.dir, 'shards'), limitBytes: options.cacheBytes },
+        },
         {
           client,
           hotkey,

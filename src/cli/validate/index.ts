@@ -16,6 +16,7 @@ export const validate: CommandDeclaration = {
     { name: 'dir', value: 'DIR', description: 'folder of this validator (keys, state)', default: '.accrete/validator' },
     { name: 'name', value: 'NAME', description: "the validator's name under its hotkey", default: 'validator' },
     { name: 'threads', value: 'N', description: 'threads of the tensor engine; 0: all cores', default: '0' },
+    { name: 'cache-gib', value: 'N', description: 'text that is kept on this machine, in GiB', default: '8' },
     ...ledgerOptions,
     ...signerOptions,
   ],

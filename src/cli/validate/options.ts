@@ -10,6 +10,8 @@ export interface ValidateOptions {
   readonly dir: string;
   readonly name: string;
   readonly threads: number;
+  /** Of text that is kept on this machine. */
+  readonly cacheBytes: number;
   readonly ledger: LedgerChoice;
   readonly json: boolean;
 }
@@ -20,6 +22,7 @@ export function parseValidateOptions(settings: Settings): ValidateOptions {
     dir: settings.path('dir'),
     name: parseName(settings),
     threads: parseThreads(settings),
+    cacheBytes: settings.count('cache-gib', { min: 1, max: 1 << 20 }) * 1024 ** 3,
     ledger: parseLedgerChoice(settings),
     json: settings.switch('json'),
   };

@@ -9,7 +9,7 @@ import { DataError } from '../errors.ts';
 import { encodeShard, type Stage } from '../shards.ts';
 import type { Chunk, Tally } from './chunk.ts';
 import { IdBuffer } from './chunk.ts';
-import { HashSet } from './hash-set.ts';
+import { HashSet, RecentHashes } from './hash-set.ts';
 import { minhashBands } from './minhash.ts';
 import type { Source } from './sources.ts';
 
@@ -20,6 +20,8 @@ export interface AssembleOptions {
   /** For the hashes of all documents that are kept. */
   readonly maxHashBytes: number;
   readonly dropsNearCopies: boolean;
+  /** When `maxHashBytes` are full: true goes on and compares with the newest documents only, false ends. */
+  readonly forgetsOldest: boolean;
   writeShard(file: string, bytes: Uint8Array): Promise<void>;
 }
 
@@ -39,16 +41,25 @@ const maxLicences = 64;
 
 export class Assembly {
   readonly #options: AssembleOptions;
-  readonly #copies: HashSet;
-  readonly #nearCopies: HashSet;
+  readonly #copies: HashSet | RecentHashes;
+  readonly #nearCopies: HashSet | RecentHashes;
   readonly shards: CatalogShard[] = [];
 
   constructor(options: AssembleOptions) {
     this.#options = options;
-    const { maxHashBytes } = options;
+    const { maxHashBytes, forgetsOldest } = options;
+    const Hashes = forgetsOldest ? RecentHashes : HashSet;
     // A document has one hash and fourteen bands.
-    this.#copies = new HashSet({ maxBytes: maxHashBytes / 8, what: 'hashes of documents' });
-    this.#nearCopies = new HashSet({ maxBytes: (maxHashBytes * 7) / 8, what: 'MinHash bands of documents' });
+    this.#copies = new Hashes({ maxBytes: maxHashBytes / 8, what: 'hashes of documents' });
+    this.#nearCopies = new Hashes({ maxBytes: (maxHashBytes * 7) / 8, what: 'MinHash bands of documents' });
+  }
+
+  /** Documents whose copies are no longer found, about. */
+  get forgottenDocuments(): number {
+    const [copies, near] = [this.#copies, this.#nearCopies].map((set) =>
+      set instanceof RecentHashes ? set.forgotten : 0,
+    ) as [number, number];
+    return Math.max(copies, Math.round(near / minhashBands));
   }
 
   /** All chunks of a source; its shards are written when they are full, the last ones when it ends. */

@@ -36,6 +36,11 @@ export class HashSet {
     return new HashSet({ maxBytes: 0, what: 'a table that is only read', table });
   }
 
+  /** Whether one more would go beyond the bound. */
+  get isFull(): boolean {
+    return this.#count + 1 > mostFull * (this.#mask + 1) && 2 * this.#table.byteLength > this.#maxBytes;
+  }
+
   has(low: number, high: number): boolean {
     return this.#find(low, high || 1) < 0;
   }
@@ -79,5 +84,41 @@ export class HashSet {
       this.#table[free] = old[at]!;
       this.#table[free + 1] = old[at + 1]!;
     }
+  }
+}
+
+/**
+ * The newest hashes in bounded memory, whatever comes: a half that grows and the half before it, which goes when the new one is full.
+ * So the last hashes that fill half of the memory are always known, and at most twice as many.
+ */
+export class RecentHashes {
+  readonly #options: ConstructorParameters<typeof HashSet>[0];
+  #young: HashSet;
+  #old: HashSet | null = null;
+  #forgotten = 0;
+
+  constructor({ maxBytes, what }: { readonly maxBytes: number; readonly what: string }) {
+    this.#options = { maxBytes: maxBytes / 2, what };
+    this.#young = new HashSet(this.#options);
+  }
+
+  /** Hashes that are known no more. */
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
+  has(low: number, high: number): boolean {
+    return this.#young.has(low, high) || this.#old?.has(low, high) === true;
+  }
+
+  /** Whether it was new. */
+  add(low: number, high: number): boolean {
+    if (this.has(low, high)) return false;
+    if (this.#young.isFull) {
+      this.#forgotten += this.#old?.size ?? 0;
+      this.#old = this.#young;
+      this.#young = new HashSet(this.#options);
+    }
+    return this.#young.add(low, high);
   }
 }

@@ -1,7 +1,7 @@
 /** @file MinHash finds near copies as often as its formula says; the set of hashes is a set; words are cut in every script. */
 import { describe, expect, it } from 'vitest';
 import { Rng } from '../../util/rng.ts';
-import { HashSet } from './hash-set.ts';
+import { HashSet, RecentHashes } from './hash-set.ts';
 import { bandsOf, minhashBands, minhashRows, shingleWords } from './minhash.ts';
 import { wordsOf } from './test-support.ts';
 import { WordCutter } from './words.ts';
@@ -85,5 +85,26 @@ describe('HashSet', () => {
     expect(() => {
       for (let i = 0; i < 1e6; i++) set.add(i, i ^ 0x5555);
     }).toThrow(/--memory-mib/);
+  });
+});
+
+describe('RecentHashes', () => {
+  it('knows the newest, forgets the oldest, and never holds more than its memory', () => {
+    const maxBytes = 1 << 18;
+    const set = new RecentHashes({ maxBytes, what: 'test' });
+    // Half of the memory: 2^14 places of 8 bytes, 0.6 of them taken.
+    const half = Math.floor(0.6 * 2 ** 14);
+    const count = 10 * half;
+    const wrong: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const isNew = set.add(i, ~i >>> 0);
+      const isKnown = !set.add(i, ~i >>> 0) && (i < half || set.has(i - half, ~(i - half) >>> 0));
+      if (!isNew || !isKnown) wrong.push(i);
+    }
+    expect(wrong).toEqual([]);
+    expect(set.has(0, ~0 >>> 0)).toBe(false);
+    expect(set.forgotten).toBeGreaterThanOrEqual(count - 2 * half);
+    expect(set.forgotten).toBeLessThan(count - half);
+    expect(set.add(0, ~0 >>> 0)).toBe(true);
   });
 });

@@ -121,7 +121,9 @@ describe('prepareData', () => {
     expect(Object.keys(catalog.mixture)).toEqual(['mixed']);
   });
 
-  it('gives the same bytes whatever the threads, and after every kind of interruption', async () => {
+  it('gives the same bytes whatever the threads, and after every kind of interruption', {
+    timeout: 300_000,
+  }, async () => {
     // Some chunks of four megabytes.
     const rows = Array.from({ length: 300 }, (_, i) => ({ text: textOf(`big${i}`, 9000) }));
     const source = await jsonSource('big', rows);
@@ -159,7 +161,7 @@ describe('prepareData', () => {
       { code: 'INTERRUPTED' },
     );
     expect(await hashes(join(dir, 'prepared'))).toEqual(expected);
-  }, 60_000);
+  });
 
   it('makes chunks anew when what they depend on changes', async () => {
     const source = await jsonSource('words', many('k', 30));
@@ -196,7 +198,7 @@ describe('prepareData', () => {
     );
   });
 
-  it('leaves no catalog behind where a source is wrong, or nothing is left of it', async () => {
+  it('leaves no catalog behind where a source is wrong, or nothing is left of it', { timeout: 300_000 }, async () => {
     const good = await jsonSource('good', many('g', 20));
     const bad = await jsonSource('bad', [{ text: 'a' }, { other: 1 }]);
     await expect(prepareData(prepareOptions(dir, [good, bad]))).rejects.toThrow(/bad.jsonl:2/);
@@ -211,5 +213,13 @@ describe('prepareData', () => {
     await expect(prepareData(prepareOptions(dir, [more], { maxHashBytes: 1 << 16 }))).rejects.toMatchObject({
       code: 'LIMIT',
     });
+    // Or it goes on, says what it no longer compares with, and still finds copies that lie close together.
+    const twice = await jsonSource('twice', [...many('l', 400), ...many('l', 400).slice(-20)]);
+    const options = prepareOptions(dir, [twice], { maxHashBytes: 1 << 17, forgetsOldest: true });
+    const { report } = await prepareData(options);
+    expect(report.sources[0]!.dropped).toMatchObject({ 'duplicate/exact': { documents: 20 } });
+    expect(report.forgottenDocuments).toBeGreaterThan(0);
+    expect(report.settings).toMatchObject({ maxHashBytes: 1 << 17 });
+    expect(await readFile(join(dir, 'prepared', 'report.txt'), 'utf8')).toContain('were not compared with');
   });
 });

@@ -40,6 +40,8 @@ export interface PrepareDataOptions {
   readonly filterModule: string | null;
   readonly grams: EvaluationGrams | null;
   readonly dropsNearCopies: boolean;
+  /** When `maxHashBytes` are full: true goes on and compares with the newest documents only, false ends. */
+  readonly forgetsOldest: boolean;
   readonly shardTokens: number;
   readonly threads: number;
   readonly maxDocumentBytes: number;
@@ -269,6 +271,7 @@ async function assembleAll(
   const report: DataReport = {
     version: 1,
     settings: settingsOf(options),
+    ...(options.forgetsOldest ? { forgottenDocuments: assembly.forgottenDocuments } : {}),
     evaluation: evaluationOf(options),
     sources: reports,
   };
@@ -290,8 +293,12 @@ const sourceReport = (source: Source, found: readonly FoundInput[], tally: Sourc
 });
 
 function settingsOf(options: PrepareDataOptions): DataReport['settings'] {
-  const { filterText, dropsNearCopies, shardTokens, maxDocumentBytes, skipBad } = options;
-  return { filters: filterText, nearCopies: dropsNearCopies, shardTokens, maxDocumentBytes, skipBadRecords: skipBad };
+  const { filterText, dropsNearCopies, shardTokens, maxDocumentBytes, skipBad, forgetsOldest, maxHashBytes } = options;
+  return {
+    ...{ filters: filterText, nearCopies: dropsNearCopies, shardTokens, maxDocumentBytes, skipBadRecords: skipBad },
+    // What is dropped depends on it then.
+    ...(forgetsOldest ? { maxHashBytes } : {}),
+  };
 }
 
 const evaluationOf = ({ grams }: PrepareDataOptions): DataReport['evaluation'] => ({

@@ -20,6 +20,8 @@ export interface SourceReport extends SourceTally {
 export interface DataReport {
   readonly version: 1;
   readonly settings: Readonly<Record<string, unknown>>;
+  /** Where the oldest may be forgotten: with how many documents the last ones were not compared. */
+  readonly forgottenDocuments?: number;
   readonly evaluation: { readonly items: number; readonly shortItems: number; readonly grams: number };
   readonly sources: readonly SourceReport[];
 }
@@ -37,8 +39,12 @@ const count = (value: number): string => value.toLocaleString('en-US');
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 2 : 1)} MB`;
 
 /** Lines for people. */
-export function reportText({ sources, evaluation, settings }: DataReport): string {
+export function reportText({ sources, evaluation, settings, forgottenDocuments = 0 }: DataReport): string {
   const lines = [`filters: ${String(settings.filters)}; near copies ${settings.nearCopies ? 'dropped' : 'kept'}`];
+  if (forgottenDocuments > 0)
+    lines.push(
+      `the memory for hashes was full: the last documents were not compared with the ${count(forgottenDocuments)} oldest; raise --memory-mib to find all copies`,
+    );
   if (evaluation.items > 0)
     lines.push(
       `kept apart from ${count(evaluation.items)} evaluation items by ${count(evaluation.grams)} rows of 13 words; ${count(evaluation.shortItems)} items are shorter and are not searched for`,

@@ -51,7 +51,14 @@ export function prepareOptions(
   const filterText = more.filterText ?? 'none';
   return {
     ...{ dir, sources, tokenizer: smallTokenizer(), filters: parseFilters(filterText), filterText, filterModule: null },
-    ...{ grams: null, dropsNearCopies: true, shardTokens: 4096, threads: 2, maxDocumentBytes: 1 << 20 },
+    ...{
+      grams: null,
+      dropsNearCopies: true,
+      forgetsOldest: false,
+      shardTokens: 4096,
+      threads: 2,
+      maxDocumentBytes: 1 << 20,
+    },
     ...{ maxFileBytes: 1 << 30, maxHashBytes: 64 << 20, skipBad: false, keepsWork: true },
     ...{ hub: { endpoint: 'http://127.0.0.1:1', token: null }, fetch, signal: new AbortController().signal },
     ...{ clock: { sleep: async () => {} }, say: () => {} },

@@ -14,7 +14,7 @@ import type { TraceLine } from '../../protocol/trace.ts';
 import { flatLayout } from '../../tensor/flat-params.ts';
 import { TrainingError } from '../../training/errors.ts';
 import { assert } from '../../util/errors.ts';
-import { intersectRanges } from '../../util/ranges.ts';
+import { intersectRanges, type Range } from '../../util/ranges.ts';
 import type { PhaseTerms } from '../run-data.ts';
 import { type RunModel, runModelOf } from '../run-model.ts';
 import {
@@ -41,6 +41,8 @@ export interface ReplayerOptions {
   readonly device?: Device;
   /** Phases as they are now and what each has drawn; without, the manifest's, and nothing drawn. */
   readonly terms?: () => PhaseTerms;
+  /** Does the work of a step once these sequences of a phase can be read; without, they always can. */
+  readonly reading?: (phase: number, sequences: readonly Range[], work: () => Promise<void>) => Promise<void>;
 }
 
 export interface ReplayOptions {
@@ -251,7 +253,9 @@ class Replay {
     if (due !== line.learningRate)
       throw new Failed('REPLAY', `step ${step} names learning rate ${line.learningRate}, the schedule gives ${due}`);
     try {
-      await this.#learner.step(plan);
+      const learn = async (): Promise<void> => void (await this.#learner.step(plan));
+      const { reading } = this.#options;
+      await (reading === undefined ? learn() : reading(phase, sequences, learn));
     } catch (error) {
       if (!(error instanceof TrainingError)) throw error;
       throw new Failed('REPLAY', `step ${step}: ${error.message}`);

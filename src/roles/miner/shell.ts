@@ -2,13 +2,14 @@
  * @file The miner's hands: follows the journal, runs the learner's thread, uploads claims, beats its heart, and feeds
  * what happened back to the step. It decides nothing. Training never waits for the network.
  */
+import type { TextPlace } from '../../data/shards.ts';
 import type { Device } from '../../engine/device.ts';
 import { manifestOf, phaseOf } from '../../journal/queries.ts';
 import type { Learner as LearnerRecord } from '../../journal/state.ts';
 import type { LedgerSigner } from '../../ledger/port.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
-import type { ArtifactRef, RunManifest, Shard } from '../../protocol/manifest.ts';
+import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody, EventKind, JournalEntry } from '../../protocol/messages.ts';
 import { type Hash, type LearnerId, learnerIdOf, toDecimal } from '../../protocol/names.ts';
 import { StoreError } from '../../store/errors.ts';
@@ -17,6 +18,7 @@ import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import { eachInRanges, type Range } from '../../util/ranges.ts';
+import { openShardCache } from '../cached-text.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
@@ -27,7 +29,7 @@ import { RedoneVersions } from '../redone-versions.ts';
 import { routersBody } from '../routers-body.ts';
 import { type LocatedSequence, locatorOf, phaseTermsOf } from '../run-data.ts';
 import { fetchFrozen, runModelOf } from '../run-model.ts';
-import { ShardCache } from '../shard-cache.ts';
+import type { ShardCache } from '../shard-cache.ts';
 import { AuditAnswerer } from './audit-answerer.ts';
 import { ClaimUploader } from './claim-uploader.ts';
 import type { MinerEffect, MinerEvent, MinerRules, MinerState, TrainPlan } from './events.ts';
@@ -131,7 +133,8 @@ export function minerRulesOf(manifest: RunManifest): MinerRules {
 }
 
 function openShards({ stateDir, cacheBytes }: MinerOptions, { client, log }: MinerDeps): Promise<ShardCache> {
-  return ShardCache.open({ dir: stateDir, limitBytes: cacheBytes, store: client.store, log, signal: client.signal });
+  const { manifest, store, signal } = client;
+  return openShardCache({ dir: stateDir, limitBytes: cacheBytes }, manifest, { store, log, signal });
 }
 
 async function openThread(options: MinerOptions, deps: MinerDeps, parts: LearnerParts): Promise<LearnerThread> {
@@ -386,21 +389,22 @@ class Miner {
   async #stepOn(plan: TrainPlan): Promise<ThreadStepReport> {
     const cache = this.#shards;
     if (cache === null) return await this.#thread.step(plan);
-    const shards = this.#shardsOf(plan.phase, plan.sequences);
-    await this.#holdShards(cache, shards);
-    return await this.#thread.step(plan).finally(() => cache.release(shards));
+    const places = [...this.#placesOf(plan.phase, plan.sequences)];
+    await this.#hold(cache, places);
+    return await this.#thread.step(plan).finally(() => cache.release(places));
   }
 
-  #shardsOf(phase: number, ranges: readonly Range[]): readonly Shard[] {
-    return Array.from(eachInRanges(ranges), (position) => this.#locate(phase, position).shard);
+  /** One by one: a lease of a large run has 65,536. */
+  *#placesOf(phase: number, ranges: readonly Range[]): Generator<TextPlace> {
+    for (const position of eachInRanges(ranges)) yield this.#locate(phase, position);
   }
 
   /** Tried until it works: a store that is away for a while costs time, not the learner. */
-  async #holdShards(cache: ShardCache, shards: readonly Shard[]): Promise<void> {
+  async #hold(cache: ShardCache, places: readonly TextPlace[]): Promise<void> {
     const { client, clock, log } = this.#deps;
     for (;;) {
       try {
-        return await cache.hold(shards);
+        return await cache.hold(places);
       } catch (error) {
         if (client.signal.aborted || !(error instanceof StoreError)) throw error;
         log.warn('text not fetched yet', { error: String(error) });
@@ -473,7 +477,9 @@ class Miner {
 
   #onLease({ lease, hotkey, name, phase, range, scheduleTokens }: EventBody<'lease'>): void {
     if (learnerIdOf(hotkey, name) !== this.#learner) return;
-    void this.#shards?.fetchAhead(this.#shardsOf(phase, [range]));
+    this.#shards
+      ?.fetchAhead(this.#placesOf(phase, [range]))
+      .catch((error) => this.#deps.log.debug('text not fetched ahead', { error: String(error) })); // the step tells
     const batch = batchTermsOf(manifestOf(this.#deps.client.state), phase);
     this.#dispatch({ kind: 'lease-granted', lease: { lease, phase, range, scheduleTokens, batch } });
   }

@@ -5,11 +5,12 @@
  */
 import type { Catalog } from '../../data/catalog.ts';
 import { manifestShards } from '../../data/catalog.ts';
+import { buildPages, encodePageIndex, type PagedShard, pagedFromBytes } from '../../data/shard-pages.ts';
 import { packFragment } from '../../merge/fragment-values.ts';
 import { type QuasarLongConfig, toConfigJson } from '../../model/quasar-long/config.ts';
 import type { TensorSpec } from '../../model/quasar-long/contract.ts';
 import { floatsOf, initTensor, type TensorValues } from '../../model/quasar-long/init.ts';
-import { presetConfig } from '../../model/quasar-long/presets.ts';
+import { type PresetName, presetConfig } from '../../model/quasar-long/presets.ts';
 import { runIdOf } from '../../protocol/hash.ts';
 import type { HotkeySigner, SessionSigner } from '../../protocol/keys.ts';
 import { type ArtifactRef, manifestSchema, type RunManifest, rulesVersion } from '../../protocol/manifest.ts';
@@ -19,14 +20,15 @@ import type { Store } from '../../store/port.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { contractOf } from '../../training/recipe.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
+import { nodeSha256 } from '../../util/node-sha256.ts';
 import { contractHashOf, runModelOf, runSeedOf } from '../run-model.ts';
 import { type RunPresetName, type RunSettings, runSettings } from '../run-presets.ts';
 import { storeFragment } from './merge-runner.ts';
 
 export interface NewRun {
   readonly name: string;
-  readonly preset: RunPresetName;
-  /** Instead of the preset's. */
+  readonly preset: PresetName;
+  /** Instead of the preset's; all of them where the program has none for it. */
   readonly settings?: Partial<RunSettings>;
   /** Whole number or text; initialisation and data order follow from it. */
   readonly seed: string;
@@ -57,7 +59,7 @@ export interface StartCheckpoint {
 }
 
 /** The config that a run of this preset trains with this corpus. */
-export function runConfig(preset: RunPresetName, catalog: Catalog): QuasarLongConfig {
+export function runConfig(preset: PresetName, catalog: Catalog): QuasarLongConfig {
   return presetConfig(preset, {
     vocab_size: catalog.vocabSize,
     eos_token_id: catalog.endOfText,
@@ -73,12 +75,13 @@ const startOfText = ({ startOfText, endOfText }: Catalog): number =>
 /** @throws ModelError BAD_FROZEN */
 export function buildManifest(
   options: Omit<NewRun, 'store' | 'artifactOf' | 'readCatalogFile' | 'syncer'>,
+  pages: ArtifactRef | null = null,
 ): RunManifest {
   const { catalog, preset } = options;
   const { sequenceLength, targetTokens, schedule, phases, ledger, sync, ...settings } = {
-    ...runSettings[preset],
+    ...(runSettings as Partial<typeof runSettings>)[preset as RunPresetName],
     ...options.settings,
-  };
+  } as RunSettings;
   const config = options.checkpoint?.config ?? runConfig(preset, catalog);
   const { learners } = options;
   return manifestSchema.parse({
@@ -98,7 +101,7 @@ export function buildManifest(
       configArtifact: catalog.tokenizerConfig.artifact,
       vocabSize: catalog.vocabSize,
     },
-    data: { shards: manifestShards(catalog) },
+    data: { shards: manifestShards(catalog), ...(pages === null ? {} : { pages }) },
     phases: (phases ?? [{ name: 'base', targetTokens, sequenceLength, schedule }]).map((phase) => ({
       ...phase,
       mixture: phase.mixture ?? catalog.mixture,
@@ -112,15 +115,40 @@ export function buildManifest(
 /** Stores what the manifest names and returns the journal's first messages. */
 export async function initRun(options: NewRun): Promise<readonly [run: Envelope, delegation: Envelope]> {
   const { catalog, store, owner } = options;
-  const manifest = buildManifest(options);
-  for (const entry of [catalog.tokenizer, catalog.tokenizerConfig, ...catalog.shards])
+  // What is wrong with the settings is told before terabytes are stored.
+  buildManifest(options);
+  for (const entry of [catalog.tokenizer, catalog.tokenizerConfig])
     await store.put(entry.artifact, options.readCatalogFile(entry));
+  const manifest = buildManifest(options, await storeShards(options));
   const start = await storeStart(options, manifest);
   const { chainId, netuid } = manifest.ledger;
   const context = { chainId, netuid, run: runIdOf(manifest), seenHead: null };
   const delegation = syncerDelegation({ ...options, issuedAtMs: options.createdAtMs });
   const run = { manifest, start: start.fragments, ...(start.frozen === null ? {} : { frozen: start.frozen }) };
   return [signMessage(owner, 'run', run, context), signMessage(owner, 'delegate', delegation, context)];
+}
+
+/** The shards, one in memory at a time, and what proves parts of the large ones; null: there is none. */
+async function storeShards(options: NewRun): Promise<ArtifactRef | null> {
+  const { catalog, store, artifactOf } = options;
+  const rows: (PagedShard | null)[] = [];
+  for (const shard of catalog.shards) {
+    const bytes = options.readCatalogFile(shard);
+    await store.put(shard.artifact, bytes);
+    if (bytes.byteLength < pagedFromBytes) {
+      rows.push(null);
+      continue;
+    }
+    const { root, table } = buildPages(bytes, nodeSha256);
+    const ref = artifactOf(table);
+    await store.put(ref, table);
+    rows.push({ root, table: ref });
+  }
+  if (rows.every((row) => row === null)) return null;
+  const index = encodePageIndex(rows);
+  const ref = artifactOf(index);
+  await store.put(ref, index);
+  return ref;
 }
 
 /** The owner's word that a session key is a syncer of his run. */

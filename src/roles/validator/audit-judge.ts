@@ -1,15 +1,14 @@
 /** @file What a validator needs to redo an audited segment: lines, claims, states and versions, fetched and handed over. */
-import type { LoadedShards } from '../../data/shards.ts';
 import type { Audit, RunState } from '../../journal/state.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { LearnerId } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
-import type { Range } from '../../util/ranges.ts';
+import { eachInRanges, type Range } from '../../util/ranges.ts';
 import type { AuditedSegment, ReplayFinding, SegmentClaim } from '../learner/audited-segment.ts';
 import { isSameMachineClass } from '../learner/machine-class.ts';
 import { Replayer } from '../learner/replay.ts';
-import type { PhaseTerms } from '../run-data.ts';
+import type { PhaseTerms, RunText } from '../run-data.ts';
 
 /** A segment of a learner's trace and the states at its ends. */
 export interface SegmentAsked extends Pick<Audit, 'learner' | 'isFirst' | 'joinedAtStep'> {
@@ -20,8 +19,7 @@ export interface SegmentAsked extends Pick<Audit, 'learner' | 'isFirst' | 'joine
 
 export interface AuditJudgeDeps {
   readonly manifest: RunManifest;
-  /** Training shards by artifact root. */
-  readonly loaded: LoadedShards;
+  readonly text: RunText;
   /** Phases as they are now, and what each has drawn. */
   readonly terms: () => PhaseTerms;
   readonly frozen: Uint8Array | null;
@@ -44,9 +42,15 @@ export class AuditJudge {
   readonly #replayer: Replayer;
 
   constructor(deps: AuditJudgeDeps) {
-    const { manifest, loaded, frozen, threads, terms } = deps;
+    const { manifest, text, frozen, threads, terms } = deps;
     this.#deps = deps;
-    this.#replayer = new Replayer({ manifest, loaded, frozen, threads, terms, hash: nodeSha256 });
+    this.#replayer = new Replayer({
+      ...{ manifest, loaded: text.loaded, frozen, threads, terms, hash: nodeSha256 },
+      reading: (phase, sequences, work) => {
+        const places = Array.from(eachInRanges(sequences), (position) => text.locate(phase, position));
+        return text.reading(places, work);
+      },
+    });
   }
 
   /** @throws GoneError; EngineError, StoreError */

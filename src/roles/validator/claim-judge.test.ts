@@ -11,7 +11,7 @@ import { hashArtifact } from '../../store/node-hash.ts';
 import { silentLog } from '../../util/clock.ts';
 import { Rng } from '../../util/rng.ts';
 import { HeadsHistory } from '../heads-history.ts';
-import { loadRunData } from '../run-data.ts';
+import { loadRunData, locatorOf, textInMemory } from '../run-data.ts';
 import { ClaimJudge, type Judgement } from './claim-judge.ts';
 import { HeadParams } from './heads.ts';
 import { PhaseEvaluators } from './phase-evaluators.ts';
@@ -35,7 +35,8 @@ beforeAll(async () => {
   const stages = ['train'] as const;
   const endOfText = endOfTextOf(model.config);
   const data = await loadRunData(manifest, network.store, { endOfText, stages: [...stages], signal });
-  evaluators = new PhaseEvaluators({ run: client.state, manifest, model, data, threads: 1 });
+  const text = textInMemory(data, locatorOf(manifest));
+  evaluators = new PhaseEvaluators({ run: client.state, manifest, model, text, threads: 1 });
   const id = await a.claim();
   await network.pass(1_000, a, b, ...validators);
   known = client.state.claims;
@@ -43,7 +44,7 @@ beforeAll(async () => {
   judges = validators.map(({ hotkey: { hotkey } }) => {
     const params = new HeadParams(model, manifest, network.store, null);
     return new ClaimJudge({
-      ...{ client, hotkey, secret: hotkey, model, data, evaluators, heads, params, log: silentLog, signal },
+      ...{ client, hotkey, secret: hotkey, model, text, evaluators, heads, params, log: silentLog, signal },
     });
   });
   judged = [await judges[0]!.judge(claim), await judges[1]!.judge(claim)];

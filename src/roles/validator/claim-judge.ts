@@ -19,7 +19,7 @@ import { gatherLines, parseClaimTrace } from '../claim-trace.ts';
 import type { RunClient } from '../client.ts';
 import { RoleError } from '../errors.ts';
 import type { HeadsHistory } from '../heads-history.ts';
-import type { RunData } from '../run-data.ts';
+import { type RunText, sequencesAt } from '../run-data.ts';
 import type { RunModel } from '../run-model.ts';
 import { checkNorm, checkSize, checkTrace, decodeClaim, type Finding, finite, judgedGain, refused } from './checks.ts';
 import { findFormFault, findLossFault, isNormWrong, type LossSample, needsDetails } from './details-check.ts';
@@ -33,7 +33,7 @@ export interface ClaimJudgeDeps {
   /** Text that nobody else knows: samples and sketches follow from it. */
   readonly secret: string;
   readonly model: RunModel;
-  readonly data: RunData;
+  readonly text: RunText;
   readonly evaluators: PhaseEvaluators;
   readonly heads: HeadsHistory;
   readonly params: HeadParams;
@@ -138,7 +138,7 @@ export class ClaimJudge {
     const params = await this.#headParams(heads);
     if (params === null) return null;
     const drawn = sample(`${this.#deps.secret} ${claim.id} ${verdict.hotkey}`, positions, sampledSequences);
-    const sequences = drawn.map((position) => this.#deps.data.sequenceAt(claim.body.phase, position));
+    const sequences = await sequencesAt(this.#deps.text, claim.body.phase, drawn);
     const evaluator = await this.#deps.evaluators.of(claim.body.phase);
     const before = await evaluator.sequenceLosses(params, sequences);
     const after = await evaluator.sequenceLosses(applyClaim(this.#applied(claim, params, values)), sequences);
@@ -179,13 +179,13 @@ export class ClaimJudge {
     heads: readonly ArtifactRef[],
     norm: Finding,
   ): Promise<Judgement> {
-    const { client, hotkey, data, evaluators, params, signal } = this.#deps;
+    const { client, hotkey, text, evaluators, params, signal } = this.#deps;
     const evaluator = await evaluators.of(claim.body.phase);
     const positions = this.#testPositions(claim, hotkey);
     const gain = await measureClaimGain(evaluator, {
       ...this.#applied(claim, await params.at(heads, signal), values),
       harmMargin: fromDecimal(client.manifest.evaluation.harmMargin),
-      sequences: positions.map((position) => data.sequenceAt(claim.body.phase, position)),
+      sequences: await sequencesAt(text, claim.body.phase, positions),
     });
     const decimals = (losses: Float64Array) => Array.from(losses, (loss) => toDecimal(finite(loss)));
     const details: VerdictDetails = {

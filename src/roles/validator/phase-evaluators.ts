@@ -3,20 +3,20 @@
  * are evaluated on. The newest two stay open: around a phase change both are asked for.
  */
 import { type Evaluator, openEvaluator } from '../../evaluation/evaluator.ts';
-import { type HeldOutSequence, type HeldOutStage, heldOutSequences } from '../../evaluation/held-out.ts';
+import { type HeldOutSequence, type HeldOutStage, heldOutPlaces, heldOutSequences } from '../../evaluation/held-out.ts';
 import { phaseOf } from '../../journal/queries.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { configOfPhase } from '../phase-config.ts';
-import type { RunData } from '../run-data.ts';
+import type { RunText } from '../run-data.ts';
 import type { RunModel } from '../run-model.ts';
 
 export interface PhaseEvaluatorDeps {
   readonly run: RunState;
   readonly manifest: RunManifest;
   readonly model: RunModel;
-  readonly data: RunData;
+  readonly text: RunText;
   readonly threads: number;
 }
 
@@ -50,11 +50,13 @@ export class PhaseEvaluators {
   }
 
   /** The text on which releases of a phase are evaluated: the same for all validators. */
-  heldOut(phase: number): ReadonlyMap<HeldOutStage, readonly HeldOutSequence[]> {
-    const { run, manifest, data } = this.#deps;
+  heldOut(phase: number): Promise<ReadonlyMap<HeldOutStage, readonly HeldOutSequence[]>> {
+    const { run, manifest, text } = this.#deps;
     const { sequenceLength: seqLen, mixture } = phaseOf(run, phase);
     const sequences = manifest.evaluation.heldOutSequences;
-    return heldOutSequences({ ...data, seqLen, sequences, mixture });
+    const { shards, loaded, endOfText } = text;
+    const asked = { shards, seqLen, sequences, mixture };
+    return text.reading(heldOutPlaces(asked), () => heldOutSequences({ ...asked, loaded, endOfText }));
   }
 
   async close(): Promise<void> {

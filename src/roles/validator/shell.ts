@@ -9,7 +9,7 @@ import type { Evaluator } from '../../evaluation/evaluator.ts';
 import { evaluateHeldOut } from '../../evaluation/held-out.ts';
 import { weightsOf } from '../../journal/scores.ts';
 import type { LedgerSigner, WeightSetter } from '../../ledger/port.ts';
-import { endOfTextOf } from '../../model/quasar-long/config.ts';
+import { endOfTextOf, parseConfig } from '../../model/quasar-long/config.ts';
 import type { Params } from '../../model/quasar-long/init.ts';
 import { publishedParams } from '../../model/quasar-long/published.ts';
 import { artifactOf } from '../../protocol/artifact.ts';
@@ -23,6 +23,7 @@ import { toHex, utf8 } from '../../util/bytes.ts';
 import type { Clock, Log } from '../../util/clock.ts';
 import { assertNever } from '../../util/errors.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
+import { openCachedText, type TextCacheOptions } from '../cached-text.ts';
 import type { RunClient } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
@@ -30,7 +31,7 @@ import type { HeadsHistory } from '../heads-history.ts';
 import { LostClaimError } from '../merge-computation.ts';
 import type { MergeHistory } from '../merge-history.ts';
 import { routersBody } from '../routers-body.ts';
-import { loadRunData, phaseTermsOf, type RunData } from '../run-data.ts';
+import { loadRunData, locatorOf, phaseTermsOf, type RunText, textInMemory } from '../run-data.ts';
 import { fetchFrozen, type RunModel, runModelOf } from '../run-model.ts';
 import type { VersionHistory } from '../version-history.ts';
 import { findDivergence } from './attest.ts';
@@ -47,6 +48,8 @@ export interface ValidatorOptions {
   readonly threads: number;
   /** Of machines that compute the same bits (`serve`). */
   readonly machineClass: string;
+  /** Where the text that is judged on is kept; absent: all text of the run is in memory (simulations). */
+  readonly text?: TextCacheOptions;
 }
 
 export interface ValidatorDeps {
@@ -135,6 +138,16 @@ async function serve({ threads, machineClass }: ValidatorOptions, deps: Validato
   if (outcome === 'reject') log.warn('the run does not take what this validator says of itself', { code, sentence });
 }
 
+async function openText({ text }: ValidatorOptions, { client, log }: ValidatorDeps): Promise<RunText> {
+  const { manifest, state, store, signal } = client;
+  const terms = () => phaseTermsOf(state);
+  if (text !== undefined) return openCachedText(text, manifest, { store, log, signal, terms });
+  const endOfText = endOfTextOf(parseConfig(JSON.parse(manifest.model.config)));
+  const stages = ['train', 'held-out', 'held-out-other'] as const;
+  const data = await loadRunData(manifest, store, { endOfText, stages, signal }, terms);
+  return textInMemory(data, locatorOf(manifest, terms));
+}
+
 class Validator {
   readonly #deps: ValidatorDeps;
   #isRevealing = false;
@@ -149,7 +162,7 @@ class Validator {
     options: ValidatorOptions,
     deps: ValidatorDeps,
     model: RunModel,
-    data: RunData,
+    text: RunText,
     evaluators: PhaseEvaluators,
     frozen: Uint8Array | null,
   ) {
@@ -160,13 +173,13 @@ class Validator {
     this.#heads = new HeadParams(model, manifest, store, frozen);
     const { client, heads, log, signal, session } = deps;
     this.#judge = new ClaimJudge({
-      ...{ client, heads, log, signal, model, data, evaluators, params: this.#heads },
+      ...{ client, heads, log, signal, model, text, evaluators, params: this.#heads },
       hotkey: deps.hotkey.hotkey,
       secret: toHex(session.sign(utf8('accrete/validator-secret/1'))),
     });
     const { threads, machineClass } = options;
     this.#audits = new AuditJudge({
-      ...{ manifest, loaded: data.loaded, frozen, threads, machineClass, signal },
+      ...{ manifest, text, frozen, threads, machineClass, signal },
       terms: () => phaseTermsOf(state),
       fetch: (artifact) => this.#fetch(artifact),
       versionOf: (fragment, version) => deps.versions.artifactOf(fragment, version),
@@ -189,13 +202,11 @@ class Validator {
     const { threads } = options;
     const { manifest, state, store, signal } = deps.client;
     const model = runModelOf(manifest);
-    const endOfText = endOfTextOf(model.config);
-    const stages = ['train', 'held-out', 'held-out-other'] as const;
-    const data = await loadRunData(manifest, store, { endOfText, stages, signal }, () => phaseTermsOf(state));
-    const evaluators = new PhaseEvaluators({ run: state, manifest, model, data, threads });
+    const text = await openText(options, deps);
+    const evaluators = new PhaseEvaluators({ run: state, manifest, model, text, threads });
     // The first claim need not wait for it.
     await evaluators.of(state.phase);
-    return new Validator(options, deps, model, data, evaluators, await fetchFrozen(state, store, signal));
+    return new Validator(options, deps, model, text, evaluators, await fetchFrozen(state, store, signal));
   }
 
   async close(): Promise<void> {
@@ -331,7 +342,7 @@ class Validator {
     const params = publishedParams(this.#model.contract, heads, client.manifest.release.dtype);
     const { phase } = client.state.releases[release]!;
     const evaluator = await this.#evaluators.of(phase);
-    const heldOut = this.#evaluators.heldOut(phase);
+    const heldOut = await this.#evaluators.heldOut(phase);
     const { losses: nats, routers } = await evaluateHeldOut(evaluator, params, heldOut);
     const losses = { ...nats, ...(await this.#tasks(evaluator, params, heldOut.get('held-out') ?? [])) };
     const health = routersBody(worstOf(routers));
