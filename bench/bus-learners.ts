@@ -3,6 +3,7 @@
  * uploads as a miner does; only the training is left out, and they fold the journal once for all. Arguments as JSON.
  */
 import { setMaxListeners } from 'node:events';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectNats } from '../src/bus/nats/bus.ts';
@@ -30,7 +31,8 @@ interface Arguments {
   readonly url: string;
   readonly run: Hash;
   readonly nats: string | null;
-  readonly role: 'miner' | 'validator';
+  /** A probe only takes and returns leases. */
+  readonly role: 'miner' | 'validator' | 'probe';
   readonly label: string;
   readonly count: number;
   readonly heartbeatMs: number;
@@ -40,6 +42,8 @@ interface Arguments {
 
 const given = JSON.parse(process.argv[2]!) as Arguments;
 const { dir, url, run, nats, role, label, count, heartbeatMs, claimMs } = given;
+// A thousand miners have machines of their own; here they have what the network leaves over.
+if (role === 'miner') setPriority(10);
 const clock = systemClock;
 const store = await FsStore.open(join(dir, 'store'));
 const ending = new AbortController();
@@ -74,6 +78,7 @@ const view = await connectRun({
   equation: nativeEquation,
 });
 
+const probeMs = 250;
 const leaseMs: number[] = [];
 const refusals: Record<string, number> = {};
 let requests = 0;
@@ -112,7 +117,11 @@ async function enter(name: string): Promise<LocalMiner | LocalValidator> {
     },
     close: async () => undefined,
   };
-  await shared.submit('delegate', delegationBody({ role, name, hotkey, session }, Date.now()), { signer: hotkey });
+  await shared.submit(
+    'delegate',
+    delegationBody({ role: role === 'validator' ? role : 'miner', name, hotkey, session }, Date.now()),
+    { signer: hotkey },
+  );
   if (role === 'validator') return new LocalValidator(place, counted, hotkey);
   const miner = new LocalMiner(place, counted, hotkey, name);
   await miner.join();
@@ -141,6 +150,16 @@ async function live(member: LocalMiner | LocalValidator): Promise<void> {
   }
 }
 
+/** The time of a learner that has a machine of its own: from its request to its copy of the journal that has the lease. */
+async function probe(miner: LocalMiner): Promise<void> {
+  const { client } = miner;
+  for (; !signal.aborted; await sleep(probeMs)) {
+    await miner.beat();
+    const lease = await client.requestLease();
+    if (lease !== null) await client.submit('lease-return', { lease, reason: 'returned' });
+  }
+}
+
 const judged = new Set<Hash>();
 
 /** Each claim once, and all that wait at once: how fast one validator judges is not measured here. */
@@ -159,7 +178,7 @@ for (let i = 0; i < count; i += 20)
   members.push(...(await Promise.all(Array.from({ length: Math.min(20, count - i) }, (_, j) => enter(`l${i + j}`)))));
 process.stdout.write('{"ready":true}\n');
 for (const member of members)
-  live(member).catch((error) => {
+  (role === 'probe' ? probe(member as LocalMiner) : live(member)).catch((error) => {
     refusals[String(error).slice(0, 60)] = 1;
   });
 process.stdin.on('data', (bytes) => {

@@ -1,6 +1,6 @@
 /**
  * @file The orchestrator of the bus bench as a process of its own: the real one, journal in a folder, with a small model. Arguments as JSON:
- * {dir, nats}. Prints where it is; at `report` on standard input, what it used and what became of the claims.
+ * {dir, nats, learners}. Prints where it is; at `report` on standard input, what it used and what became of the claims.
  */
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -20,6 +20,7 @@ import type { EventBody, RunEvent } from '../src/protocol/messages.ts';
 import type { Hash } from '../src/protocol/names.ts';
 import { initRun } from '../src/roles/orchestrator/run-init.ts';
 import { Orchestrator, startJournal } from '../src/roles/orchestrator/shell.ts';
+import { runSettings } from '../src/roles/run-presets.ts';
 import { FsStore } from '../src/store/fs.ts';
 import { hashArtifact } from '../src/store/node-hash.ts';
 import { utf8 } from '../src/util/bytes.ts';
@@ -29,15 +30,23 @@ import { networkOwner, newTinyRun } from '../tests/support/local-network.ts';
 interface Arguments {
   readonly dir: string;
   readonly nats: string | null;
+  /** That the run is laid out for. */
+  readonly learners: number;
 }
 
-const { dir, nats } = JSON.parse(process.argv[2]!) as Arguments;
+const { dir, nats, learners } = JSON.parse(process.argv[2]!) as Arguments;
 const clock = systemClock;
 const seed = sha256(utf8('bench syncer'));
 const session = sessionKeyFromSeed(seed, nativeSign(seed));
 const store = await FsStore.open(join(dir, 'store'));
+// Releases are hours apart in a run of this size, not seconds.
+const settings = { release: { ...runSettings.tiny.release, everyMerges: 1_000 } };
 const { journal } = await openFileJournal({ folder: join(dir, 'run') });
-const first = await initRun({ ...newTinyRun({ learners: 2, syncer: session }), store, createdAtMs: Date.now() });
+const first = await initRun({
+  ...newTinyRun({ learners: Math.max(2, learners), settings, syncer: session }),
+  store,
+  createdAtMs: Date.now(),
+});
 await startJournal(journal, first, Date.now());
 const { manifest } = first[0].body as EventBody<'run'>;
 const ledger = await openEmbeddedLedger({

@@ -103,10 +103,10 @@ async function measure(load: Load, kind: 'nats' | 'websocket'): Promise<BenchRow
   };
   try {
     const nats = server?.url ?? null;
-    const syncer = start('bus-syncer.ts', { dir, nats });
+    const syncer = start('bus-syncer.ts', { dir, nats, learners: load.learners });
     const { url, run } = await syncer.next<{ url: string; run: string }>();
     const { heartbeatMs, claimMs } = load;
-    const startLearners = (role: string, label: string, count: number): Child =>
+    const startLearners = (role: 'miner' | 'validator' | 'probe', label: string, count: number): Child =>
       start('bus-learners.ts', {
         ...{
           dir,
@@ -126,12 +126,15 @@ async function measure(load: Load, kind: 'nats' | 'websocket'): Promise<BenchRow
     for (let left = load.learners; left > 0; left -= learnersEach)
       miners.push(startLearners('miner', `m${miners.length}`, Math.min(left, learnersEach)));
     for (const miner of miners) await miner.next();
+    const probe = startLearners('probe', 'p', 1);
+    await probe.next();
     await sleep(load.warmMs);
     syncer.send('reset');
-    for (const miner of miners) await miner.ask('report');
+    for (const child of [...miners, probe]) await child.ask('report');
     await sleep(load.measureMs);
     const reports = await Promise.all(miners.map((miner) => miner.ask<LearnersReport>('report')));
-    return rowsOf(load, kind, await syncer.ask<SyncerReport>('report'), reports);
+    const probed = await probe.ask<LearnersReport>('report');
+    return rowsOf(load, kind, await syncer.ask<SyncerReport>('report'), { miners: reports, probed });
   } finally {
     for (const child of children) child.close();
     await server?.close();
@@ -142,7 +145,12 @@ async function measure(load: Load, kind: 'nats' | 'websocket'): Promise<BenchRow
 const latency = (values: readonly number[]): string =>
   values.length === 0 ? 'none' : `${percentile(values, 0.5).toFixed(0)} / ${percentile(values, 0.99).toFixed(0)} ms`;
 
-function rowsOf(load: Load, kind: string, syncer: SyncerReport, reports: readonly LearnersReport[]): BenchRow[] {
+function rowsOf(
+  load: Load,
+  kind: string,
+  syncer: SyncerReport,
+  { miners: reports, probed }: { readonly miners: readonly LearnersReport[]; readonly probed: LearnersReport },
+): BenchRow[] {
   const seconds = syncer.elapsedMs / 1_000;
   const requests = reports.reduce((sum, report) => sum + report.requests, 0);
   const judged = syncer.claims.flatMap(({ committed, judged }) => (judged === undefined ? [] : [judged - committed]));
@@ -158,8 +166,8 @@ function rowsOf(load: Load, kind: string, syncer: SyncerReport, reports: readonl
     },
     {
       what: `${what}: p50 / p99`,
-      value: `verdict ${latency(judged)}`,
-      detail: `merge ${latency(merged)}; lease request ${latency(leases)} (${leases.length})`,
+      value: `lease ${latency(probed.leaseMs)}`,
+      detail: `of a learner with its own machine (${probed.leaseMs.length}); of those that share this one ${latency(leases)}; verdict ${latency(judged)}; merge ${latency(merged)}`,
     },
     {
       what: `${what}: orchestrator`,

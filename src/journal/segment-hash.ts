@@ -10,8 +10,24 @@ import type { RunState } from './state.ts';
 /** One hash of the whole state: equal for two folds of the same journal, on any machine. */
 export const hashState = (state: RunState): Hash => hashOfJson(toPlain(state));
 
-/** Without claims, leases and audits that are over and that nothing refers to: the journal before the release has them. */
+/** The newest hash of each state: who proposes a release has computed what its admission checks. */
+const newest = new WeakMap<RunState, { readonly headHash: Hash; readonly hash: Hash }>();
+
+/**
+ * Without claims, leases and audits that are over and that nothing refers to: the journal before the release has them. Computed once for
+ * each head of the journal.
+ */
 export function segmentHash(state: RunState): Hash {
+  const { headHash } = state;
+  const known = newest.get(state);
+  if (known?.headHash === headHash) return known.hash;
+  const hash = computeSegmentHash(state);
+  newest.set(state, { headHash, hash });
+  return hash;
+}
+
+/** Of the state as it is, also where somebody other than the fold changed it. */
+export function computeSegmentHash(state: RunState): Hash {
   const named = new Set<Hash | null>();
   for (const { auditable, waiting } of state.learners.values()) {
     for (const { claim } of auditable) named.add(claim);

@@ -27,13 +27,15 @@ interface Waiting {
 }
 
 /** Admitting takes half a millisecond each: heartbeats and reads wait meanwhile. */
-const groupTasks = 64;
+const groupTasks = 32;
 const groupBytes = 4 * 1024 * 1024;
 const retryMs = 1_000;
 
 export class GroupAdmission {
   readonly #options: GroupAdmissionOptions;
   readonly #waiting: Waiting[] = [];
+  /** Goes before what waits. */
+  readonly #urgent: Waiting[] = [];
   #admitted: JournalEntry[] = [];
   #admittedBytes = 0;
   #held: (() => void)[] = [];
@@ -53,8 +55,9 @@ export class GroupAdmission {
   /**
    * Runs `task` in its turn; it admits what it has to, without waiting. Resolves with what it gave, or rejects with what it threw, once
    * everything that was admitted before its end is durable. Rejects with the journal's error where that failed, whether it ran or not.
+   * What is urgent has its turn before all that is not: few and quick tasks that somebody stands still for.
    */
-  enqueue<T>(task: () => T): Promise<T> {
+  enqueue<T>(task: () => T, { isUrgent = false } = {}): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let answer: () => void = () => {};
       const run = (): void => {
@@ -65,7 +68,7 @@ export class GroupAdmission {
           answer = () => reject(error);
         }
       };
-      this.#waiting.push({ run, answer: () => answer(), reject });
+      (isUrgent ? this.#urgent : this.#waiting).push({ run, answer: () => answer(), reject });
       this.#wake();
     });
   }
@@ -90,14 +93,18 @@ export class GroupAdmission {
   #wake(): void {
     this.#draining ??= this.#drain().finally(() => {
       this.#draining = null;
-      if (this.#waiting.length > 0) this.#wake();
+      if (this.#hasWaiting) this.#wake();
     });
+  }
+
+  get #hasWaiting(): boolean {
+    return this.#waiting.length + this.#urgent.length > 0;
   }
 
   async #drain(): Promise<void> {
     await Promise.resolve(); // what comes in the same turn goes together
     if (this.#isFailing && !(await this.#write())) return;
-    while (this.#waiting.length > 0) {
+    while (this.#hasWaiting) {
       const group = this.#runGroup();
       if (!(await this.#write(group))) return;
     }
@@ -105,8 +112,8 @@ export class GroupAdmission {
 
   #runGroup(): Waiting[] {
     const group: Waiting[] = [];
-    while (this.#waiting.length > 0 && group.length < groupTasks && this.#admittedBytes < groupBytes) {
-      const next = this.#waiting.shift()!;
+    while (this.#hasWaiting && group.length < groupTasks && this.#admittedBytes < groupBytes) {
+      const next = (this.#urgent.shift() ?? this.#waiting.shift())!;
       next.run();
       group.push(next);
     }
@@ -122,7 +129,7 @@ export class GroupAdmission {
       this.#isFailing = true;
       this.#options.onFailure(error);
       // Those too that came meanwhile: what they ask cannot be said before the journal can be written.
-      for (const { reject } of [...group, ...this.#waiting.splice(0)]) reject(error);
+      for (const { reject } of [...group, ...this.#urgent.splice(0), ...this.#waiting.splice(0)]) reject(error);
       this.#retryLater();
       return false;
     }

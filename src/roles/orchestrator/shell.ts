@@ -460,14 +460,16 @@ export class Orchestrator {
 
   async #onLeaseRequest(payload: string): Promise<{ lease: number | null; seq: number | null }> {
     const { delegation } = this.#openWire(payload, 'lease-request');
-    return this.#admission.enqueue(() => {
+    const grant = () => {
       const learner = this.run.learners.get(learnerIdOf(delegation.hotkey, delegation.name));
       const body = learner === undefined ? null : leaseFor(this.#state, learner, this.#deps.clock.nowMs());
       if (body === null) return { lease: null, seq: null };
       const result = this.#admit(this.#sign('lease', body));
       if (result.outcome !== 'accept') throw new RoleError('REFUSED', `no lease: ${result.code}: ${result.sentence}`);
       return { lease: body.lease, seq: result.seq };
-    });
+    };
+    // A machine stands still for it.
+    return this.#admission.enqueue(grant, { isUrgent: true });
   }
 
   async #onGrantRequest(payload: string): Promise<SealedGrant> {
