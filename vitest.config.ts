@@ -6,7 +6,7 @@ export default defineConfig({
     // Native addons (ONNX Runtime) and real servers want processes of their own.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 120_000,
   },
 });

@@ -57,6 +57,14 @@ function simulate(fleet: Fleet, hours: number, options: Partial<FleetRunOptions>
 }
 
 describe('a fleet on a virtual clock', () => {
+  it('goes on alike without the claims that are over', () => {
+    const [kept, forgot] = [true, false].map((keepsClaims) => simulate(troubled, 0.5, { keepsClaims }));
+    expect(forgot!.lines.join('\n') === kept!.lines.join('\n')).toBe(true);
+    const sizeOf = ({ fleet }: Ran): number => fleet.journal.run.claims.size;
+    expect(sizeOf(forgot!)).toBeGreaterThan(0);
+    expect(sizeOf(forgot!)).toBeLessThan(sizeOf(kept!) / 2);
+  });
+
   it('gives one journal for one seed, byte for byte, whatever goes wrong, and another for another', () => {
     const [first, again, other] = [
       simulate(troubled, 0.5),

@@ -24,7 +24,13 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
       return 0;
     }
     await program.parseAsync([...argv], { from: 'user' });
-    return chosen.run === null ? 0 : await chosen.run();
+    if (chosen.run === null) return 0;
+    const [{ hashWith }, { nodePlatformSha256 }] = await Promise.all([
+      import('../protocol/hash.ts'),
+      import('../util/node-sha256.ts'),
+    ]);
+    hashWith(nodePlatformSha256);
+    return await chosen.run();
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     return report(error instanceof CommanderError ? usageOf(error, program, argv) : error, argv, io);

@@ -126,6 +126,14 @@ function noteClaim(indexes: Indexes, claim: Claim): void {
   else if (own.at(-1) !== claim) own.push(claim);
 }
 
+/** The claim is no longer in the state: it was over. */
+export function forgetClaim(state: RunState, claim: Claim): void {
+  const { claims, drawn } = indexesOf(state);
+  const left = claims.get(claim.learner)?.filter((each) => each !== claim);
+  if (left !== undefined) claims.set(claim.learner, left);
+  for (const hotkey of claim.beacon?.committee ?? []) drawn.get(hotkey)?.delete(claim.id);
+}
+
 /** All claims of a learner, in commit order. */
 export const claimsOf = (state: RunState, learner: LearnerId): readonly Claim[] =>
   indexesOf(state).claims.get(learner) ?? [];

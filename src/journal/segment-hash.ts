@@ -4,8 +4,9 @@
  */
 import { hashOfJson } from '../protocol/hash.ts';
 import type { Hash } from '../protocol/names.ts';
+import { forgetClaim } from './indexes.ts';
 import { mayBeJudged } from './queries.ts';
-import type { RunState } from './state.ts';
+import type { Claim, RunState } from './state.ts';
 
 /** One hash of the whole state: equal for two folds of the same journal, on any machine. */
 export const hashState = (state: RunState): Hash => hashOfJson(toPlain(state));
@@ -28,16 +29,36 @@ export function segmentHash(state: RunState): Hash {
 
 /** Of the state as it is, also where somebody other than the fold changed it. */
 export function computeSegmentHash(state: RunState): Hash {
+  const isNeeded = claimsNeeded(state);
+  const claims = new Map([...state.claims].filter(([, claim]) => isNeeded(claim)));
+  const leases = new Map([...state.leases].filter(([, { status }]) => status === 'open'));
+  const audits = new Map([...state.audits].filter(([id]) => state.openAudits.has(id)));
+  return hashOfJson(toPlain({ ...state, claims, leases, audits }));
+}
+
+/** Whether a later event can depend on the claim. */
+function claimsNeeded(state: RunState): (claim: Claim) => boolean {
   const named = new Set<Hash | null>();
   for (const { auditable, waiting } of state.learners.values()) {
     for (const { claim } of auditable) named.add(claim);
     for (const claim of waiting) named.add(claim);
   }
   for (const { suspicions } of state.hotkeys.values()) for (const { claim } of suspicions) named.add(claim);
-  const claims = new Map([...state.claims].filter(([id, claim]) => named.has(id) || mayBeJudged(state, claim)));
-  const leases = new Map([...state.leases].filter(([, { status }]) => status === 'open'));
-  const audits = new Map([...state.audits].filter(([id]) => state.openAudits.has(id)));
-  return hashOfJson(toPlain({ ...state, claims, leases, audits }));
+  return (claim) => named.has(claim.id) || mayBeJudged(state, claim);
+}
+
+/**
+ * Takes claims and leases that no later event can depend on out of the state, which folds the rest of its journal as before; who asks
+ * for the history of a learner finds less. A day of ten thousand learners does not fit into memory otherwise.
+ */
+export function forgetOver(state: RunState): void {
+  const isNeeded = claimsNeeded(state);
+  for (const claim of [...state.claims.values()]) {
+    if (isNeeded(claim)) continue;
+    state.claims.delete(claim.id);
+    forgetClaim(state, claim);
+  }
+  for (const [id, { status }] of state.leases) if (status !== 'open') state.leases.delete(id);
 }
 
 /** Maps as sorted lists of pairs, sets as lists. */

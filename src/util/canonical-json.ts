@@ -8,27 +8,53 @@
  * are not finite, text that is not well-formed Unicode.
  */
 export function canonicalJson(value: unknown): string {
-  if (value === null || typeof value === 'boolean') return String(value);
-  if (typeof value === 'number') {
-    if (!Number.isFinite(value)) throw new TypeError(`JSON holds finite numbers only, got ${value}`);
-    // RFC 8785 section 3.2.2.3 takes over ECMAScript's number format; -0 becomes 0.
-    return JSON.stringify(value);
+  switch (typeof value) {
+    case 'string':
+      return canonicalString(value);
+    case 'number':
+      if (!Number.isFinite(value)) throw new TypeError(`JSON holds finite numbers only, got ${value}`);
+      // RFC 8785 section 3.2.2.3 takes over ECMAScript's number format; -0 becomes 0.
+      return value === 0 ? '0' : `${value}`;
+    case 'boolean':
+      return value ? 'true' : 'false';
+    case 'object':
+      if (value === null) return 'null';
+      return Array.isArray(value) ? canonicalArray(value) : canonicalObject(value as Readonly<Record<string, unknown>>);
+    default:
+      throw new TypeError(`JSON cannot hold a value of type ${typeof value}`);
   }
-  if (typeof value === 'string') return canonicalString(value);
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (typeof value !== 'object') throw new TypeError(`JSON cannot hold a value of type ${typeof value}`);
-  const record = value as Readonly<Record<string, unknown>>;
+}
+
+function canonicalArray(list: readonly unknown[]): string {
+  let text = '[';
+  for (let i = 0; i < list.length; i++) text += i === 0 ? canonicalJson(list[i]) : `,${canonicalJson(list[i])}`;
+  return `${text}]`;
+}
+
+function canonicalObject(record: Readonly<Record<string, unknown>>): string {
+  let text = '{';
   // Default sort compares UTF-16 code units, as section 3.2.3 asks.
-  const keys = Object.keys(record).sort();
-  return `{${keys.map((key) => `${canonicalString(key)}:${canonicalJson(record[key])}`).join(',')}}`;
+  for (const key of Object.keys(record).sort())
+    text += `${text.length === 1 ? '' : ','}${keyText(key)}${canonicalJson(record[key])}`;
+  return `${text}}`;
+}
+
+/** Records have few different keys: each is quoted once. */
+const keyTexts = new Map<string, string>();
+const keptKeys = 4_096;
+
+function keyText(key: string): string {
+  const known = keyTexts.get(key);
+  if (known !== undefined) return known;
+  const text = `${canonicalString(key)}:`;
+  if (keyTexts.size < keptKeys && key.length <= 64) keyTexts.set(key, text);
+  return text;
 }
 
 function canonicalString(text: string): string {
-  if (hasLoneSurrogate(text)) throw new TypeError('JSON text must be well-formed Unicode, got a lone surrogate');
+  if (!text.isWellFormed()) throw new TypeError('JSON text must be well-formed Unicode, got a lone surrogate');
   return JSON.stringify(text);
 }
-
-const hasLoneSurrogate = (text: string): boolean => /\p{Surrogate}/u.test(text);
 
 export type StrictJson =
   | { readonly ok: true; readonly value: unknown }
@@ -70,12 +96,14 @@ export function parseStrictJson(text: string, { maxLength, maxDepth }: JsonLimit
 
 /** Index after the string that starts at `start`; the end of the text if it is not closed. */
 function endOfString(text: string, start: number): number {
-  for (let i = start + 1; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit === 0x5c) i++;
-    else if (unit === 0x22) return i + 1;
+  for (let from = start + 1; ; ) {
+    const quote = text.indexOf('"', from);
+    if (quote < 0) return text.length;
+    let escapes = 0;
+    while (text.charCodeAt(quote - 1 - escapes) === 0x5c) escapes++;
+    if (escapes % 2 === 0) return quote + 1;
+    from = quote + 1;
   }
-  return text.length;
 }
 
 function measureDepth(text: string): number {
@@ -100,7 +128,8 @@ function findRepeatedKey(text: string): string | null {
     else if (unit === 0x22) {
       const end = endOfString(text, i);
       if (isFollowedByColon(text, end)) {
-        const key = JSON.parse(text.slice(i, end)) as string;
+        const quoted = text.slice(i, end);
+        const key = quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1);
         const keys = open.at(-1)!;
         if (keys.has(key) || key === '__proto__') return key;
         keys.add(key);
@@ -118,11 +147,11 @@ function isFollowedByColon(text: string, from: number): boolean {
 }
 
 function findBadLeaf(value: unknown): string | null {
-  if (typeof value === 'string') return hasLoneSurrogate(value) ? 'text holds a lone surrogate' : null;
+  if (typeof value === 'string') return !value.isWellFormed() ? 'text holds a lone surrogate' : null;
   if (typeof value === 'number') return Number.isFinite(value) ? null : 'a number is too large';
   if (typeof value !== 'object' || value === null) return null;
   for (const [key, member] of Object.entries(value)) {
-    const bad = hasLoneSurrogate(key) ? 'a key holds a lone surrogate' : findBadLeaf(member);
+    const bad = !key.isWellFormed() ? 'a key holds a lone surrogate' : findBadLeaf(member);
     if (bad !== null) return bad;
   }
   return null;

@@ -1,12 +1,15 @@
 /** @file The thread of `merge-thread.ts`: opens the record for itself, and judges merges in the order in which they come. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { hashWith } from '../protocol/hash.ts';
 import { hashArtifact } from '../store/node-hash.ts';
 import { assert } from '../util/errors.ts';
+import { nodePlatformSha256 } from '../util/node-sha256.ts';
 import { ArtifactCache } from './artifact-cache.ts';
 import { createMergeJudge, type MergeJudge } from './merge-judge.ts';
 import type { MergeReply, MergeRequest, MergeThreadSetup } from './merge-thread.ts';
 import { openRecord } from './open-record.ts';
 
+hashWith(nodePlatformSha256);
 const { source, cacheBytes } = workerData as MergeThreadSetup;
 const record = openRecord(source, new AbortController().signal);
 let judge: MergeJudge | null = null;

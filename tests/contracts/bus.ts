@@ -12,9 +12,9 @@ export interface BusPair {
 
 /** Resolves once `list` holds `count` items. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const endsAt = performance.now() + 5_000;
+  const endsAt = performance.now() + 60_000;
   while (!condition()) {
-    if (performance.now() > endsAt) throw new Error(`waited 5 s for: ${what}`);
+    if (performance.now() > endsAt) throw new Error(`waited 60 s for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

@@ -63,9 +63,11 @@ export class PostgresServer {
   async restart(): Promise<void> {
     await this.#end('SIGINT', false);
     const args = ['-D', join(this.#dir, 'data'), '-k', this.#dir, '-h', '127.0.0.1', '-p', String(this.port)];
-    this.#process = spawn(join(programs, 'postgres'), [...args, ...this.#settings], {
-      ...{ ...this.#identity, cwd: this.#dir, detached: true, stdio: 'ignore' },
-    });
+    const launch = (): ChildProcess =>
+      spawn(join(programs, 'postgres'), [...args, ...this.#settings], {
+        ...{ ...this.#identity, cwd: this.#dir, detached: true, stdio: 'ignore' },
+      });
+    this.#process = launch();
     const endMs = performance.now() + startLimitMs;
     for (;;) {
       const fault = await this.query('select 1').then(
@@ -75,6 +77,8 @@ export class PostgresServer {
       if (fault === null) return;
       if (performance.now() > endMs) throw new Error('PostgreSQL did not start', { cause: fault });
       await sleep(50);
+      // Processes of a killed one may live for a moment, and hold its memory.
+      if (this.#process.exitCode !== null) this.#process = launch();
     }
   }
 

@@ -1,12 +1,15 @@
 /** @file The other side of `learner-thread.ts`: reads the shards, opens the learner, does its calls one by one. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { hashWith } from '../../protocol/hash.ts';
 import { assert, assertNever, BaseError } from '../../util/errors.ts';
-import { nodeSha256 as hash } from '../../util/node-sha256.ts';
+import { nodeSha256 as hash, nodePlatformSha256 } from '../../util/node-sha256.ts';
 import { Learner } from '../learner/learner.ts';
 import { StateFolder } from '../learner/state-folder.ts';
 import type { PhaseTerms } from '../run-data.ts';
 import { ShardFiles } from '../shard-files.ts';
 import type { ThreadCall, ThreadReply, ThreadRequest, ThreadSetup } from './learner-thread.ts';
+
+hashWith(nodePlatformSha256);
 
 interface Kept {
   readonly learner: Learner;

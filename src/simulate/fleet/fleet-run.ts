@@ -4,6 +4,7 @@
  */
 
 import { tempoAt } from '../../journal/queries.ts';
+import { forgetOver } from '../../journal/segment-hash.ts';
 import type { Ed25519Equation } from '../../protocol/ed25519.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
@@ -45,6 +46,8 @@ export interface FleetRunOptions {
   /** Faults beside those of the fleet's file. */
   readonly chaos?: readonly FleetFault[];
   readonly tickMs?: number;
+  /** Keeps claims that are over in memory, for who asks for them; so does a run that is attacked. */
+  readonly keepsClaims?: boolean;
   readonly onLine?: (line: string) => void;
   readonly onHour?: (hour: number) => void;
 }
@@ -310,6 +313,9 @@ export class FleetRun {
   /** Tells each entry to whom it concerns. */
   #route({ message: { kind, body } }: OpenedEntry) {
     switch (kind) {
+      case 'tempo':
+        if (this.attacked === null && this.#options.keepsClaims !== true) forgetOver(this.journal.run);
+        return;
       case 'lease': {
         const { lease, hotkey, name, phase, range, scheduleTokens } = body as EventBody<'lease'>;
         const miner = this.#ofLearner.get(learnerIdOf(hotkey, name));
