@@ -3,7 +3,7 @@
  * this machine. It refuses to run as root, so that root starts it as the package's user. Text is ordered as in English, to show who relies on bytes.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -112,7 +112,26 @@ export class PostgresServer {
     if (isGroup) process.kill(-running.pid!, signal);
     else running.kill(signal);
     await ended;
+    // A process of the group may live a moment longer than its first, and answer.
+    for (let tries = 0; isGroup && tries < 500 && isAlive(running.pid!); tries++) await sleep(10);
   }
+}
+
+/** Whether a process of the group runs; one that is dead and not collected yet does not. */
+function isAlive(group: number): boolean {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    let stat: string;
+    try {
+      stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+    } catch {
+      continue; // it has ended
+    }
+    // After the name, which may hold anything: state, parent, group (proc_pid_stat(5)).
+    const [state, , own] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    if (Number(own) === group && state !== 'Z' && state !== 'X') return true;
+  }
+  return false;
 }
 
 function identityOf(): { readonly uid?: number; readonly gid?: number } {
