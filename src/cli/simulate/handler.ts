@@ -12,6 +12,7 @@ import { ensureCorpus } from '../corpus.ts';
 import type { Io } from '../io.ts';
 import { nativeEquation } from '../native-ed25519.ts';
 import { corpusDir } from '../paths.ts';
+import { interruptedExitCode } from '../speech.ts';
 import { formatTable } from '../table.ts';
 import { formatChaos } from './chaos/report.ts';
 import { runChaos } from './chaos/run.ts';
@@ -41,7 +42,8 @@ export const handle: Handler = async (settings, io) => {
     return report.problems.length === 0 ? 0 : 1;
   }
   if (settings.has('fleet') && settings.text('fleet') === goodputName) {
-    const report = runGoodput(parseRunLength(settings), io);
+    const report = await runGoodput(parseRunLength(settings), io);
+    if (report === null) return interruptedExitCode;
     if (isJson) io.out(JSON.stringify(report));
     else for (const line of formatGoodput(report)) io.out(line);
     return 0;
@@ -54,6 +56,7 @@ export const handle: Handler = async (settings, io) => {
   }
   if (settings.has('fleet')) {
     const outcome = await runFleet(parseFleetOptions(settings), io);
+    if (outcome === null) return interruptedExitCode;
     if (isJson) io.out(JSON.stringify(outcome));
     else for (const line of formatFleet(outcome)) io.out(line);
     return 0;

@@ -67,6 +67,7 @@ const ownerOf = (kind: MachineKind, index: number): number => Math.floor(index /
 const hourMs = 3_600_000;
 const sampleMs = 600_000;
 const watchMs = 1_000;
+const partMs = 10_000;
 const validatorTickMs = 5_000;
 const stakeRao = 1_000_000_000;
 const tenYears = 10 * 365 * 86_400_000;
@@ -257,6 +258,11 @@ export class FleetRun {
 
   /** Until the hours are over. */
   run(): void {
+    for (const _ of this.steps());
+  }
+
+  /** As `run`, in small parts of virtual time: between them others have their turn. */
+  *steps(): Generator<void> {
     const { hours, onHour } = this.#options;
     this.#syncer.start();
     this.#every(sampleMs, () => this.#sample());
@@ -270,7 +276,11 @@ export class FleetRun {
       this.ledger.pay(epoch, this.queue.nowMs);
     });
     for (let hour = 1; hour <= Math.ceil(hours); hour++) {
-      this.queue.run(startMs + Math.min(hour, hours) * hourMs);
+      const endMs = startMs + Math.min(hour, hours) * hourMs;
+      while (this.queue.nowMs < endMs) {
+        this.queue.run(Math.min(endMs, this.queue.nowMs + partMs));
+        yield;
+      }
       onHour?.(hour);
     }
     this.#sample();

@@ -1,5 +1,6 @@
 /** @file Does `accrete simulate --fleet decoupled-diloco`: the paper's rows, ours beside them. */
 import { writeFileSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fleetOutcome } from '../../../simulate/fleet/fleet-outcome.ts';
 import { FleetRun } from '../../../simulate/fleet/fleet-run.ts';
 import {
@@ -24,18 +25,25 @@ export interface GoodputReport {
   readonly rows: readonly GoodputResult[];
 }
 
-export function runGoodput(
+/** Null: stopped by a signal. */
+export async function runGoodput(
   { hours, seed, out }: { readonly hours: number; readonly seed: number; readonly out: string | null },
   io: Io,
-): GoodputReport {
-  const rows = publishedRows.map((row) => {
+): Promise<GoodputReport | null> {
+  const rows: GoodputResult[] = [];
+  for (const row of publishedRows) {
     io.err(`${row.kind}, ${row.learners} learners of ${row.chips.toLocaleString('en-US')} chips`);
     const fleet = goodputFleet(row);
     const run = new FleetRun({ fleet, hours, seed: String(seed), mode: 'stub', equation: nativeEquation });
-    run.run();
+    for (const _ of run.steps()) {
+      await nextTurn();
+      if (!io.stop.aborted) continue;
+      io.err(`stopped after ${rows.length} of ${publishedRows.length} rows: there is no result`);
+      return null;
+    }
     const about = { command: '', name: fleet.name, about: '', seed: String(seed), hours, notes: [] };
-    return goodputResult(row, fleetOutcome(run, about));
-  });
+    rows.push(goodputResult(row, fleetOutcome(run, about)));
+  }
   const report: GoodputReport = {
     format: 'accrete-goodput/1',
     command: `./bin/accrete simulate --fleet ${goodputName} --hours ${hours} --seed ${seed}`,

@@ -2,15 +2,17 @@
 
 import { once } from 'node:events';
 import { createWriteStream, writeFileSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { acceleratorNote } from '../../../simulate/fleet/accelerators.ts';
 import { planFleetFaults } from '../../../simulate/fleet/fleet-chaos.ts';
 import { type FleetOutcome, fleetOutcome } from '../../../simulate/fleet/fleet-outcome.ts';
-import { FleetRun } from '../../../simulate/fleet/fleet-run.ts';
+import { FleetRun, startMs } from '../../../simulate/fleet/fleet-run.ts';
 import type { Io } from '../../io.ts';
 import { nativeEquation } from '../../native-ed25519.ts';
 import type { FleetOptions } from './options.ts';
 
-export async function runFleet(options: FleetOptions, io: Io): Promise<FleetOutcome> {
+/** Null: stopped by a signal. */
+export async function runFleet(options: FleetOptions, io: Io): Promise<FleetOutcome | null> {
   const { fleet, hours, seed, signatures, freeloaders, tickMs, attack, chaos } = options;
   const journal = options.journal === null ? null : createWriteStream(options.journal);
   const beganMs = performance.now();
@@ -27,7 +29,14 @@ export async function runFleet(options: FleetOptions, io: Io): Promise<FleetOutc
       );
     },
   });
-  run.run();
+  for (const _ of run.steps()) {
+    await (journal?.writableNeedDrain === true ? once(journal, 'drain') : nextTurn());
+    if (!io.stop.aborted) continue;
+    const done = ((run.queue.nowMs - startMs) / 3_600_000).toFixed(1);
+    io.err(`stopped after ${done} of ${hours} virtual hours: there is no result`);
+    journal?.destroy();
+    return null;
+  }
   if (journal !== null) {
     journal.end();
     await once(journal, 'close');
