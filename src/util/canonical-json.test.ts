@@ -53,6 +53,7 @@ describe('parseStrictJson', () => {
   const cases: [text: string, code: string][] = [
     ['{"a":1,"a":2}', 'REPEATED_KEY'],
     ['{"a":1,"\\u0061":2}', 'REPEATED_KEY'],
+    ['{"a\\\\":1,"b\\"":2,"a\\\\":3}', 'REPEATED_KEY'],
     ['{"b":{"a":1},"a" :1,"a"\n:2}', 'REPEATED_KEY'],
     ['{"__proto__":{}}', 'REPEATED_KEY'],
     [`${'['.repeat(17)}${']'.repeat(17)}`, 'TOO_DEEP'],

@@ -8,12 +8,13 @@ import { countParameters } from '../../model/quasar-long/contract.ts';
 import { type PresetName, presetConfig } from '../../model/quasar-long/presets.ts';
 import { hashOfText } from '../../protocol/hash.ts';
 import { type ArtifactRef, manifestSchema, type RunManifest, rulesVersion } from '../../protocol/manifest.ts';
-import { type Hotkey, toDecimal } from '../../protocol/names.ts';
+import type { Hotkey } from '../../protocol/names.ts';
 import { contractHashOf, runSeedOf } from '../../roles/run-model.ts';
 import { type RunPresetName, type RunSettings, runSettings } from '../../roles/run-presets.ts';
 import { contractOf } from '../../training/recipe.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import type { RunOverrides } from './fleet-file.ts';
+import { withOverrides } from './run-overrides.ts';
 
 const noBytes = (label: string): ArtifactRef => ({ root: hashOfText(`simulated ${label}`), sizeBytes: 1 });
 
@@ -33,12 +34,9 @@ const settingsOf = (preset: PresetName): RunSettings =>
 
 export function syntheticManifest(options: SyntheticRun): RunManifest {
   const { preset, overrides: o, learners } = options;
-  const base = settingsOf(preset);
+  const settings = withOverrides(settingsOf(preset), o);
   const config = presetConfig(preset);
-  const seconds = (value: number | undefined, otherwiseMs: number): number =>
-    value === undefined ? otherwiseMs : Math.round(1_000 * value);
-  const { sequenceLength, targetTokens, schedule, ledger, sync, recipe, audit, evaluation, release, ...rest } = base;
-  const [graceMin, graceMax] = o.graceSeconds ?? [sync.grace.minMs / 1_000, sync.grace.maxMs / 1_000];
+  const { sequenceLength, targetTokens, schedule, ledger, sync, recipe, ...rest } = settings;
   return manifestSchema.parse({
     ...rest,
     version: rulesVersion,
@@ -46,8 +44,8 @@ export function syntheticManifest(options: SyntheticRun): RunManifest {
     ledger: {
       chainId: 'accrete-simulation',
       netuid: 1,
-      tempoBlocks: o.tempoBlocks ?? ledger.tempoBlocks,
-      blockMs: seconds(o.blockSeconds, ledger.blockMs),
+      tempoBlocks: ledger.tempoBlocks,
+      blockMs: ledger.blockMs,
     },
     owner: options.owner,
     createdAtMs: options.createdAtMs,
@@ -70,40 +68,14 @@ export function syntheticManifest(options: SyntheticRun): RunManifest {
     phases: [
       {
         name: 'base',
-        targetTokens: o.targetTokens ?? targetTokens,
-        sequenceLength: o.sequenceLength ?? sequenceLength,
+        targetTokens,
+        sequenceLength,
         mixture: { simulated: 1 },
         schedule,
       },
     ],
-    recipe: { ...recipe, batchSequences: o.batchSequences ?? recipe.batchSequences, joinWarmupSteps: 0 },
-    fragments: { count: o.fragments ?? rest.fragments.count },
-    sync: {
-      ...sync,
-      innerStepsPerOuterStep: o.innerSteps ?? sync.innerStepsPerOuterStep,
-      quorum: o.quorum ?? Math.floor(learners / 2) + 1,
-      grace: { ...sync.grace, minMs: seconds(graceMin, 0), maxMs: seconds(graceMax, 0) },
-      deadlineMs: seconds(o.deadlineSeconds, sync.deadlineMs),
-      maxStaleness: o.maxStaleness ?? sync.maxStaleness,
-      ...(o.revealSeconds === undefined ? {} : { revealMs: seconds(o.revealSeconds, 0) }),
-      ...(o.verdictSeconds === undefined ? {} : { verdictMs: seconds(o.verdictSeconds, 0) }),
-      leaseSequences: o.leaseSequences ?? sync.leaseSequences,
-      leaseMs: seconds(o.leaseSeconds, sync.leaseMs),
-      stateRootEverySteps: o.stateRootEverySteps ?? sync.stateRootEverySteps,
-    },
-    codec: o.codec ?? rest.codec,
-    evaluation: {
-      ...evaluation,
-      gainShare: o.gainShare === undefined ? evaluation.gainShare : toDecimal(o.gainShare),
-      committee: o.committee ?? evaluation.committee,
-    },
-    audit: {
-      ...audit,
-      perTempo: o.auditsPerTempo ?? audit.perTempo,
-      window: o.auditWindow ?? audit.window,
-      answerMs: seconds(o.auditAnswerSeconds, audit.answerMs),
-    },
-    release: { ...release, everyMerges: o.releaseEveryMerges ?? release.everyMerges },
+    recipe: { ...recipe, joinWarmupSteps: 0 },
+    sync: { ...sync, quorum: o.quorum ?? Math.floor(learners / 2) + 1 },
   });
 }
 

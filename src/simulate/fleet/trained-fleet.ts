@@ -10,13 +10,14 @@ import { learnerIdOf } from '../../protocol/names.ts';
 import { Rng } from '../../util/rng.ts';
 import { SimulatedNetwork } from '../network.ts';
 import { heldOutLoss } from '../scenario.ts';
+import { simulationSettings } from '../settings.ts';
 import { type FaultCounts, type Living, liveThrough, noFaults, type Timeline, troubleSites } from './faults.ts';
 import { type FleetFault, type FleetFaultKind, type Life, scheduleFaults } from './fleet-chaos.ts';
 import { type Fleet, type MachineKind, speedOf } from './fleet-file.ts';
 import { modelledLoss } from './loss-model.ts';
 import { Machine, Site } from './machine.ts';
 import { activeParametersOf } from './run-manifest.ts';
-import { trainedSettings } from './trained-settings.ts';
+import { withOverrides } from './run-overrides.ts';
 
 export const trainedFormat = 'accrete-trained/1';
 /** Whole roles in one process: more would take hours of real time. */
@@ -73,7 +74,7 @@ export async function trainFleet(
   const { quorum } = fleet.run;
   const network = await SimulatedNetwork.open({
     ...options,
-    settings: trainedSettings(fleet.run),
+    settings: withOverrides(simulationSettings, fleet.run),
     // The quorum is a majority of so many.
     minerCount: quorum === undefined ? count : 2 * quorum - 1,
   });

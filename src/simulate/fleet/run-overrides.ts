@@ -1,11 +1,9 @@
-/** @file A fleet's changes to a run that is truly trained: those of preset tiny's settings that a simulation trains with. */
+/** @file What a fleet's file changes in the settings of its run, whether somebody trains it or not. The quorum is the caller's: it knows the fleet. */
 import { type Decimal, toDecimal } from '../../protocol/names.ts';
 import type { RunSettings } from '../../roles/run-presets.ts';
-import { simulationSettings } from '../settings.ts';
 import type { RunOverrides } from './fleet-file.ts';
 
-export function trainedSettings(o: RunOverrides): RunSettings {
-  const base = simulationSettings;
+export function withOverrides(base: RunSettings, o: RunOverrides): RunSettings {
   const { ledger, sync, recipe, audit, evaluation, release, fragments } = base;
   const ms = (seconds: number | undefined, otherwise: number): number =>
     seconds === undefined ? otherwise : Math.round(1_000 * seconds);
@@ -29,6 +27,8 @@ export function trainedSettings(o: RunOverrides): RunSettings {
       grace: { ...sync.grace, minMs: ms(graceMin, sync.grace.minMs), maxMs: ms(graceMax, sync.grace.maxMs) },
       deadlineMs: ms(o.deadlineSeconds, sync.deadlineMs),
       maxStaleness: o.maxStaleness ?? sync.maxStaleness,
+      ...(o.revealSeconds === undefined ? {} : { revealMs: ms(o.revealSeconds, 0) }),
+      ...(o.verdictSeconds === undefined ? {} : { verdictMs: ms(o.verdictSeconds, 0) }),
       leaseSequences: o.leaseSequences ?? sync.leaseSequences,
       leaseMs: ms(o.leaseSeconds, sync.leaseMs),
       stateRootEverySteps: o.stateRootEverySteps ?? sync.stateRootEverySteps,
