@@ -7,6 +7,7 @@ import { type FileHandle, mkdir, open, readFile, rename, rm, rmdir, statfs, writ
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isPresent, syncFolder } from '../export/durable.ts';
+import { inLanes } from '../util/lanes.ts';
 import { writeAll } from '../util/node-write.ts';
 import { PullError } from './errors.ts';
 import { hashOfPiece, hashOfWhole } from './hashing.ts';
@@ -160,8 +161,9 @@ class Fetching {
         await mkdir(dirname(this.#path(name)), { recursive: true });
         handles.set(name, await openToResume(this.#path(name)));
       }
-      await this.#inParallel(this.#source.files.flatMap(piecesOf), (piece) =>
-        this.#bring(piece, handles.get(piece.file.name)!),
+      const pieces = this.#source.files.flatMap(piecesOf);
+      await inLanes(pieces.length, { atOnce: this.#options.parallel }, (i) =>
+        this.#bring(pieces[i]!, handles.get(pieces[i]!.file.name)!),
       );
       for (const [name, handle] of handles) {
         const { sizeBytes } = this.#source.files.find((file) => file.name === name)!;
@@ -171,23 +173,6 @@ class Fetching {
     } finally {
       for (const handle of handles.values()) await handle.close();
     }
-  }
-
-  /** Ends with the first fault, once the pieces that are under way have ended. */
-  async #inParallel(pieces: readonly Piece[], work: (piece: Piece) => Promise<void>): Promise<void> {
-    let next = 0;
-    let fault: { readonly error: unknown } | null = null;
-    const worker = async (): Promise<void> => {
-      while (next < pieces.length && fault === null) {
-        try {
-          await work(pieces[next++]!);
-        } catch (error) {
-          fault ??= { error };
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: this.#options.parallel }, worker));
-    if (fault !== null) throw (fault as { readonly error: unknown }).error;
   }
 
   async #bring(piece: Piece, handle: FileHandle): Promise<void> {

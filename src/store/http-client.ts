@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
+import { inLanes } from '../util/lanes.ts';
 import { notFound, StoreError, sizeMismatch, storeErrorCodes } from './errors.ts';
 import { type Exchange, HttpExchanger, isOk } from './http-exchange.ts';
 import { checkArtifact } from './node-hash.ts';
@@ -197,7 +198,7 @@ export class HttpStore implements Store {
         response.resume();
       });
     };
-    await inLanes(requests.length, signal, put);
+    await inLanes(requests.length, { atOnce: partsAtOnce, signal }, put);
     // The store takes an upload in when it is asked for the artifact.
     if ((await this.#stat(root, signal)) === expected.sizeBytes) return;
     throw new StoreError('HASH_MISMATCH', `${root}: the store did not take what was uploaded; ask for a new grant`, {
@@ -223,26 +224,6 @@ export class HttpStore implements Store {
 
 /** Parts that are under way at once; they are views of the artifact's bytes, so that more of them take no more memory. */
 const partsAtOnce = 4;
-
-/** Once one has failed the others are ended. @throws the first failure */
-async function inLanes(
-  count: number,
-  signal: AbortSignal | undefined,
-  work: (i: number, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const ending = new AbortController();
-  const either = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]);
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < count && !ending.signal.aborted)
-      await work(next++, either).catch((error) => {
-        ending.abort(error); // the first reason stays
-        throw error;
-      });
-  };
-  await Promise.allSettled(Array.from({ length: Math.min(partsAtOnce, count) }, lane));
-  ending.signal.throwIfAborted();
-}
 
 interface GrantedPut {
   readonly grant: WriteGrant;
