@@ -9,6 +9,7 @@ import {
   buildPages,
   decodePageIndex,
   encodePageIndex,
+  groupBytes,
   groupPages,
   isPageOf,
   pageBytes,
@@ -32,7 +33,6 @@ function bytesOf(sizeBytes: number): Uint8Array {
   return bytes;
 }
 
-const groupBytes = groupPages * pageBytes;
 const pageOf = (bytes: Uint8Array, page: number): Uint8Array =>
   bytes.subarray(page * pageBytes, (page + 1) * pageBytes);
 

@@ -8,11 +8,13 @@ import type { ArtifactRef, Shard } from '../protocol/manifest.ts';
 import { inclusionProof, leafHash, type Sha256, treeHash, verifyInclusion } from '../protocol/merkle.ts';
 import type { Hash } from '../protocol/names.ts';
 import { equalBytes, fromHex, toHex } from '../util/bytes.ts';
+import { assert } from '../util/errors.ts';
 import { DataError } from './errors.ts';
 
 export const pageBytes = 65_536;
 /** A power of two: then the tree over the groups' roots is the tree over the pages. */
 export const groupPages = 64;
+export const groupBytes = groupPages * pageBytes;
 /** Smaller shards are fetched whole: they are a few reads of a page's worth of waiting. */
 export const pagedFromBytes = 16 << 20;
 const hashBytes = 32;
@@ -34,22 +36,49 @@ export interface PagedShard {
 }
 
 /** The root over a shard's pages, and its table. */
-export function buildPages(bytes: Uint8Array, hash: Sha256): { readonly root: Uint8Array; readonly table: Uint8Array } {
-  const pages = Array.from({ length: pageCountOf(bytes.byteLength) }, (_, i) =>
-    leafHash(bytes.subarray(i * pageBytes, (i + 1) * pageBytes), hash),
-  );
-  const groups = Array.from({ length: groupCountOf(bytes.byteLength) }, (_, g) =>
-    pages.slice(g * groupPages, (g + 1) * groupPages),
-  );
-  const roots = groups.map((group) => treeHash(group, hash));
-  const recordBytes = recordBytesOf(bytes.byteLength);
-  const table = new Uint8Array(groups.length * recordBytes);
-  for (const [g, group] of groups.entries()) {
-    for (const [i, page] of group.entries()) table.set(page, g * recordBytes + i * hashBytes);
-    const wayAt = g * recordBytes + groupPages * hashBytes;
-    for (const [i, node] of inclusionProof(roots, g).entries()) table.set(node, wayAt + i * hashBytes);
+export interface ShardPages {
+  readonly root: Uint8Array;
+  readonly table: Uint8Array;
+}
+
+/** Makes them of the shard's groups as they come: memory for their hashes, not for the shard. */
+export class PageTree {
+  readonly #hash: Sha256;
+  readonly #groups: (readonly Uint8Array[])[] = [];
+  #sizeBytes = 0;
+
+  constructor(hash: Sha256) {
+    this.#hash = hash;
   }
-  return { root: treeHash(roots, hash), table };
+
+  /** The next `groupBytes` of the shard; at its end what is left. */
+  add(group: Uint8Array): void {
+    assert(this.#sizeBytes % groupBytes === 0 && group.byteLength <= groupBytes, 'PageTree: a group within a group');
+    this.#groups.push(
+      Array.from({ length: pageCountOf(group.byteLength) }, (_, i) =>
+        leafHash(group.subarray(i * pageBytes, (i + 1) * pageBytes), this.#hash),
+      ),
+    );
+    this.#sizeBytes += group.byteLength;
+  }
+
+  finish(): ShardPages {
+    const roots = this.#groups.map((group) => treeHash(group, this.#hash));
+    const recordBytes = recordBytesOf(this.#sizeBytes);
+    const table = new Uint8Array(this.#groups.length * recordBytes);
+    for (const [g, group] of this.#groups.entries()) {
+      for (const [i, page] of group.entries()) table.set(page, g * recordBytes + i * hashBytes);
+      const wayAt = g * recordBytes + groupPages * hashBytes;
+      for (const [i, node] of inclusionProof(roots, g).entries()) table.set(node, wayAt + i * hashBytes);
+    }
+    return { root: treeHash(roots, this.#hash), table };
+  }
+}
+
+export function buildPages(bytes: Uint8Array, hash: Sha256): ShardPages {
+  const tree = new PageTree(hash);
+  for (let at = 0; at < bytes.byteLength; at += groupBytes) tree.add(bytes.subarray(at, at + groupBytes));
+  return tree.finish();
 }
 
 /** Where in the table the record of a page lies. */

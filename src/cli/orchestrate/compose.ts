@@ -40,7 +40,7 @@ import { describeFault } from '../../protocol/signing.ts';
 import { topics } from '../../roles/client.ts';
 import { clockAfter } from '../../roles/orchestrator/run-clock.ts';
 import { RunFold } from '../../roles/orchestrator/run-fold.ts';
-import { initRun } from '../../roles/orchestrator/run-init.ts';
+import { initRun, type NewRun } from '../../roles/orchestrator/run-init.ts';
 import { Orchestrator, type OrchestratorDeps, startJournal } from '../../roles/orchestrator/shell.ts';
 import { heartbeatFreshMs } from '../../roles/orchestrator/step.ts';
 import { runSeedOf } from '../../roles/run-model.ts';
@@ -168,7 +168,14 @@ async function open(
       ? null
       : await openBittensor(options.ledger, { log, maxWaitBlocks: roleWaitBlocks });
   if (bittensor !== null) closing.add(() => bittensor.close());
-  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor, io });
+  const manifest = await ensureRun({ options, journal, keys, store, nowMs: clock.nowMs(), bittensor, io }).catch(
+    (error: unknown) => {
+      if (!io.stop.aborted) throw error;
+      io.err('stopped before the run began; the same command goes on, and stores nothing again that is stored');
+      return null;
+    },
+  );
+  if (manifest === null) return null;
   await runStore.settle(manifest.tokenizer.artifact);
   const embedded =
     bittensor !== null
@@ -409,7 +416,7 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
       options.from === null
         ? null
         : await openStart(options.from, { catalog, seed: runSeedOf(seed), recipe: settings.recipe }, io);
-    const messages = await initRun({
+    const run: NewRun = {
       settings: { ...settings, ledger: tempos },
       ...{ name: chosen?.file.name ?? `accrete-${preset}`, preset, seed, createdAtMs: nowMs },
       learners: chosen === null ? options.miners : null,
@@ -418,7 +425,8 @@ async function ensureRun({ options, journal, keys, store, nowMs, bittensor, io }
       ...{ owner: keys.hotkey, syncer: keys.session, catalog, store, artifactOf: hashArtifact },
       ...(options.shared === null ? {} : { syncerName: options.shared.name }),
       readCatalogFile: readFile,
-    })
+    };
+    const messages = await initRun(run, io.stop)
       .catch((error) => {
         throw asFreezeFault(error);
       })

@@ -1,7 +1,10 @@
 /** @file The same seed, corpus and keys give the same run; what a new run names lies in the store and is the start. */
 import { describe, expect, it } from 'vitest';
+import { largeCorpus } from '../../../tests/support/large-corpus.ts';
 import { networkOwner, networkSyncer, newTinyRun } from '../../../tests/support/local-network.ts';
 import { tinyCorpus } from '../../../tests/support/tiny-corpus.ts';
+import { decodePageIndex } from '../../data/shard-pages.ts';
+import { encodeShard } from '../../data/shards.ts';
 import { applyEvent } from '../../journal/fold.ts';
 import { MemoryJournal } from '../../journal/memory.ts';
 import { manifestOf } from '../../journal/queries.ts';
@@ -14,7 +17,9 @@ import type { ArtifactRef } from '../../protocol/manifest.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { openEntry, signMessage } from '../../protocol/signing.ts';
+import { StoreError } from '../../store/errors.ts';
 import { MemoryStore } from '../../store/memory.ts';
+import { hashArtifact } from '../../store/node-hash.ts';
 import { bf16ToF32, f32ToBf16 } from '../../tensor/half.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { bindingOf } from '../client.ts';
@@ -119,6 +124,84 @@ describe('initRun', () => {
       unpackFragment(fragment, values, (name) => params.get(name)!);
     }
     for (const [name, values] of params) expect(values, name).toEqual(expected.get(name));
+  });
+
+  describe('of many shards', () => {
+    const small = Array.from({ length: 9 }, (_, n) => {
+      const ids = Array.from({ length: 400 + n }, (_, i) => i % 60);
+      const bytes = encodeShard(ids, tinyCorpus().catalog.vocabSize);
+      const entry = { file: `part-${n}.tokens`, artifact: hashArtifact(bytes), about: '' };
+      return {
+        bytes,
+        entry: { ...entry, source: 'parts', tokens: ids.length, licence: 'CC0-1.0', stage: 'train' as const },
+      };
+    });
+    const corpus = largeCorpus(2);
+    const catalog = { ...corpus.catalog, shards: [...corpus.catalog.shards, ...small.map(({ entry }) => entry)] };
+    const readCatalogFile: NewRun['readCatalogFile'] = (entry) =>
+      small.find((each) => each.entry.file === entry.file)?.bytes ?? corpus.readFile(entry);
+
+    /** Shards wait in `put` until they are let go; the later come first. */
+    class SlowStore extends MemoryStore {
+      readonly begun: string[] = [];
+      most = 0;
+      isFull: (root: string) => boolean = () => false;
+      readonly #waiting: (() => void)[] = [];
+
+      override async put(...[artifact, bytes, options]: Parameters<MemoryStore['put']>): Promise<void> {
+        if (catalog.shards.some((shard) => shard.artifact.root === artifact.root)) {
+          this.begun.push(artifact.root);
+          const isLast = this.begun.length === catalog.shards.length;
+          await new Promise<void>((resolve) => {
+            this.#waiting.push(resolve);
+            this.most = Math.max(this.most, this.#waiting.length);
+            setImmediate(() => {
+              if (this.#waiting.length === 4 || isLast) this.#waiting.pop()?.();
+              else setImmediate(() => this.#waiting.pop()?.());
+            });
+          });
+          if (this.isFull(artifact.root)) throw new StoreError('DISK_FULL', `${artifact.root}: no room`);
+        }
+        await super.put(artifact, bytes, options);
+      }
+    }
+    const roots = catalog.shards.map(({ artifact }) => artifact.root);
+    const newRun = (store: MemoryStore) => newTinyRun({ store, catalog, readCatalogFile });
+
+    it('stores four of them at once, and is the same run as by one after another', async () => {
+      const store = new SlowStore();
+      const [run] = await initRun(newRun(store));
+      expect(store.most).toBe(4);
+      expect(store.begun).toEqual(roots);
+      for (const { artifact } of catalog.shards) expect(await store.stat(artifact.root)).toBe(artifact.sizeBytes);
+      expect(run).toEqual((await initRun(newRun(new MemoryStore())))[0]);
+      const { data } = (run.body as EventBody<'run'>).manifest;
+      expect([...decodePageIndex(await store.get(data.pages!), data.shards).keys()]).toEqual(
+        corpus.catalog.shards.filter(({ source }) => source === 'large').map(({ artifact }) => artifact.root),
+      );
+    });
+
+    it('ends with the failure of one, begins no other after it, and goes on from what is stored', async () => {
+      const store = new SlowStore();
+      store.isFull = (root) => root === roots[5];
+      await expect(initRun(newRun(store))).rejects.toMatchObject({ code: 'DISK_FULL' });
+      expect(store.begun.length).toBeLessThan(roots.length);
+      expect(await store.stat(roots[5]!)).toBeNull();
+      store.isFull = () => false;
+      store.begun.splice(0);
+      await initRun(newRun(store));
+      for (const root of roots) expect(await store.stat(root)).not.toBeNull();
+    });
+
+    it('ends when it is told to stop', async () => {
+      const [store, stop] = [new SlowStore(), new AbortController()];
+      store.isFull = () => {
+        if (store.begun.length > 5) stop.abort(new Error('stopped'));
+        return false;
+      };
+      await expect(initRun(newRun(store), stop.signal)).rejects.toThrow('stopped');
+      expect(store.begun.length).toBeLessThan(roots.length);
+    });
   });
 
   it('gives the first two entries of a journal: the run, and who may act as its syncer', async () => {

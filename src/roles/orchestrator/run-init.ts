@@ -3,7 +3,7 @@
  * store, and the first two entries of its journal (run, delegation of the syncer). The same seed, corpus and keys give
  * the same run but for its time of creation.
  */
-import type { Catalog } from '../../data/catalog.ts';
+import type { Catalog, CatalogShard } from '../../data/catalog.ts';
 import { manifestShards } from '../../data/catalog.ts';
 import { buildPages, encodePageIndex, type PagedShard, pagedFromBytes } from '../../data/shard-pages.ts';
 import { packFragment } from '../../merge/fragment-values.ts';
@@ -20,6 +20,7 @@ import type { Store } from '../../store/port.ts';
 import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { contractOf } from '../../training/recipe.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
+import { inLanes } from '../../util/lanes.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
 import { contractHashOf, runModelOf, runSeedOf } from '../run-model.ts';
 import { type RunPresetName, type RunSettings, runSettings } from '../run-presets.ts';
@@ -112,15 +113,21 @@ export function buildManifest(
   });
 }
 
-/** Stores what the manifest names and returns the journal's first messages. */
-export async function initRun(options: NewRun): Promise<readonly [run: Envelope, delegation: Envelope]> {
+/**
+ * Stores what the manifest names and returns the journal's first messages. Stopped or failed, nothing of the run is there but
+ * artifacts, which are not stored again. @throws ModelError, DataError, StoreError; the signal's reason
+ */
+export async function initRun(
+  options: NewRun,
+  signal?: AbortSignal,
+): Promise<readonly [run: Envelope, delegation: Envelope]> {
   const { catalog, store, owner } = options;
   // What is wrong with the settings is told before terabytes are stored.
   buildManifest(options);
   for (const entry of [catalog.tokenizer, catalog.tokenizerConfig])
     await store.put(entry.artifact, options.readCatalogFile(entry));
-  const manifest = buildManifest(options, await storeShards(options));
-  const start = await storeStart(options, manifest);
+  const manifest = buildManifest(options, await storeShards(options, signal));
+  const start = await storeStart(options, manifest, signal);
   const { chainId, netuid } = manifest.ledger;
   const context = { chainId, netuid, run: runIdOf(manifest), seenHead: null };
   const delegation = syncerDelegation({ ...options, issuedAtMs: options.createdAtMs });
@@ -128,27 +135,38 @@ export async function initRun(options: NewRun): Promise<readonly [run: Envelope,
   return [signMessage(owner, 'run', run, context), signMessage(owner, 'delegate', delegation, context)];
 }
 
-/** The shards, one in memory at a time, and what proves parts of the large ones; null: there is none. */
-async function storeShards(options: NewRun): Promise<ArtifactRef | null> {
+/** Shards that are stored at once; their bytes are in memory meanwhile, so of large ones fewer. */
+const storedAtOnce = { shards: 4, bytes: 2 ** 30 };
+
+/** The shards, and what proves parts of the large ones; null: there is none. */
+async function storeShards(options: NewRun, signal: AbortSignal | undefined): Promise<ArtifactRef | null> {
   const { catalog, store, artifactOf } = options;
-  const rows: (PagedShard | null)[] = [];
-  for (const shard of catalog.shards) {
-    const bytes = options.readCatalogFile(shard);
-    await store.put(shard.artifact, bytes);
-    if (bytes.byteLength < pagedFromBytes) {
-      rows.push(null);
-      continue;
-    }
-    const { root, table } = buildPages(bytes, nodeSha256);
-    const ref = artifactOf(table);
-    await store.put(ref, table);
-    rows.push({ root, table: ref });
-  }
+  const { shards } = catalog;
+  const rows: (PagedShard | null)[] = shards.map(() => null);
+  const largest = shards.reduce((most, { artifact }) => Math.max(most, artifact.sizeBytes), 1);
+  const atOnce = Math.max(1, Math.min(storedAtOnce.shards, Math.floor(storedAtOnce.bytes / largest)));
+  await inLanes(shards.length, { atOnce, signal }, async (i, until) => {
+    rows[i] = await storeShard(options, shards[i]!, until);
+  });
   if (rows.every((row) => row === null)) return null;
   const index = encodePageIndex(rows);
   const ref = artifactOf(index);
   await store.put(ref, index);
   return ref;
+}
+
+async function storeShard(
+  { store, artifactOf, readCatalogFile }: NewRun,
+  shard: CatalogShard,
+  signal: AbortSignal,
+): Promise<PagedShard | null> {
+  const bytes = readCatalogFile(shard);
+  await store.put(shard.artifact, bytes, { signal });
+  if (bytes.byteLength < pagedFromBytes) return null;
+  const { root, table } = buildPages(bytes, nodeSha256);
+  const ref = artifactOf(table);
+  await store.put(ref, table, { signal });
+  return { root, table: ref };
 }
 
 /** The owner's word that a session key is a syncer of his run. */
@@ -170,6 +188,7 @@ export function syncerDelegation(
 async function storeStart(
   options: NewRun,
   manifest: RunManifest,
+  signal: AbortSignal | undefined,
 ): Promise<{ readonly fragments: readonly ArtifactRef[]; readonly frozen: ArtifactRef | null }> {
   const { config, contract, plan } = runModelOf(manifest);
   const specs = new Map(contract.map((spec) => [spec.name, spec]));
@@ -178,6 +197,7 @@ async function storeStart(
   const fragments: ArtifactRef[] = [];
   let params = new Map<string, TensorValues>();
   for (const fragment of plan.fragments) {
+    signal?.throwIfAborted();
     const known = params;
     params = new Map();
     for (const { name } of [...fragment.slices, ...fragment.selectionBiases])
