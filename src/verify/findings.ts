@@ -4,6 +4,7 @@
 export const checkNames = [
   'manifest',
   'data',
+  'pages',
   'journal',
   'signatures',
   'membership',

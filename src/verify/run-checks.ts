@@ -1,7 +1,6 @@
-/** @file The run itself: parameter contract, plan, start checkpoint from the seed, data and tokenizer bytes; and counts of what the fold's rules checked. */
+/** @file The run itself: parameter contract, plan, start checkpoint from the seed; and counts of what the fold's rules checked. */
 import { packFragment } from '../merge/fragment-values.ts';
 import { floatsOf, initTensor, type TensorValues } from '../model/quasar-long/init.ts';
-import type { ArtifactRef } from '../protocol/manifest.ts';
 import type { EventKind } from '../protocol/messages.ts';
 import { encodeState } from '../roles/merge-computation.ts';
 import type { RunModel } from '../roles/run-model.ts';
@@ -24,7 +23,6 @@ export const runCheck: Check = {
         'manifest',
         `the start fragments are the owner's word: of the checkpoint ${start.source}, not of the seed`,
       );
-    await checkData(visit, context);
   },
 };
 
@@ -50,28 +48,6 @@ function checkStart(visit: RunVisit, { config, contract, plan }: RunModel, conte
     if (made.root === named.root && made.sizeBytes === named.sizeBytes) continue;
     const expected = `start of fragment ${fragment.id}: ${made.root} of ${made.sizeBytes} bytes, from the seed`;
     context.findings.fail(divergenceAt('manifest', visit, expected, `${named.root} of ${named.sizeBytes} bytes`));
-  }
-}
-
-async function checkData(visit: RunVisit, context: WalkContext): Promise<void> {
-  const { tokenizer, data } = visit.body.manifest;
-  const named: [what: string, ArtifactRef][] = [
-    ['tokenizer', tokenizer.artifact],
-    ['tokenizer config', tokenizer.configArtifact],
-    ...data.shards.map(({ source, stage, artifact }): [string, ArtifactRef] => [
-      `shard of ${source}, ${stage},`,
-      artifact,
-    ]),
-    ...visit.body.start.map((artifact, i): [string, ArtifactRef] => [`start of fragment ${i}`, artifact]),
-  ];
-  for (const [what, artifact] of named) {
-    const answer = await context.record.artifact(artifact);
-    context.findings.count('data', 'files');
-    if (answer.kind === 'found') continue;
-    const found = answer.kind === 'missing' ? 'nothing in the store' : answer.found;
-    context.findings.fail(
-      divergenceAt('data', visit, `${what} ${artifact.root} of ${artifact.sizeBytes} bytes`, found),
-    );
   }
 }
 

@@ -16,6 +16,7 @@ import { ArtifactCache } from './artifact-cache.ts';
 import { AuditChecks, type ReplaySegment } from './audit-checks.ts';
 import type { Check, Visit, WalkContext } from './check.ts';
 import { CellCheck, ClaimChecks } from './claim-checks.ts';
+import { DataChecks, type DataProgress, type DataSample } from './data-checks.ts';
 import { type CheckName, Findings, type Report } from './findings.ts';
 import { GoneBytes } from './gone.ts';
 import { LedgerChecks } from './ledger-checks.ts';
@@ -29,6 +30,8 @@ import { countingCheck, runCheck } from './run-checks.ts';
 export interface VerifyOptions {
   /** Bytes, signatures and merges are checked from this release on; null: all. */
   readonly from?: number | null;
+  /** How much of the shards is read; null: all. */
+  readonly dataSample?: DataSample | null;
   /** How many answered audits are redone. */
   readonly replayCount?: number;
   readonly replay?: ReplaySegment | null;
@@ -42,6 +45,7 @@ export interface VerifyOptions {
   /** Bytes of artifacts that are held for the next checks. */
   readonly cacheBytes?: number;
   readonly onProgress?: (now: { readonly entries: number; readonly merges: number }) => void;
+  readonly onData?: (now: DataProgress) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -86,10 +90,11 @@ class Walk {
     this.#options = options;
     this.#known = known;
     this.#cache = new ArtifactCache(record, options.cacheBytes ?? defaultCacheBytes);
-    const { replayCount = 0, replay = null, judgeOf = null } = options;
+    const { replayCount = 0, replay = null, judgeOf = null, dataSample = null, onData, signal } = options;
     this.#checks = [
       countingCheck,
       runCheck,
+      new DataChecks({ sample: dataSample, onProgress: onData, signal }),
       new ClaimChecks(),
       new CellCheck(),
       new MergeChecks(judgeOf),

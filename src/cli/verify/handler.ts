@@ -1,4 +1,5 @@
 /** @file Does `accrete verify`: a report on standard output, progress on standard error. */
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { machineClassOf } from '../../roles/learner/machine-class.ts';
@@ -24,10 +25,13 @@ export const handle: Handler = async (settings, io) => {
   const segments = openSegmentReplay({
     ...{ threads: 1, machineClass: machineClassOf({ threads: 1 }), hash: nodeSha256, signal: io.stop },
   });
+  const tell = teller(io);
   const merges = openMergeThread({ source: options.source, cacheBytes: options.cacheBytes });
   try {
     const report = await verifyRecord(record, {
       from: options.from,
+      // Unforeseeable: who made the run would leave whole what is looked at.
+      dataSample: options.shardBytes === null ? null : { limitBytes: options.shardBytes, seed: randomUUID() },
       replayCount: options.replayCount,
       replay: segments.replay,
       judgeOf: merges.judge,
@@ -36,7 +40,8 @@ export const handle: Handler = async (settings, io) => {
       sha256: nodeSha256,
       artifactOf: hashArtifact,
       cacheBytes: options.cacheBytes,
-      onProgress: teller(io),
+      onProgress: ({ entries, merges }) => tell(() => `${formatCount(entries)} entries, ${formatCount(merges)} merges`),
+      onData: ({ readBytes, ofBytes }) => tell(() => `${gib(readBytes)} of ${gib(ofBytes)} GiB of the text`),
       signal: io.stop,
     });
     if (options.json) io.out(JSON.stringify(report));
@@ -53,14 +58,17 @@ export const handle: Handler = async (settings, io) => {
   }
 };
 
-function teller(io: Io): (now: { readonly entries: number; readonly merges: number }) => void {
+/** A line every two seconds. */
+function teller(io: Io): (line: () => string) => void {
   let toldAtMs = performance.now();
-  return ({ entries, merges }) => {
+  return (line) => {
     if (performance.now() - toldAtMs < tellEveryMs) return;
     toldAtMs = performance.now();
-    io.err(`${formatCount(entries)} entries, ${formatCount(merges)} merges`);
+    io.err(line());
   };
 }
+
+const gib = (bytes: number): string => (bytes / 1024 ** 3).toFixed(1);
 
 /** One small file, replaced whole. A file that cannot be read is as good as none; one that cannot be written is a failure. */
 function progressOf(state: VerifyCommandOptions['state'], cwd: string): ProgressStore | null {

@@ -17,6 +17,13 @@ export const verify: CommandDeclaration = {
       value: 'URL',
       description: 'read artifacts from here, as URL/store/ROOT: a public bucket with its prefix, or any mirror of it',
     },
+    {
+      name: 'shards',
+      value: 'GIB|all',
+      description:
+        'read so much of the text, and compare its pages with their index; of a run that has more, whole shards drawn at random',
+      default: '64',
+    },
     { name: 'replay', value: 'N', description: 'redo the N newest audited trace segments as well', default: '0' },
     {
       name: 'state',

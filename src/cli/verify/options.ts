@@ -7,6 +7,8 @@ import type { Settings } from '../settings.ts';
 export interface VerifyCommandOptions {
   readonly source: RecordSource;
   readonly from: number | null;
+  /** Null: all. */
+  readonly shardBytes: number | null;
   readonly replayCount: number;
   /** `default`: in the working directory, by run. */
   readonly state: { readonly kind: 'none' | 'default' } | { readonly kind: 'file'; readonly path: string };
@@ -18,6 +20,8 @@ export function parseVerifyOptions(settings: Settings, cwd: string): VerifyComma
   return {
     source: { ...sourceOf(settings.argument, cwd), store: mirrorOf(settings) },
     from: settings.has('from') ? settings.count('from', { min: 0, max: Number.MAX_SAFE_INTEGER }) : null,
+    shardBytes:
+      settings.text('shards') === 'all' ? null : settings.count('shards', { min: 1, max: 1 << 20 }) * 1024 ** 3,
     replayCount: settings.count('replay', { min: 0, max: 10_000 }),
     state: stateOf(settings),
     cacheBytes: settings.count('cache', { min: 1, max: 1 << 20 }) * 1024 * 1024,
