@@ -18,6 +18,7 @@ import { index } from './index.bench.ts';
 import { innerLoop } from './inner-loop.bench.ts';
 import { journal } from './journal.bench.ts';
 import { layers } from './layers.bench.ts';
+import { leaseText } from './lease-text.bench.ts';
 import { ledger } from './ledger.bench.ts';
 import { long } from './long.bench.ts';
 import { type Bench, type BenchOptions, type BenchRow, machine } from './measure.ts';
@@ -41,6 +42,7 @@ const benches: readonly Bench[] = [
   codecLossTiny,
   exportBench,
   data,
+  leaseText,
   serveBench,
   journal,
   index,

@@ -3,11 +3,10 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { largeCorpus, largeIdAt } from '../../tests/support/large-corpus.ts';
 import { newTinyRun } from '../../tests/support/local-network.ts';
-import { tinyCorpus } from '../../tests/support/tiny-corpus.ts';
-import type { Catalog } from '../data/catalog.ts';
-import { pageBytes, pagedFromBytes } from '../data/shard-pages.ts';
-import { encodeShard, packSequence } from '../data/shards.ts';
+import { pageBytes } from '../data/shard-pages.ts';
+import { packSequence } from '../data/shards.ts';
 import { manifestSchema, type RunManifest } from '../protocol/manifest.ts';
 import type { EventBody } from '../protocol/messages.ts';
 import { MemoryStore } from '../store/memory.ts';
@@ -18,18 +17,8 @@ import { initRun } from './orchestrator/run-init.ts';
 import { sequencesAt } from './run-data.ts';
 
 const { signal } = new AbortController();
-const { catalog: tiny, readFile } = tinyCorpus();
-const idAt = (i: number): number => 1 + ((i * 7_919) % (tiny.vocabSize - 1));
-const tokens = pagedFromBytes / 2 + 1_000;
-const large = encodeShard(
-  Uint16Array.from({ length: tokens }, (_, i) => idAt(i)),
-  tiny.vocabSize,
-);
-const shard = {
-  ...{ source: 'large', artifact: hashArtifact(large), tokens, licence: 'CC0-1.0', stage: 'train' as const },
-  ...{ file: 'large.tokens', about: '' },
-};
-const catalog: Catalog = { ...tiny, mixture: { large: 1 }, shards: [...tiny.shards, shard] };
+const { catalog, readFile } = largeCorpus();
+const { vocabSize, endOfText } = catalog;
 
 let dir = '';
 let manifest: RunManifest;
@@ -56,8 +45,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'accrete-text-'));
   const [run] = await initRun({
     ...newTinyRun(),
-    ...{ catalog, store, artifactOf: hashArtifact },
-    readCatalogFile: (entry) => (entry.file === shard.file ? large : readFile(entry)),
+    ...{ catalog, store, artifactOf: hashArtifact, readCatalogFile: readFile },
   });
   manifest = manifestSchema.parse((run.body as EventBody<'run'>).manifest);
 });
@@ -78,8 +66,8 @@ describe('text through a cache', () => {
       const { shard: found, offset, length } = text.locate(0, position);
       expect(found.source).toBe('large');
       const [sequence] = await sequencesAt(text, 0, [position]);
-      const due = Array.from({ length }, (_, i) => idAt(offset + i));
-      expect(sequence, `${position}`).toEqual(packSequence(due, tiny.endOfText));
+      const due = Array.from({ length }, (_, i) => largeIdAt(0, vocabSize, offset + i));
+      expect(sequence, `${position}`).toEqual(packSequence(due, endOfText));
     }
     const bytes = read.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     expect(read.every(({ sizeBytes }) => sizeBytes <= pageBytes)).toBe(true);

@@ -170,6 +170,61 @@ describe('ShardCache of pages', () => {
     spoil = (_, part) => part;
   });
 
+  it('joins neighbours into one request, of 4 MiB at most, in whatever order they are asked for', async () => {
+    const cache = await openPaged(1 << 30);
+    // Held already: it is not asked for again, and parts what lies around it.
+    await cache.hold([place(20 * pageTokens, 10)]);
+    reads = [];
+    await cache.hold([99, 3, 19, 2, 21, 4, 50, 51, 18, 22].map((page) => place(page * pageTokens + 7, 9)));
+    const shardReads = reads.filter((read) => read.startsWith('shard'));
+    const range = (from: number, to: number): string => `shard ${from * pageBytes}-${to * pageBytes}`;
+    // Whichever record came first.
+    expect(new Set(shardReads)).toEqual(
+      new Set([range(99, 100), range(2, 5), range(18, 20), range(21, 23), range(50, 52)]),
+    );
+    reads = [];
+    await (await openPaged(1 << 30)).hold([place(0, count)]);
+    expect(reads.filter((read) => read.startsWith('shard'))).toEqual([
+      range(0, 64),
+      range(64, 128),
+      `shard ${128 * pageBytes}-${bytes.byteLength}`,
+    ]);
+    expect([...new ShardFiles(dir, vocabSize).read(shard, 0, count)!]).toEqual(
+      Array.from({ length: count }, (_, i) => idAt(i)),
+    );
+  });
+
+  it('joins what is fetched ahead, and what is held meanwhile waits for its own page alone', async () => {
+    const cache = await openPaged(1 << 30);
+    const pages = Array.from({ length: 40 }, (_, i) => (7 * i) % 40); // 0 to 39, none beside its neighbour
+    const ahead = cache.fetchAhead(pages.map((page) => place(page * pageTokens, 10)));
+    await cache.hold([place(11 * pageTokens, 10)]);
+    await ahead;
+    expect(reads.filter((read) => read.startsWith('shard'))).toHaveLength(3);
+    expect(cache.keys()).toHaveLength(40);
+  });
+
+  it('proves each page of a joined read by itself: the right ones stay, and who waits for those has them', async () => {
+    const cache = await openPaged(1 << 30);
+    let isSpoilt = false;
+    spoil = (root, part) => {
+      // The third page of the run.
+      if (root === shard.artifact.root && part.byteLength > 3 * pageBytes) {
+        part[2 * pageBytes + 7]! ^= 1;
+        isSpoilt = true;
+      }
+      return part;
+    };
+    const held = cache.hold([place(0, 5 * pageTokens)]);
+    const other = cache.hold([place(4 * pageTokens, 10)]);
+    await expect(held).rejects.toMatchObject({ code: 'HASH_MISMATCH', message: expect.stringContaining('page 2') });
+    await other;
+    expect(isSpoilt).toBe(true);
+    expect([...cache.keys()].sort()).toEqual([0, 1, 3, 4].map(pageKey));
+    await cache.hold([place(0, 5 * pageTokens)]);
+    expect(reads.at(-1)).toBe(`shard ${2 * pageBytes}-${3 * pageBytes}`);
+  });
+
   it('fetches the pages of a sequence and one record a group, and reads across pages', async () => {
     const cache = await openPaged(1 << 30);
     const places = [place(10, 100), place(pageTokens - 50, 100), place(count - 20, 20)];
@@ -177,8 +232,7 @@ describe('ShardCache of pages', () => {
     const record = recordBytesOf(bytes.byteLength);
     expect(reads.sort()).toEqual(
       [
-        `shard 0-${pageBytes}`,
-        `shard ${pageBytes}-${2 * pageBytes}`,
+        `shard 0-${2 * pageBytes}`,
         `shard ${159 * pageBytes}-${bytes.byteLength}`,
         `table 0-${record}`,
         `table ${2 * record}-${3 * record}`,

@@ -1,10 +1,12 @@
 /**
  * @file The run's text on this machine: only what leases and judgements need, fetched from the store ahead of its use, kept as files up to
  * a limit in bytes. Small shards come whole and stay over restarts, checked when they come and when a process first finds
- * them; of shards with pages (`data/shard-pages.ts`) only the pages come, each proved, and a new process begins without. Does file I/O.
+ * them; of shards with pages (`data/shard-pages.ts`) only the pages come, neighbours by one request and each proved by itself, and
+ * a new process begins without. Does file I/O.
  */
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { groupPages, isPageOf, type PagedShard, pageBytes, pageHashesOf, recordRange } from '../data/shard-pages.ts';
 import { bytesPerToken, type TextPlace } from '../data/shards.ts';
 import { artifactOf } from '../protocol/artifact.ts';
@@ -43,10 +45,20 @@ interface Unit {
   readonly sizeBytes: number;
 }
 
+/** What one request fetches: a shard, or pages that lie one after another. */
+type Run = readonly Unit[];
+
 const ending = '.tokens';
 const pagesName = 'pages';
 /** Fetches at once. Two shards are a gigabyte of memory; of pages the waiting counts. */
 const maxFetches = { shard: 2, page: 16 };
+/** 4 MiB: beyond, a request's own cost no longer counts. */
+const maxRunPages = 64;
+/**
+ * Pages among which neighbours are looked for before they are fetched ahead: the parts of a span come in the order of a draw over
+ * 32 spans of each source. The first few are looked for at once, so that the first step need not wait for the rest to be located.
+ */
+const gathered = { first: 64, most: 2_048 };
 /** Proved hashes of as many groups (2 KiB each): pages that are read one after another are often of one group. */
 const keptRecords = 4_096;
 
@@ -113,7 +125,7 @@ export class ShardCache {
     const units = [...this.#distinct(places)];
     // Before the first comes: what is held makes no room for the rest.
     for (const { key } of units) this.#holds.set(key, (this.#holds.get(key) ?? 0) + 1);
-    const results = await Promise.allSettled(units.map((unit) => this.#need(unit)));
+    const results = await Promise.allSettled(runsOf(units).map((run) => this.#need(run)));
     const failed = results.find((result) => result.status === 'rejected');
     if (failed === undefined) return;
     this.#letGo(units);
@@ -126,21 +138,36 @@ export class ShardCache {
 
   /** Fetches what will be needed soon, in this order, as far as the limit goes. What fails is fetched when it is held. */
   async fetchAhead(places: Iterable<TextPlace>): Promise<void> {
-    const { limitBytes, log, signal } = this.#options;
-    let sum = 0;
-    // One iterator for all: each takes the next unit when it is done with one.
-    const units = this.#distinct(places);
+    const { log, signal } = this.#options;
+    // One iterator for all: each takes the next run when it is done with one.
+    const runs = this.#runsAhead(places);
     const fetchOn = async (): Promise<void> => {
-      for (const unit of units) {
-        sum += unit.sizeBytes;
-        if (sum > limitBytes || signal.aborted) return;
-        const need = (): Promise<void> => this.#need(unit);
-        await (unit.page === null ? this.#aheadSlot.run(need) : need()).catch((error) =>
+      for (let next = await runs.next(); !next.done && !signal.aborted; next = await runs.next()) {
+        const run = next.value;
+        const need = (): Promise<void> => this.#need(run);
+        await (run[0]!.page === null ? this.#aheadSlot.run(need) : need()).catch((error) =>
           log.debug('text not fetched ahead', { error: String(error) }),
         );
       }
     };
     await Promise.all(Array.from({ length: maxFetches.page / 2 }, fetchOn));
+  }
+
+  /** As far as the limit goes; located as they are asked for, and not all in one turn of the event loop. */
+  async *#runsAhead(places: Iterable<TextPlace>): AsyncGenerator<Run> {
+    let [left, most] = [this.#options.limitBytes, gathered.first];
+    let units: Unit[] = [];
+    for (const unit of this.#distinct(places)) {
+      left -= unit.sizeBytes;
+      if (left < 0) break;
+      units.push(unit);
+      if (units.length % gathered.first === 0) await setImmediate();
+      if (units.length < most) continue;
+      yield* runsOf(units);
+      units = [];
+      most = Math.min(2 * most, gathered.most);
+    }
+    yield* runsOf(units);
   }
 
   #letGo(units: Iterable<Unit>): void {
@@ -173,33 +200,49 @@ export class ShardCache {
       yield { key: `${root}-${page}`, shard, page, sizeBytes: Math.min(pageBytes, sizeBytes - page * pageBytes) };
   }
 
-  async #need(unit: Unit): Promise<void> {
-    const { key } = unit;
-    const under = this.#fetching.get(key);
-    if (under !== undefined) {
-      await under;
-      // It may have been thrown out meanwhile.
-      return this.#kept.has(key) ? undefined : await this.#need(unit);
+  async #need(run: Run): Promise<void> {
+    const works = run.filter(({ key }) => this.#fetching.has(key)).map((unit) => this.#comesWith(unit));
+    const missing = run.filter(({ key, page }) => !this.#fetching.has(key) && (page === null || !this.#use(key)));
+    for (const part of runsOf(missing)) {
+      const work = this.#findOrFetch(part).finally(() => {
+        for (const { key } of part) if (this.#fetching.get(key) === work) this.#fetching.delete(key);
+      });
+      for (const { key } of part) this.#fetching.set(key, work);
+      works.push(work);
     }
-    const work = this.#findOrFetch(unit).finally(() => this.#fetching.delete(key));
-    this.#fetching.set(key, work);
-    await work;
+    const results = await Promise.allSettled(works);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 
-  async #findOrFetch(unit: Unit): Promise<void> {
-    const { key, page } = unit;
+  /** Somebody else is fetching it, perhaps with others: their failure is not its own. */
+  async #comesWith(unit: Unit): Promise<void> {
+    await this.#fetching.get(unit.key)!.catch((error) => {
+      if (!this.#kept.has(unit.key)) throw error;
+    });
+    // It may have been thrown out meanwhile.
+    if (!this.#kept.has(unit.key)) await this.#need([unit]);
+  }
+
+  /** Used last. False if it is not there, or not checked. */
+  #use(key: string): boolean {
     const kept = this.#kept.get(key);
-    if (kept !== undefined && (kept.isChecked || (await isWhole(kept.path, key)))) {
-      // Moved to the end: used last.
-      this.#kept.delete(key);
-      this.#kept.set(key, kept);
-      kept.isChecked = true;
-      const now = new Date();
-      if (page === null) await utimes(kept.path, now, now).catch(() => {}); // only the order after a restart
-      return;
-    }
-    if (page === null) await this.#shardSlots.run(() => this.#fetchShard(unit));
-    else await this.#pageSlots.run(() => this.#fetchPage(unit, page));
+    if (kept === undefined || !kept.isChecked) return false;
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    return true;
+  }
+
+  async #findOrFetch(run: Run): Promise<void> {
+    const [unit] = run as readonly [Unit];
+    if (unit.page !== null) return await this.#pageSlots.run(() => this.#fetchPages(run));
+    const kept = this.#kept.get(unit.key);
+    if (kept === undefined || !(kept.isChecked || (await isWhole(kept.path, unit.key))))
+      return await this.#shardSlots.run(() => this.#fetchShard(unit));
+    kept.isChecked = true;
+    this.#use(unit.key);
+    const now = new Date();
+    await utimes(kept.path, now, now).catch(() => {}); // only the order after a restart
   }
 
   async #fetchShard(unit: Unit): Promise<void> {
@@ -209,16 +252,33 @@ export class ShardCache {
     log.debug('shard fetched', { source, stage, sizeBytes: artifact.sizeBytes });
   }
 
-  /** @throws StoreError; HASH_MISMATCH where the page is not the shard's */
-  async #fetchPage(unit: Unit, page: number): Promise<void> {
+  /** Those that are right are kept. @throws StoreError; HASH_MISMATCH where one is not the shard's */
+  async #fetchPages(run: Run): Promise<void> {
     const { store, signal, dir } = this.#options;
-    const { artifact } = unit.shard;
-    const hashes = await this.#recordOf(unit.shard, page);
-    const from = page * pageBytes;
-    const bytes = await store.parts!.read(artifact, { from, to: from + unit.sizeBytes }, { signal });
-    if (!isPageOf(bytes, hashes[page % groupPages]!, nodeSha256))
-      throw hashMismatch(artifact.root, `another page ${page} than its table says`);
-    await this.#keep(unit, pagePath(dir, artifact.root, page), bytes);
+    const { shard, page: first } = run[0]!;
+    const { artifact } = shard;
+    const from = first! * pageBytes;
+    const to = from + run.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    // What proves them comes first: without it nothing is fetched.
+    const groups = new Set(run.map(({ page }) => Math.floor(page! / groupPages) * groupPages));
+    const hashes = new Map<number, Uint8Array>();
+    for (const group of groups)
+      for (const [i, hash] of (await this.#recordOf(shard, group)).entries()) hashes.set(group + i, hash);
+    const bytes = await store.parts!.read(artifact, { from, to }, { signal });
+    let wrong: number | null = null;
+    for (const unit of run) {
+      const page = unit.page!;
+      const at = page * pageBytes - from;
+      const part = bytes.subarray(at, at + unit.sizeBytes);
+      if (!isPageOf(part, hashes.get(page)!, nodeSha256)) {
+        wrong ??= page;
+        continue;
+      }
+      await this.#keep(unit, pagePath(dir, artifact.root, page), part);
+      // It may go again: a run that is long must not stand in the way of the limit.
+      this.#fetching.delete(unit.key);
+    }
+    if (wrong !== null) throw hashMismatch(artifact.root, `another page ${wrong} than its table says`);
   }
 
   /** Proved hashes of the group that a page is in. */
@@ -283,6 +343,26 @@ export class ShardCache {
     }
   }
 }
+
+/** Distinct units, joined where they are neighbours; in the order of the first of each. */
+function runsOf(units: readonly Unit[]): readonly Run[] {
+  const order = new Map(units.map((unit, i) => [unit, i]));
+  const sorted = units.filter(({ page }) => page !== null);
+  sorted.sort((a, b) => compareText(a.shard.artifact.root, b.shard.artifact.root) || a.page! - b.page!);
+  const runs: Unit[][] = units.filter(({ page }) => page === null).map((unit) => [unit]);
+  let run: Unit[] = [];
+  for (const unit of sorted) {
+    const last = run.at(-1);
+    const isNext =
+      last !== undefined && last.shard.artifact.root === unit.shard.artifact.root && last.page! + 1 === unit.page;
+    if (isNext && run.length < maxRunPages) run.push(unit);
+    else runs.push((run = [unit]));
+  }
+  const firstOf = new Map(runs.map((each) => [each, Math.min(...each.map((unit) => order.get(unit)!))]));
+  return runs.sort((a, b) => firstOf.get(a)! - firstOf.get(b)!);
+}
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** So many at once; the others wait in their order. */
 class Slots {
