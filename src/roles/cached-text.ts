@@ -20,7 +20,7 @@ export interface TextCacheOptions {
 export async function openShardCache(
   { dir, limitBytes }: TextCacheOptions,
   manifest: RunManifest,
-  deps: { readonly store: Store; readonly log: Log; readonly signal: AbortSignal },
+  deps: { readonly store: Pick<Store, 'get' | 'parts'>; readonly log: Log; readonly signal: AbortSignal },
 ): Promise<ShardCache> {
   const pages = await fetchPageIndex(manifest, deps.store, deps.signal);
   return ShardCache.open({ ...deps, dir, limitBytes, vocabSize: manifest.tokenizer.vocabSize, pages });

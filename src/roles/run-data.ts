@@ -17,6 +17,7 @@ import { manifestOf } from '../journal/queries.ts';
 import type { RunState } from '../journal/state.ts';
 import { type Phase, type RunManifest, type Shard, spanTokensOf } from '../protocol/manifest.ts';
 import type { Store } from '../store/port.ts';
+import { eachInRanges, type Range } from '../util/ranges.ts';
 
 /** Where a position of a phase's order lies. */
 export interface LocatedSequence extends OrderedPart, TextPlace {}
@@ -116,6 +117,16 @@ export function sequencesAt(text: RunText, phase: number, positions: Iterable<nu
   const places = Array.from(positions, (position) => text.locate(phase, position));
   const { loaded, endOfText } = text;
   return text.reading(places, () => places.map((place) => readLocated(loaded, { ...place, endOfText })));
+}
+
+/** As `sequencesAt`, for work that reads the sequences of a phase by itself: a replay's step. */
+export function readingOf(
+  text: RunText,
+): <T>(phase: number, sequences: readonly Range[], work: () => Promise<T>) => Promise<T> {
+  return (phase, sequences, work) => {
+    const places = Array.from(eachInRanges(sequences), (position) => text.locate(phase, position));
+    return text.reading(places, work);
+  };
 }
 
 /** Where all text is in memory. */

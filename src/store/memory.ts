@@ -18,16 +18,21 @@ export class MemoryStore implements Store {
 
   async get(artifact: ArtifactRef, options: { readonly signal?: AbortSignal } = {}): Promise<Uint8Array> {
     options.signal?.throwIfAborted();
-    const bytes = this.#artifacts.get(artifact.root);
-    if (bytes === undefined) throw notFound(artifact.root);
-    if (bytes.byteLength !== artifact.sizeBytes) {
-      throw sizeMismatch(artifact.root, artifact.sizeBytes, bytes.byteLength);
-    }
-    return bytes.slice();
+    return this.#bytesOf(artifact).slice();
+  }
+
+  #bytesOf({ root, sizeBytes }: ArtifactRef): Uint8Array {
+    const bytes = this.#artifacts.get(root);
+    if (bytes === undefined) throw notFound(root);
+    if (bytes.byteLength !== sizeBytes) throw sizeMismatch(root, sizeBytes, bytes.byteLength);
+    return bytes;
   }
 
   readonly parts: StoreParts = {
-    read: async (artifact, { from, to }, options) => (await this.get(artifact, options)).subarray(from, to),
+    read: async (artifact, { from, to }, options) => {
+      options?.signal?.throwIfAborted();
+      return this.#bytesOf(artifact).slice(from, to);
+    },
     create: async (sizeBytes) => {
       const written: Uint8Array[] = [];
       return {

@@ -8,6 +8,7 @@ import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
 import type { AuditCode } from '../protocol/messages.ts';
 import type { Hash, LearnerId } from '../protocol/names.ts';
 import type { TraceLine } from '../protocol/trace.ts';
+import type { ReadPart } from '../roles/artifact-reader.ts';
 import { gatherLines, parseClaimTrace } from '../roles/claim-trace.ts';
 import type { LeaseTerms } from '../roles/learner/schedule-position.ts';
 import { type PhaseTerms, phaseTermsOf } from '../roles/run-data.ts';
@@ -36,6 +37,8 @@ export interface ReplayJob {
   readonly fragmentAt: (fragment: number, version: number) => Promise<Uint8Array | null>;
   /** Bytes of any other artifact: shards, claims. */
   readonly artifact: (artifact: ArtifactRef) => Promise<Uint8Array>;
+  /** A part of one, unchecked; null: whole artifacts only. */
+  readonly part: ReadPart | null;
   /** A lease of the learner. */
   readonly leaseOf: (lease: number) => LeaseTerms | null;
   /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
@@ -48,7 +51,10 @@ export interface ReplayResult {
   readonly sentence: string;
 }
 
-/** Redoes a segment and judges it. Fails only where the machine does, not for what the job holds. */
+/**
+ * Redoes a segment and judges it. Throws Unavailable where the text is not there or not what the manifest names; else it fails only
+ * where the machine does, not for what the job holds.
+ */
 export type ReplaySegment = (job: ReplayJob) => Promise<ReplayResult>;
 
 export class AuditChecks implements Check {
@@ -142,6 +148,7 @@ export class AuditChecks implements Check {
         return artifact === undefined ? null : need(cache, artifact);
       },
       artifact: (artifact) => need(cache, artifact),
+      part: cache.part,
       leaseOf: (lease) => leaseOf(state, lease, audit.learner),
       frozen: state.run!.frozen === undefined ? null : await need(cache, state.run!.frozen),
     };

@@ -1,6 +1,7 @@
 /** @file Does `accrete verify`: a report on standard output, progress on standard error. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
@@ -22,7 +23,9 @@ const tellEveryMs = 2_000;
 export const handle: Handler = async (settings, io) => {
   const options = parseVerifyOptions(settings, io.cwd);
   const record = await openRecord(options.source, io.stop);
+  const textDir = join(tmpdir(), `accrete-verify-${randomUUID()}`);
   const segments = openSegmentReplay({
+    textDir,
     ...{ threads: 1, machineClass: machineClassOf({ threads: 1 }), hash: nodeSha256, signal: io.stop },
   });
   const tell = teller(io);
@@ -54,6 +57,7 @@ export const handle: Handler = async (settings, io) => {
   } finally {
     await merges.close();
     await segments.close();
+    await rm(textDir, { recursive: true, force: true });
     await record.close();
   }
 };

@@ -4,11 +4,11 @@ import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
 import type { LearnerId } from '../../protocol/names.ts';
 import type { TraceLine } from '../../protocol/trace.ts';
 import { nodeSha256 } from '../../util/node-sha256.ts';
-import { eachInRanges, type Range } from '../../util/ranges.ts';
+import type { Range } from '../../util/ranges.ts';
 import type { AuditedSegment, ReplayFinding, SegmentClaim } from '../learner/audited-segment.ts';
 import { isSameMachineClass } from '../learner/machine-class.ts';
 import { Replayer } from '../learner/replay.ts';
-import type { PhaseTerms, RunText } from '../run-data.ts';
+import { type PhaseTerms, type RunText, readingOf } from '../run-data.ts';
 
 /** A segment of a learner's trace and the states at its ends. */
 export interface SegmentAsked extends Pick<Audit, 'learner' | 'isFirst' | 'joinedAtStep'> {
@@ -46,10 +46,7 @@ export class AuditJudge {
     this.#deps = deps;
     this.#replayer = new Replayer({
       ...{ manifest, loaded: text.loaded, frozen, threads, terms, hash: nodeSha256 },
-      reading: (phase, sequences, work) => {
-        const places = Array.from(eachInRanges(sequences), (position) => text.locate(phase, position));
-        return text.reading(places, work);
-      },
+      reading: readingOf(text),
     });
   }
 
