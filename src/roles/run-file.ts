@@ -14,6 +14,9 @@ const { recipe, fragments, sync, codec, merge, evaluation, audit, rewards, relea
 /** Without a mixture: that of the corpus. */
 const phaseSettingsSchema = phaseSchema.partial({ mixture: true });
 
+/** A checkpoint on a hub: its repository, and a branch, tag or commit of it. */
+export const hubCheckpoint = /^hf:\/\/(\w[\w.-]{0,95}\/\w[\w.-]{0,95})(?:@(\S+))?$/i;
+
 export const runFileSchema = z.strictObject({
   version: z.literal(1),
   /** What it was made from; says nothing more. */
@@ -23,7 +26,14 @@ export const runFileSchema = z.strictObject({
   seed: z.string().min(1).max(200),
   model: z.strictObject({ preset: z.enum(presetNames) }),
   /** A checkpoint to start from: a folder, or hf://owner/name[@revision]. Absent: from the seed. */
-  from: z.string().min(1).max(300).optional(),
+  from: z
+    .string()
+    .min(1)
+    .max(300)
+    .refine((from) => !/^[a-z]+:\/\//i.test(from) || hubCheckpoint.test(from), {
+      message: 'expected a checkpoint folder or hf://owner/name[@revision]',
+    })
+    .optional(),
   ledger: manifestSchema.shape.ledger.omit({ chainId: true, netuid: true }),
   phases: z.array(phaseSettingsSchema).min(1).max(64),
   ...{ recipe, fragments, sync, codec, merge, evaluation, audit, rewards, release },

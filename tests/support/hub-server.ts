@@ -1,7 +1,7 @@
 /**
- * @file A hub on 127.0.0.1 that speaks the upload protocol of Hugging Face over real HTTP: repositories, preupload, LFS batch,
- * PUT of bytes whole or in parts, commits as NDJSON on a checked parent, tags. It stores what it is sent, checks hashes and
- * sizes, and fails where a test tells it to.
+ * @file A hub on 127.0.0.1 that speaks the protocol of Hugging Face over real HTTP. Uploads: repositories, preupload, LFS batch,
+ * PUT of bytes whole or in parts, commits as NDJSON on a checked parent, tags. Downloads: revisions, trees with their hashes,
+ * files, large ones from another address by ranges. It stores what it is sent, checks hashes and sizes, and fails where a test tells it to.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -16,6 +16,8 @@ export interface HubFault {
   readonly headers?: Readonly<Record<string, string>>;
   /** Closes the connection once so many bytes of the body have come. */
   readonly dropAfterBytes?: number;
+  /** Closes the connection once so many bytes of a file have been sent, and `isTaken` says that they have come. */
+  readonly cut?: { readonly afterBytes: number; readonly isTaken: () => boolean };
   /** The request is done, and the connection closed instead of an answer. */
   readonly dropAnswer?: boolean;
   /** Done before the request is. */
@@ -45,6 +47,8 @@ export class HubServer {
   readonly objects = new Map<string, Buffer>();
   /** `METHOD /path`, in order. */
   readonly requests: string[] = [];
+  /** Ranges of large files that were asked for. */
+  readonly ranges: string[] = [];
   /** Headers of uploads. */
   readonly puts: { readonly oid: string; readonly length: string | undefined; readonly hasToken: boolean }[] = [];
   faults: HubFault[] = [];
@@ -95,6 +99,17 @@ export class HubServer {
     this.#commit(made, new Map([...made.commits.get(made.head!)!, [path, fileOf(Buffer.from(text))]]), 'by hand');
   }
 
+  /** Files of somebody's checkpoint, the safetensors among them large; in place of what was there. */
+  add(repo: string, files: ReadonlyMap<string, Buffer>): string {
+    const made = this.repositories.get(repo) ?? this.create(repo);
+    const stored = [...files].map(([path, bytes]): [string, StoredFile] => {
+      const isLarge = path.endsWith('.safetensors');
+      if (isLarge) this.objects.set(sha('sha256', bytes), bytes);
+      return [path, { ...fileOf(bytes), lfs: isLarge ? sha('sha256', bytes) : null }];
+    });
+    return this.#commit(made, new Map(stored), 'a checkpoint');
+  }
+
   #commit(repository: Repository, files: ReadonlyMap<string, StoredFile>, message: string): string {
     const oid = randomBytes(20).toString('hex');
     repository.commits.set(oid, files);
@@ -111,11 +126,32 @@ export class HubServer {
     fault?.before?.();
     if (fault?.dropAfterBytes !== undefined) return await dropAfter(request, fault.dropAfterBytes);
     const body = await bodyOf(request);
+    const file = fault?.status === undefined ? this.#fileOf(line, request) : null;
+    if (file !== null) return sendFile(file, request, response, fault?.cut);
     if (fault?.status !== undefined)
       return send(response, fault.status, { error: `status ${fault.status} by the test` }, fault.headers);
     const { status, answer, headers } = this.#route(line, request, body);
     if (fault?.dropAnswer) return void request.socket.destroy();
     send(response, status, answer, headers);
+  }
+
+  /** Bytes of a file: a small one by its path, a large one by its hash. */
+  #fileOf(line: string, request: IncomingMessage): Buffer | null {
+    const object = /^GET \/cdn\/([0-9a-f]{64})$/.exec(line)?.[1];
+    if (object !== undefined) {
+      this.ranges.push(request.headers.range ?? 'all');
+      return this.objects.get(object) ?? null;
+    }
+    const file = this.#resolved(line);
+    return file === undefined || file.lfs !== null || tokenOf(request) === undefined ? null : file.bytes;
+  }
+
+  #resolved(line: string): StoredFile | undefined {
+    const [, repo, commit, path] = /^GET \/([^/]+\/[^/]+)\/resolve\/([0-9a-f]{40})\/(.+)$/.exec(line) ?? [];
+    return this.repositories
+      .get(repo ?? '')
+      ?.commits.get(commit!)
+      ?.get(decodeURIComponent(path!));
   }
 
   #route(line: string, request: IncomingMessage, body: Buffer): Answer {
@@ -125,11 +161,13 @@ export class HubServer {
     if (part !== null) return this.#putPart(part[1]!, Number(part[2]), body);
     const end = /^POST \/lfs\/([0-9a-f]{64})\/complete$/.exec(line);
     if (end !== null) return this.#complete(end[1]!, body);
-    const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1];
-    if (token !== writeToken && token !== readToken) return refuse(401, 'Invalid credentials in Authorization header');
+    const token = tokenOf(request);
+    if (token === undefined) return refuse(401, 'Invalid credentials in Authorization header');
     if (line.startsWith('POST') && !line.includes('/paths-info/') && token === readToken)
       return refuse(403, "You don't have the required permissions");
     if (line === 'POST /api/repos/create') return this.#create(body);
+    const large = this.#resolved(line)?.lfs;
+    if (large) return { status: 302, answer: {}, headers: { location: `${this.url}/cdn/${large}` } };
     const [, api, rest] = /^(?:GET|POST) \/(?:api\/models\/([^/]+\/[^/]+)|[^/]+\/[^/]+\.git)\/(.*)$/.exec(line) ?? [];
     const name = api ?? /^POST \/([^/]+\/[^/]+)\.git\//.exec(line)?.[1];
     const repository = name === undefined ? undefined : this.repositories.get(name);
@@ -138,6 +176,9 @@ export class HubServer {
     if (rest === 'preupload/main') return preupload(body);
     if (rest === 'info/lfs/objects/batch') return this.#batch(body);
     if (rest === 'commit/main') return this.#receive(repository, body);
+    const [, read, at] = /^(revision|tree)\/(.+)$/.exec(rest ?? '') ?? [];
+    if (read === 'revision') return revisionOf(name!, repository, decodeURIComponent(at!));
+    if (read === 'tree') return treeOf(repository, at!);
     const [, kind, revision] = /^(tag|paths-info)\/([0-9a-f]{40})$/.exec(rest ?? '') ?? [];
     if (kind === 'tag') return tag(repository, revision!, body);
     if (kind === 'paths-info') return pathsInfo(repository, revision!, body);
@@ -238,6 +279,25 @@ const refuse = (status: number, error: string): Answer => ({ status, answer: { e
 const sha = (kind: 'sha1' | 'sha256', bytes: Buffer): string => createHash(kind).update(bytes).digest('hex');
 const fileOf = (bytes: Buffer): StoredFile => ({ size: bytes.length, lfs: null, bytes });
 
+function tokenOf({ headers }: IncomingMessage): string | undefined {
+  const token = /^Bearer (.*)$/.exec(headers.authorization ?? '')?.[1];
+  return token === writeToken || token === readToken ? token : undefined;
+}
+
+function sendFile(file: Buffer, request: IncomingMessage, response: ServerResponse, cut: HubFault['cut']): void {
+  const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '')?.map(Number) ?? [];
+  const part = from === undefined ? file : file.subarray(from, to! + 1);
+  response.writeHead(from === undefined ? 200 : 206, { 'content-length': part.length });
+  if (cut === undefined) return void response.end(part);
+  response.write(part.subarray(0, cut.afterBytes));
+  const looking = setInterval(() => {
+    if (!cut.isTaken()) return;
+    clearInterval(looking);
+    request.socket.destroy();
+  }, 10);
+  request.socket.once('close', () => clearInterval(looking));
+}
+
 function send(response: ServerResponse, status: number, answer: unknown, headers = {}): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(answer));
 }
@@ -288,6 +348,16 @@ function tag({ tags, commits }: Repository, revision: string, body: Buffer): Ans
   return { status: 200, answer: {} };
 }
 
+function revisionOf(id: string, { head, tags, commits }: Repository, name: string): Answer {
+  const commit = name === 'main' ? head : (tags.get(name) ?? (commits.has(name) ? name : null));
+  return commit === null ? refuse(404, `Invalid rev id: ${name}`) : { status: 200, answer: { id, sha: commit } };
+}
+
+function treeOf({ commits }: Repository, commit: string): Answer {
+  const files = commits.get(commit);
+  return files === undefined ? refuse(404, 'no such revision') : { status: 200, answer: [...files].map(infoOf) };
+}
+
 function pathsInfo({ commits }: Repository, revision: string, body: Buffer): Answer {
   const files = commits.get(revision);
   if (files === undefined) return refuse(404, 'no such revision');
@@ -295,9 +365,12 @@ function pathsInfo({ commits }: Repository, revision: string, body: Buffer): Ans
   const infos = paths.flatMap((path) => {
     const file = files.get(path);
     if (file === undefined) return [];
-    const { size, lfs, bytes } = file;
-    const oid = createHash('sha1').update(`blob ${size}\0`).update(bytes).digest('hex');
-    return [{ type: 'file', path, size, oid, ...(lfs === null ? {} : { lfs: { oid: lfs, size, pointerSize: 130 } }) }];
+    return [infoOf([path, file])];
   });
   return { status: 200, answer: infos };
+}
+
+function infoOf([path, { size, lfs, bytes }]: readonly [string, StoredFile]): object {
+  const oid = createHash('sha1').update(`blob ${size}\0`).update(bytes).digest('hex');
+  return { type: 'file', path, size, oid, ...(lfs === null ? {} : { lfs: { oid: lfs, size, pointerSize: 130 } }) };
 }

@@ -87,13 +87,21 @@ async function holdPartial(target: string): Promise<FolderLock | null> {
 export const ownPlace = ({ identity }: PullSource): string =>
   join(pulledDir, identity.replace(/[^\w.-]+/g, '-').slice(0, 200));
 
-/** The folder of a checkpoint that lies far away; fetched unless it is here. */
-export async function pullTo(text: string, release: number | null, io: Io): Promise<string> {
-  const source = await openSource(originOf(text), { release, revision: null, takesAll: false }, io);
-  const target = ownPlace(source);
-  if (existsSync(target)) return target;
-  await mkdir(dirname(target), { recursive: true });
-  io.err(`fetching ${source.name} to ${target}`);
-  await bring(source, target, { parallel: 4, io, isQuiet: false });
-  return target;
+/** The folder of a checkpoint that lies far away, and what it is; fetched unless it is here. */
+export async function fetched(
+  origin: Origin,
+  { release, revision }: Pick<SourceChoice, 'release' | 'revision'>,
+  io: Io,
+): Promise<{ readonly folder: string; readonly name: string }> {
+  const source = await openSource(origin, { release, revision, takesAll: false }, io);
+  const folder = ownPlace(source);
+  if (!existsSync(folder)) {
+    await mkdir(dirname(folder), { recursive: true });
+    io.err(`fetching ${source.name} to ${folder}`);
+    await bring(source, folder, { parallel: 4, io, isQuiet: false });
+  }
+  return { folder, name: source.name };
 }
+
+export const pullTo = async (text: string, release: number | null, io: Io): Promise<string> =>
+  (await fetched(originOf(text), { release, revision: null }, io)).folder;

@@ -8,12 +8,13 @@ import { initTensor } from '../../model/quasar-long/init.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import { describeFiles } from '../../roles/orchestrator/release-writer.ts';
 import type { StartCheckpoint } from '../../roles/orchestrator/run-init.ts';
+import { hubCheckpoint } from '../../roles/run-file.ts';
 import { hashArtifact } from '../../store/node-hash.ts';
 import { contractOf } from '../../training/recipe.ts';
 import { UsageError } from '../../util/errors.ts';
 import { readTokenizerFiles } from '../checkpoint-tokenizer.ts';
 import type { Io } from '../io.ts';
-import { bring, openSource, originOf, ownPlace } from '../pull/place.ts';
+import { fetched } from '../pull/place.ts';
 
 export interface OpenStart extends StartCheckpoint {
   close(): Promise<void>;
@@ -66,14 +67,11 @@ async function placeOf(from: string, io: Io): Promise<{ folder: string; source: 
         .slice(0, 16)}`,
     };
   }
-  const [, name, revision] = /^(hf:\/\/[^@]*)(?:@(.+))?$/i.exec(from)!;
-  const source = await openSource(originOf(name!), { release: null, revision: revision ?? null, takesAll: false }, io);
-  const folder = ownPlace(source);
-  if (!existsSync(folder)) {
-    io.err(`fetching ${source.name} to ${folder}`);
-    await bring(source, folder, { parallel: 4, io, isQuiet: false });
-  }
-  return { folder, source: `hf://${source.name.replace(' at ', '@')}` };
+  const [, repo, revision = null] = hubCheckpoint.exec(from) ?? [];
+  if (repo === undefined)
+    throw new UsageError(`--from: expected a checkpoint folder or hf://owner/name[@revision], got '${from}'`);
+  const { folder, name } = await fetched({ kind: 'hub', repo }, { release: null, revision }, io);
+  return { folder, source: `hf://${name.replace(' at ', '@')}` };
 }
 
 async function requireSameTokenizer(folder: string, source: string, catalog: Catalog): Promise<void> {
