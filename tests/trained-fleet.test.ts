@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { ensureCorpus } from '../src/cli/corpus.ts';
 import { nativeEquation } from '../src/cli/native-ed25519.ts';
 import { corpusDir } from '../src/cli/paths.ts';
-import { loadCatalog, readCatalogFile } from '../src/data/prepared.ts';
+import { loadCatalog, readCatalogFile, readCatalogPart } from '../src/data/prepared.ts';
 import { fleetSchema } from '../src/simulate/fleet/fleet-file.ts';
 import { trainFleet } from '../src/simulate/fleet/trained-fleet.ts';
 
@@ -26,6 +26,7 @@ it('trains, loses machines and goes on, and gives one journal for one seed', asy
     trainFleet({
       ...{ fleet, hours, seed: '1', samples: 2, catalog, equation: nativeEquation },
       readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
+      readCatalogPart: (entry, range) => readCatalogPart(corpusDir, catalog, entry, range),
       chaos: [
         { kind: 'crash', atMs: 1.1 * minute, holdMs: 5_000, target: 0 },
         { kind: 'partition', atMs: 1.2 * minute, holdMs: 4_000, target: 0.5 },

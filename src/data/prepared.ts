@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { artifactOf } from '../protocol/artifact.ts';
+import { readFilePart } from '../util/node-read.ts';
 import { nodeSha256 } from '../util/node-sha256.ts';
 import { type Catalog, parseCatalog, preparedName } from './catalog.ts';
 import { DataError } from './errors.ts';
@@ -65,6 +66,22 @@ export function readCatalogFile(
     );
   }
   return bytes;
+}
+
+/** Bytes [from, to) of a file that the catalog names, unchecked: whoever began a run of it has read all of it. DAMAGED. */
+export function readCatalogPart(
+  corpusDir: string,
+  catalog: Catalog,
+  { file }: { readonly file: string },
+  range: { readonly from: number; readonly to: number },
+): Uint8Array {
+  const path = join(corpusDir, catalog.preset, file);
+  const bytes = readFilePart(path, range);
+  if (bytes?.byteLength === range.to - range.from) return bytes;
+  throw new DataError(
+    'DAMAGED',
+    `${path}: expected bytes ${range.from} to ${range.to}, ${bytes === null ? 'there is no such file' : 'it is shorter'}; prepare the corpus again`,
+  );
 }
 
 /** Everything of one preset, checked: what a learner, a validator or an evaluation reads from. */

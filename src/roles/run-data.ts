@@ -5,14 +5,7 @@
 import { type OrderedPart, PhaseOrders } from '../data/phase-order.ts';
 import { ShardIndex } from '../data/shard-index.ts';
 import { decodePageIndex, type PagedShard } from '../data/shard-pages.ts';
-import {
-  decodeShard,
-  type LoadedShards,
-  readLocated,
-  type Sequence,
-  type TextPlace,
-  type TokenIds,
-} from '../data/shards.ts';
+import { type LoadedShards, readLocated, type Sequence, type TextPlace } from '../data/shards.ts';
 import { manifestOf } from '../journal/queries.ts';
 import type { RunState } from '../journal/state.ts';
 import { type Phase, type RunManifest, type Shard, spanTokensOf } from '../protocol/manifest.ts';
@@ -44,24 +37,6 @@ export interface RunData {
   sequenceAt(phase: number, position: number): Sequence;
   /** Where the sequence at a position lies in its source's text. */
   placeOf(phase: number, position: number): OrderedPart;
-}
-
-/** Fetches the shards of the given stages; the store checks their hashes. */
-export async function loadRunData(
-  manifest: RunManifest,
-  store: Store,
-  options: { readonly endOfText: number; readonly stages: readonly Shard['stage'][]; readonly signal: AbortSignal },
-  terms?: () => PhaseTerms,
-): Promise<RunData> {
-  const { endOfText, stages, signal } = options;
-  const { shards } = manifest.data;
-  const loaded = new Map<string, TokenIds>();
-  for (const shard of shards) {
-    if (!stages.includes(shard.stage)) continue;
-    const bytes = await store.get(shard.artifact, { signal });
-    loaded.set(shard.artifact.root, decodeShard(bytes, shard, manifest.tokenizer.vocabSize));
-  }
-  return runDataOf(manifest, loaded, endOfText, terms);
 }
 
 /** Phases as they are now, amended ones too, and how many positions of its order each has drawn. */
@@ -129,10 +104,11 @@ export function readingOf(
   };
 }
 
-/** Where all text is in memory. */
-export function textInMemory({ shards, loaded, endOfText }: RunData, locate: RunText['locate']): RunText {
-  return { shards, loaded, endOfText, locate, reading: async (_, work) => work() };
-}
+/** Where all text can be read at once. */
+export const textAtHand = (
+  { shards, loaded, endOfText }: Pick<RunText, 'shards' | 'loaded' | 'endOfText'>,
+  locate: RunText['locate'],
+): RunText => ({ shards, loaded, endOfText, locate, reading: async (_, work) => work() });
 
 /** Which shards have pages. @throws StoreError; DataError DAMAGED */
 export async function fetchPageIndex(

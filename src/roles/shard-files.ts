@@ -1,9 +1,9 @@
 /** @file Reads sequences straight from the files of a shard cache: memory for one sequence, however large a shard is. */
-import { closeSync, openSync, readSync } from 'node:fs';
 import { DataError } from '../data/errors.ts';
 import { pageBytes } from '../data/shard-pages.ts';
 import { bytesPerToken, decodeShard, type ShardReader, type TokenIds } from '../data/shards.ts';
 import type { Shard } from '../protocol/manifest.ts';
+import { readFilePart } from '../util/node-read.ts';
 import { pagePath, shardPath } from './shard-cache.ts';
 
 /** Whoever reads holds the text meanwhile; whole files and pages were checked when they came. */
@@ -45,24 +45,9 @@ interface ByteRange {
   readonly to: number;
 }
 
-/** Null: there is no such file. */
-function readRange(path: string, { from, to }: ByteRange, root: string): Uint8Array | null {
-  let file: number;
-  try {
-    file = openSync(path, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
-  try {
-    const bytes = new Uint8Array(to - from);
-    for (let done = 0; done < bytes.length; ) {
-      const count = readSync(file, bytes, done, bytes.length - done, from + done);
-      if (count === 0) throw new DataError('DAMAGED', `shard ${root}: its file ends before byte ${to} of what is read`);
-      done += count;
-    }
-    return bytes;
-  } finally {
-    closeSync(file);
-  }
+/** Null: there is no such file. @throws DataError DAMAGED */
+function readRange(path: string, range: ByteRange, root: string): Uint8Array | null {
+  const bytes = readFilePart(path, range);
+  if (bytes === null || bytes.byteLength === range.to - range.from) return bytes;
+  throw new DataError('DAMAGED', `shard ${root}: its file ends before byte ${range.to} of what is read`);
 }

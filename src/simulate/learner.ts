@@ -1,5 +1,5 @@
 /** @file A learner in this process on virtual time: real training, whose steps take as long as the simulated machine needs. */
-import { decodeShard, type TokenIds } from '../data/shards.ts';
+import type { LoadedShards } from '../data/shards.ts';
 import type { RunManifest } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
 import { Learner } from '../roles/learner/learner.ts';
@@ -7,7 +7,6 @@ import { keptStates } from '../roles/learner/state-folder.ts';
 import type { TrainPlan } from '../roles/miner/events.ts';
 import type { LearnerThread } from '../roles/miner/learner-thread.ts';
 import type { PhaseTerms } from '../roles/run-data.ts';
-import type { Store } from '../store/port.ts';
 import type { Clock } from '../util/clock.ts';
 import { nodeSha256 } from '../util/node-sha256.ts';
 
@@ -20,22 +19,11 @@ export interface SimulatedMachine {
   readonly onTokens: (tokens: number) => void;
 }
 
-/** Shards of a run, decoded once for all learners of a simulation. */
-export async function loadTrainingText(manifest: RunManifest, store: Store): Promise<ReadonlyMap<string, TokenIds>> {
-  const loaded = new Map<string, TokenIds>();
-  for (const shard of manifest.data.shards) {
-    if (shard.stage !== 'train') continue;
-    const bytes = await store.get(shard.artifact);
-    loaded.set(shard.artifact.root, decodeShard(bytes, shard, manifest.tokenizer.vocabSize));
-  }
-  return loaded;
-}
-
 /** Does its calls one after another, as the thread does. */
 export function openSimulatedLearner(
   parts: {
     readonly manifest: RunManifest;
-    readonly loaded: ReadonlyMap<string, TokenIds>;
+    readonly loaded: LoadedShards;
     readonly start: readonly Uint8Array[];
     readonly frozen: Uint8Array | null;
   },

@@ -4,8 +4,6 @@
  */
 import { InProcessBus } from '../bus/in-process.ts';
 import type { Bus } from '../bus/port.ts';
-import type { Catalog } from '../data/catalog.ts';
-import type { TokenIds } from '../data/shards.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import type { RunState } from '../journal/state.ts';
 import { openEmbeddedLedger } from '../ledger/embedded.ts';
@@ -13,7 +11,7 @@ import type { Ledger, Neuron } from '../ledger/port.ts';
 import type { Ed25519Equation } from '../protocol/ed25519.ts';
 import { hashOfText } from '../protocol/hash.ts';
 import { type HotkeySigner, hotkeyFromSeed, type SessionSigner, sessionKeyFromSeed } from '../protocol/keys.ts';
-import type { ArtifactRef, RunManifest } from '../protocol/manifest.ts';
+import type { RunManifest } from '../protocol/manifest.ts';
 import type { EventBody } from '../protocol/messages.ts';
 import type { Hotkey } from '../protocol/names.ts';
 import { connectRun, type RunClient, type SubmitResult, topics } from '../roles/client.ts';
@@ -26,21 +24,19 @@ import { Orchestrator, startJournal } from '../roles/orchestrator/shell.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
 import { runValidator } from '../roles/validator/shell.ts';
 import { VersionHistory } from '../roles/version-history.ts';
-import { MemoryStore } from '../store/memory.ts';
 import { hashArtifact } from '../store/node-hash.ts';
 import type { Store } from '../store/port.ts';
 import { fromHex } from '../util/bytes.ts';
 import { type Log, silentLog, silentMetrics } from '../util/clock.ts';
+import { type CorpusBytes, CorpusStore } from './corpus-store.ts';
 import { ForkedBus, type Notice } from './forked-bus.ts';
-import { loadTrainingText, openSimulatedLearner } from './learner.ts';
+import { openSimulatedLearner } from './learner.ts';
 import { linkedClient, type MinerMachine } from './linked-client.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
-export interface SimulationOptions {
+export interface SimulationOptions extends CorpusBytes {
   readonly seed: string;
   readonly settings: RunSettings;
-  readonly catalog: Catalog;
-  readonly readCatalogFile: (entry: { readonly file: string; readonly artifact: ArtifactRef }) => Uint8Array;
   readonly equation: Ed25519Equation;
   /** Honest and other miners; the quorum is a majority of them. */
   readonly minerCount: number;
@@ -117,7 +113,7 @@ const keysOf = (label: string): { readonly hotkey: HotkeySigner; readonly sessio
 export class SimulatedNetwork {
   readonly clock: VirtualClock;
   readonly journal: MemoryJournal;
-  readonly store: MemoryStore;
+  readonly store: CorpusStore;
   readonly ledger: Ledger;
   readonly manifest: RunManifest;
   readonly miners: SimulatedMiner[] = [];
@@ -128,7 +124,6 @@ export class SimulatedNetwork {
   readonly #options: SimulationOptions;
   readonly #bus: InProcessBus;
   #forked: ForkedBus | null = null;
-  readonly #loaded: ReadonlyMap<string, TokenIds>;
   readonly #ending = new AbortController();
   readonly #roles: Promise<void>[] = [];
   #orchestrator: Orchestrator | null = null;
@@ -136,11 +131,10 @@ export class SimulatedNetwork {
   private constructor(parts: {
     options: SimulationOptions;
     clock: VirtualClock;
-    store: MemoryStore;
+    store: CorpusStore;
     journal: MemoryJournal;
     ledger: Ledger;
     manifest: RunManifest;
-    loaded: ReadonlyMap<string, TokenIds>;
   }) {
     this.#options = parts.options;
     this.clock = parts.clock;
@@ -148,14 +142,13 @@ export class SimulatedNetwork {
     this.journal = parts.journal;
     this.ledger = parts.ledger;
     this.manifest = parts.manifest;
-    this.#loaded = parts.loaded;
     this.#bus = new InProcessBus();
   }
 
   static async open(options: SimulationOptions): Promise<SimulatedNetwork> {
     const { settings, catalog, readCatalogFile, seed, minerCount } = options;
     const clock = new VirtualClock(startMs);
-    const store = new MemoryStore();
+    const store = new CorpusStore(options);
     const journal = new MemoryJournal();
     const owner = keysOf('owner');
     const first = await initRun({
@@ -170,8 +163,7 @@ export class SimulatedNetwork {
       clock,
     });
     await ledger.register(owner.hotkey, { coldkey: owner.hotkey.hotkey });
-    const loaded = await loadTrainingText(manifest, store);
-    const network = new SimulatedNetwork({ options, clock, store, journal, ledger, manifest, loaded });
+    const network = new SimulatedNetwork({ options, clock, store, journal, ledger, manifest });
     await network.#openOrchestrator(owner);
     return network;
   }
@@ -226,7 +218,7 @@ export class SimulatedNetwork {
     const context = this.#context(client, keys, 0);
     this.#start(name, () =>
       runValidator(
-        { name, threads: 1, machineClass: 'simulated' },
+        { name, threads: 1, machineClass: 'simulated', text: { loaded: this.store } },
         {
           ...keys,
           client: behave.client?.(client, context) ?? client,
@@ -331,7 +323,7 @@ export class SimulatedNetwork {
         client: behave?.client?.(client, context) ?? client,
         ledgerSigner: keys.hotkey,
         openLearner: async (parts) => {
-          const honest = openSimulatedLearner({ manifest: this.manifest, loaded: this.#loaded, ...parts }, simulated);
+          const honest = openSimulatedLearner({ manifest: this.manifest, loaded: this.store, ...parts }, simulated);
           return behave?.learner?.(honest, context) ?? honest;
         },
         ...{ clock, log: this.#log(name), metrics: silentMetrics, rssBytes: () => 0 },

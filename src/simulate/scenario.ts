@@ -11,7 +11,6 @@ import type { RunState } from '../journal/state.ts';
 import { endOfTextOf } from '../model/quasar-long/config.ts';
 import type { HotkeySigner } from '../protocol/keys.ts';
 import { configOfPhase } from '../roles/phase-config.ts';
-import { loadRunData } from '../roles/run-data.ts';
 import { fetchFrozen, runModelOf } from '../roles/run-model.ts';
 import type { RunSettings } from '../roles/run-presets.ts';
 import { HeadParams } from '../roles/validator/heads.ts';
@@ -151,12 +150,9 @@ export async function heldOutLoss({ manifest, store, run }: SimulatedNetwork): P
   const phase = phaseOf(run);
   const { sequenceLength: seqLen, mixture } = phase;
   const signal = new AbortController().signal;
-  const data = await loadRunData(manifest, store, {
-    endOfText: endOfTextOf(model.config),
-    stages: ['train', 'held-out', 'held-out-other'],
-    signal,
-  });
-  const rows = heldOutSequences({ ...data, seqLen, sequences: 64, mixture });
+  const endOfText = endOfTextOf(model.config);
+  const { shards } = manifest.data;
+  const rows = heldOutSequences({ shards, loaded: store, endOfText, seqLen, sequences: 64, mixture });
   const evaluator = await openEvaluator(configOfPhase(model.config, phase), { batch: 8, seqLen, threads: 1 });
   try {
     const heads = run.fragments.map(({ artifact }) => artifact);

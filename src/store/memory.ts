@@ -21,6 +21,10 @@ export class MemoryStore implements Store {
     return this.#bytesOf(artifact).slice();
   }
 
+  protected readPart(artifact: ArtifactRef, { from, to }: { readonly from: number; readonly to: number }): Uint8Array {
+    return this.#bytesOf(artifact).slice(from, to);
+  }
+
   #bytesOf({ root, sizeBytes }: ArtifactRef): Uint8Array {
     const bytes = this.#artifacts.get(root);
     if (bytes === undefined) throw notFound(root);
@@ -29,9 +33,9 @@ export class MemoryStore implements Store {
   }
 
   readonly parts: StoreParts = {
-    read: async (artifact, { from, to }, options) => {
+    read: async (artifact, range, options) => {
       options?.signal?.throwIfAborted();
-      return this.#bytesOf(artifact).slice(from, to);
+      return this.readPart(artifact, range);
     },
     create: async (sizeBytes) => {
       const written: Uint8Array[] = [];

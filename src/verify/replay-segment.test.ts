@@ -103,7 +103,10 @@ describe('openSegmentReplay', () => {
     };
     const damaged = await segments.replay(jobAt(4)).catch((error: unknown) => error);
     expect(damaged).toBeInstanceOf(Unavailable);
-    expect((damaged as Unavailable).answer).toEqual({ kind: 'damaged', found: expect.stringContaining('another page') });
+    expect((damaged as Unavailable).answer).toEqual({
+      kind: 'damaged',
+      found: expect.stringContaining('another page'),
+    });
     const missing = new Unavailable(manifest.data.shards.at(-1)!.artifact, { kind: 'missing' });
     const gone = jobAt(4, { part: () => Promise.reject(missing) });
     await expect(segments.replay(gone)).rejects.toBe(missing);

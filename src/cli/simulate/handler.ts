@@ -1,5 +1,5 @@
 /** @file Does `accrete simulate`: runs with and without the attack, and the report. */
-import { loadCatalog, readCatalogFile } from '../../data/prepared.ts';
+import { loadCatalog, readCatalogFile, readCatalogPart } from '../../data/prepared.ts';
 import { type AttackReport, reportAttack } from '../../simulate/attack-report.ts';
 import type { Attack } from '../../simulate/attacks/attack.ts';
 import { attacks } from '../../simulate/attacks/catalogue.ts';
@@ -86,6 +86,7 @@ function scenarioOf(options: SimulateOptions, seed: string, attack: Attack | nul
     settings: withMergeRule(simulationSettings, options.mergeRule),
     equation: nativeEquation,
     readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
+    readCatalogPart: (entry, range) => readCatalogPart(corpusDir, catalog, entry, range),
     onTempo: (tempo) => io.err(`seed ${seed}, ${attack?.name ?? 'no attack'}: tempo ${tempo + 1} of ${tempos}`),
   };
 }

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRunning, type RunningNetwork } from '../../../tests/support/local-network.ts';
+import { decodeShard, type TokenIds } from '../../data/shards.ts';
 import type { Claim, ClaimVerdict } from '../../journal/state.ts';
 import { encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { endOfTextOf } from '../../model/quasar-long/config.ts';
@@ -11,7 +12,7 @@ import { hashArtifact } from '../../store/node-hash.ts';
 import { silentLog } from '../../util/clock.ts';
 import { Rng } from '../../util/rng.ts';
 import { HeadsHistory } from '../heads-history.ts';
-import { loadRunData, locatorOf, textInMemory } from '../run-data.ts';
+import { locatorOf, textAtHand } from '../run-data.ts';
 import { ClaimJudge, type Judgement } from './claim-judge.ts';
 import { HeadParams } from './heads.ts';
 import { PhaseEvaluators } from './phase-evaluators.ts';
@@ -32,10 +33,14 @@ beforeAll(async () => {
   const client = await network.connect(null, { onFold: heads.onFold });
   const { manifest } = client;
   const model = a.model;
-  const stages = ['train'] as const;
-  const endOfText = endOfTextOf(model.config);
-  const data = await loadRunData(manifest, network.store, { endOfText, stages: [...stages], signal });
-  const text = textInMemory(data, locatorOf(manifest));
+  const { shards } = manifest.data;
+  const loaded = new Map<string, TokenIds>();
+  for (const shard of shards)
+    loaded.set(
+      shard.artifact.root,
+      decodeShard(await network.store.get(shard.artifact), shard, manifest.tokenizer.vocabSize),
+    );
+  const text = textAtHand({ shards, loaded, endOfText: endOfTextOf(model.config) }, locatorOf(manifest));
   evaluators = new PhaseEvaluators({ run: client.state, manifest, model, text, threads: 1 });
   const id = await a.claim();
   await network.pass(1_000, a, b, ...validators);

@@ -3,7 +3,7 @@
  * weights. What to do next is decided by the step.
  */
 
-import type { Sequence } from '../../data/shards.ts';
+import type { LoadedShards, Sequence } from '../../data/shards.ts';
 import { continuationAccuracy, continuationTask } from '../../evaluation/continuation.ts';
 import type { Evaluator } from '../../evaluation/evaluator.ts';
 import { evaluateHeldOut } from '../../evaluation/held-out.ts';
@@ -31,7 +31,7 @@ import type { HeadsHistory } from '../heads-history.ts';
 import { LostClaimError } from '../merge-computation.ts';
 import type { MergeHistory } from '../merge-history.ts';
 import { routersBody } from '../routers-body.ts';
-import { loadRunData, locatorOf, phaseTermsOf, type RunText, textInMemory } from '../run-data.ts';
+import { locatorOf, phaseTermsOf, type RunText, textAtHand } from '../run-data.ts';
 import { fetchFrozen, type RunModel, runModelOf } from '../run-model.ts';
 import type { VersionHistory } from '../version-history.ts';
 import { findDivergence } from './attest.ts';
@@ -48,8 +48,8 @@ export interface ValidatorOptions {
   readonly threads: number;
   /** Of machines that compute the same bits (`serve`). */
   readonly machineClass: string;
-  /** Where the text that is judged on is kept; absent: all text of the run is in memory (simulations). */
-  readonly text?: TextCacheOptions;
+  /** Where the text that is judged on is kept; or that text, where it is at hand (simulations). */
+  readonly text: TextCacheOptions | { readonly loaded: LoadedShards };
 }
 
 export interface ValidatorDeps {
@@ -141,11 +141,9 @@ async function serve({ threads, machineClass }: ValidatorOptions, deps: Validato
 async function openText({ text }: ValidatorOptions, { client, log }: ValidatorDeps): Promise<RunText> {
   const { manifest, state, store, signal } = client;
   const terms = () => phaseTermsOf(state);
-  if (text !== undefined) return openCachedText(text, manifest, { store, log, signal, terms });
+  if (!('loaded' in text)) return openCachedText(text, manifest, { store, log, signal, terms });
   const endOfText = endOfTextOf(parseConfig(JSON.parse(manifest.model.config)));
-  const stages = ['train', 'held-out', 'held-out-other'] as const;
-  const data = await loadRunData(manifest, store, { endOfText, stages, signal }, terms);
-  return textInMemory(data, locatorOf(manifest, terms));
+  return textAtHand({ shards: manifest.data.shards, loaded: text.loaded, endOfText }, locatorOf(manifest, terms));
 }
 
 class Validator {

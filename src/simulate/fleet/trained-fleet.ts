@@ -3,11 +3,10 @@
  * clock (`network.ts`), with the speeds, links, days and faults of a fleet's file. What comes out is a measured loss beside the
  * stated model of it.
  */
-import type { Catalog } from '../../data/catalog.ts';
 import type { Ed25519Equation } from '../../protocol/ed25519.ts';
-import type { ArtifactRef } from '../../protocol/manifest.ts';
 import { learnerIdOf } from '../../protocol/names.ts';
 import { Rng } from '../../util/rng.ts';
+import type { CorpusBytes } from '../corpus-store.ts';
 import { SimulatedNetwork } from '../network.ts';
 import { heldOutLoss } from '../scenario.ts';
 import { simulationSettings } from '../settings.ts';
@@ -51,7 +50,7 @@ export interface TrainedOutcome {
   readonly samples: readonly TrainedSample[];
 }
 
-export interface TrainedOptions {
+export interface TrainedOptions extends CorpusBytes {
   readonly fleet: Fleet;
   readonly hours: number;
   readonly seed: string;
@@ -59,8 +58,6 @@ export interface TrainedOptions {
   /** Points of the curves after the first. */
   readonly samples: number;
   readonly equation: Ed25519Equation;
-  readonly catalog: Catalog;
-  readonly readCatalogFile: (entry: { readonly file: string; readonly artifact: ArtifactRef }) => Uint8Array;
   readonly onSample?: (sample: TrainedSample) => void;
 }
 

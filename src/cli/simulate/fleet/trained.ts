@@ -1,6 +1,6 @@
 /** @file Does `accrete simulate --fleet F --train`: real training of preset tiny by a small fleet, its loss beside the model of it. */
 import { writeFileSync } from 'node:fs';
-import { loadCatalog, readCatalogFile } from '../../../data/prepared.ts';
+import { loadCatalog, readCatalogFile, readCatalogPart } from '../../../data/prepared.ts';
 import { planFleetFaults } from '../../../simulate/fleet/fleet-chaos.ts';
 import { lossModelNote } from '../../../simulate/fleet/loss-model.ts';
 import { type TrainedOutcome, trainedFormat, trainFleet } from '../../../simulate/fleet/trained-fleet.ts';
@@ -24,6 +24,7 @@ export async function runTrained(options: FleetOptions, io: Io): Promise<Trained
   const result = await trainFleet({
     ...{ fleet, hours, seed, samples, catalog, equation: nativeEquation },
     readCatalogFile: (entry) => readCatalogFile(corpusDir, catalog, entry),
+    readCatalogPart: (entry, range) => readCatalogPart(corpusDir, catalog, entry, range),
     chaos: chaos === null ? [] : planFleetFaults({ seed: chaos.seed, count: chaos.faults, hours }),
     onSample: ({ hour, up, doneTokens, mergedTokens, heldOut }) => {
       const seconds = ((performance.now() - beganMs) / 1_000).toFixed(1);
