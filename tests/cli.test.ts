@@ -112,6 +112,10 @@ describe('mistakes', () => {
     { argv: ['verify', 'ftp://x'], says: ['expected a URL like http', "got 'ftp://x'"] },
     { argv: ['verify', '.', '--from', 'last'], says: ['--from: expected a whole number', "got 'last'"] },
     { argv: ['verify', '.', '--replay', '-1'], says: ['--replay: expected a whole number'] },
+    {
+      argv: ['verify', '.', '--shards', 'some'],
+      says: ['--shards: expected a whole number of GiB, or all', "got 'some'"],
+    },
     { argv: ['status', '--options', 'nowhere.json'], says: ['no file at'] },
     { argv: ['generate', '--checkpoint'], says: ["option '--checkpoint <DIR|URL>' argument missing"] },
   ];

@@ -177,7 +177,9 @@ function expectBf16({ plan, fragments }: Awaited<ReturnType<typeof startOf>>): v
   }
 }
 
-it('begins with a checkpoint in bfloat16: fused in several files, or expert by expert; at a revision that is fixed', { timeout: 600_000 }, async () => {
+it('begins with a checkpoint in bfloat16: fused in several files, or expert by expert; at a revision that is fixed', {
+  timeout: 600_000,
+}, async () => {
   const fused = await upload('some/fused', { maxShardBytes: 100_000 });
   await writeRun('fused', 'hf://some/fused');
   const first = await begin('fused');

@@ -23,7 +23,7 @@ const tellEveryMs = 2_000;
 export const handle: Handler = async (settings, io) => {
   const options = parseVerifyOptions(settings, io.cwd);
   const record = await openRecord(options.source, io.stop);
-  const textDir = join(tmpdir(), `accrete-verify-${randomUUID()}`);
+  const textDir = join(tmpdir(), `accrete-replay-text-${randomUUID()}`);
   const segments = openSegmentReplay({
     textDir,
     ...{ threads: 1, machineClass: machineClassOf({ threads: 1 }), hash: nodeSha256, signal: io.stop },

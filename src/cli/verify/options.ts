@@ -20,13 +20,19 @@ export function parseVerifyOptions(settings: Settings, cwd: string): VerifyComma
   return {
     source: { ...sourceOf(settings.argument, cwd), store: mirrorOf(settings) },
     from: settings.has('from') ? settings.count('from', { min: 0, max: Number.MAX_SAFE_INTEGER }) : null,
-    shardBytes:
-      settings.text('shards') === 'all' ? null : settings.count('shards', { min: 1, max: 1 << 20 }) * 1024 ** 3,
+    shardBytes: shardBytesOf(settings),
     replayCount: settings.count('replay', { min: 0, max: 10_000 }),
     state: stateOf(settings),
     cacheBytes: settings.count('cache', { min: 1, max: 1 << 20 }) * 1024 * 1024,
     json: settings.switch('json'),
   };
+}
+
+function shardBytesOf(settings: Settings): number | null {
+  const text = settings.text('shards');
+  if (text === 'all') return null;
+  if (!/^[\d_]+$/.test(text)) throw new UsageError(`--shards: expected a whole number of GiB, or all, got '${text}'`);
+  return settings.count('shards', { min: 1, max: 1 << 20 }) * 1024 ** 3;
 }
 
 type Place = { readonly kind: 'url'; readonly url: string } | { readonly kind: 'dir'; readonly dir: string };
