@@ -43,7 +43,9 @@ async function parsePrepareOptions(settings: Settings, io: Io): Promise<PrepareD
   const dir = settings.path('dir');
   const sources = await readSources(dir);
   if (sources.length === 0)
-    throw new UsageError(`${dir} has no sources yet; add one: ./bin/accrete data add FROM --name NAME`);
+    throw new UsageError(
+      `${dir} has no sources yet; add one: ./bin/accrete data add FROM --name NAME --licence LICENCE --dir ${typedPath(dir, io.cwd)}`,
+    );
   const shardTokens = settings.count('shard-tokens', { min: 1024, max: 2 ** 28 });
   if (shardTokens % 1024 !== 0) throw new UsageError(`--shard-tokens: expected a multiple of 1024, got ${shardTokens}`);
   const maxHashBytes = settings.count('memory-mib', { min: 1, max: 1 << 20 }) * mebibyte;

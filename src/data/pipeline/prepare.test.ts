@@ -208,7 +208,12 @@ describe('prepareData', () => {
     );
     expect(existsSync(join(dir, 'prepared'))).toBe(false);
     const gone = sourceOf({ name: 'gone', inputs: [{ path: join(dir, 'gone.jsonl') }] });
-    await expect(prepareData(prepareOptions(dir, [gone]))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(prepareData(prepareOptions(dir, [gone]))).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: expect.stringMatching(
+        /is no longer there; put it back, or add the source again as it is now, with --replace/,
+      ),
+    });
     const more = await jsonSource('more', many('l', 400));
     await expect(prepareData(prepareOptions(dir, [more], { maxHashBytes: 1 << 16 }))).rejects.toMatchObject({
       code: 'LIMIT',

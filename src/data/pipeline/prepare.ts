@@ -93,16 +93,20 @@ async function findInputs(source: Source, options: PrepareDataOptions): Promise<
     checkStop(options.signal);
     found.push(
       input.url === undefined
-        ? await localInput(input.path!, options)
+        ? await localInput(source, input.path!, options)
         : await remoteInput(source, { ...input, url: input.url }, options),
     );
   }
   return found;
 }
 
-async function localInput(path: string, { signal }: PrepareDataOptions): Promise<FoundInput> {
+async function localInput({ name }: Source, path: string, { signal }: PrepareDataOptions): Promise<FoundInput> {
   const info = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-    throw new DataError('NOT_FOUND', `${path}: the source's file cannot be read (${cause.code})`, { cause });
+    const sentence =
+      cause.code === 'ENOENT'
+        ? `${path}: this file of source ${name} is no longer there; put it back, or add the source again as it is now, with --replace`
+        : `${path}: this file of source ${name} cannot be read (${cause.code})`;
+    throw new DataError('NOT_FOUND', sentence, { cause });
   });
   return { path, name: basename(path), sizeBytes: info.size, sha256: await sha256OfFile(path, signal) };
 }
