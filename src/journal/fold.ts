@@ -96,10 +96,19 @@ export function applyEvent(state: RunState, { entry, message }: OpenedEntry): nu
   state.headHash = toHex(sha256(bytes)) as Hash;
   state.size = entry.seq + 1;
   state.lastTimeMs = entry.timeMs;
-  const peaks = state.frontier.map(({ size, root }) => ({ size, root: fromHex(root)! }));
-  state.frontier = appendLeaf(peaks, leafHash(bytes)).map(({ size, root }) => ({ size, root: toHex(root) as Hash }));
+  growFrontier(state, leafHash(bytes));
   state.eventCounts.set(kind, (state.eventCounts.get(kind) ?? 0) + 1);
   return bytes.byteLength;
+}
+
+/** Peaks that the leaf does not join stay as they are: of those of a long journal, nearly all. */
+function growFrontier(state: RunState, leaf: Uint8Array): void {
+  const { frontier } = state;
+  let from = frontier.length;
+  for (let size = 1; frontier[from - 1]?.size === size; size *= 2) from--;
+  const joined = frontier.slice(from).map(({ size, root }) => ({ size, root: fromHex(root)! }));
+  const [peak] = appendLeaf(joined, leaf);
+  state.frontier = [...frontier.slice(0, from), { size: peak!.size, root: toHex(peak!.root) as Hash }];
 }
 
 const isEventKind = (kind: string): kind is EventKind => Object.hasOwn(rules, kind);

@@ -1,6 +1,7 @@
 /** @file Byte strings: hex, concatenation and comparison. Runs in browsers too, where there is no `Buffer`. */
 
-export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+const encoder = new TextEncoder();
+export const utf8 = (text: string): Uint8Array => encoder.encode(text);
 
 /** Decodes strictly: malformed UTF-8 throws a TypeError. */
 export const fromUtf8 = (bytes: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(bytes);

@@ -40,7 +40,7 @@ const smoothing = 0.2;
 const keptBlocks = 256;
 /** All open leases are looked at no more and no less often. */
 const shortestCheckMs = 500;
-const longestCheckMs = 60_000;
+const longestCheckMs = 600_000;
 
 export function initialState(run: RunState): OrchestratorState {
   return {
@@ -216,9 +216,15 @@ const paceOf = (state: OrchestratorState, nowMs: number): OrchestratorState['pac
   nowMs - state.pace.atMs >= paceFreshMs(state) ? countPace(state, nowMs) : state.pace;
 
 function countPace(state: OrchestratorState, nowMs: number): OrchestratorState['pace'] {
-  const live = liveLearners(state, nowMs);
-  const merging = live.filter(({ hotkey }) => !isOnProbation(state.run, hotkey)).length;
-  return Object.assign(state.pace, { atMs: nowMs, learners: live.length, merging });
+  const waiting = new Set([...state.run.hotkeys.keys()].filter((hotkey) => isOnProbation(state.run, hotkey)));
+  let learners = 0;
+  let merging = 0;
+  for (const { id, hotkey, present } of state.run.learners.values()) {
+    if (!present || !isAlive(state, id, nowMs)) continue;
+    learners++;
+    if (!waiting.has(hotkey)) merging++;
+  }
+  return Object.assign(state.pace, { atMs: nowMs, learners, merging });
 }
 
 /** An asked-for end: what can still be merged is merged, a release that became due is evaluated and written. */
@@ -504,18 +510,22 @@ function expireLease(state: OrchestratorState, nowMs: number): RunEvent | null {
       leaseCheck.moved.delete(id);
     }
   else {
+    // No lease is silent before this; one that is, of a holder that lives, may end as soon as that one does not.
+    let firstMs = nowMs + Math.min(manifestOf(run).sync.leaseMs, longestCheckMs);
     for (const learner of run.learners.values()) {
       const ended = endedLease(state, learner, nowMs);
       if (ended !== null) return ended;
+      for (const id of learner.leases) firstMs = Math.min(firstMs, silentAtMs(run, run.leases.get(id)!));
     }
     leaseCheck.moved.clear();
-    leaseCheck.fromMs = nextSilence(run, nowMs);
+    leaseCheck.fromMs = Math.max(firstMs, nowMs + shortestCheckMs);
   }
   return null;
 }
 
 function endedLease(state: OrchestratorState, learner: Learner, nowMs: number): RunEvent | null {
-  for (const lease of openLeases(state.run, learner.id)) {
+  for (const id of learner.leases) {
+    const lease = state.run.leases.get(id)!;
     if (!learner.present || learner.joinedSeq > lease.seq)
       return { kind: 'lease-return', body: { lease: lease.id, reason: 'left' } };
     if (nowMs > silentAtMs(state.run, lease) && !isAlive(state, learner.id, nowMs))
@@ -526,14 +536,6 @@ function endedLease(state: OrchestratorState, learner: Learner, nowMs: number): 
 
 const silentAtMs = (run: RunState, { deadlineMs, activeAtMs }: Lease): number =>
   Math.max(deadlineMs, activeAtMs + manifestOf(run).sync.leaseMs);
-
-/** No lease is silent before; one that is, of a holder that lives, may end as soon as that one does not. */
-function nextSilence(run: RunState, nowMs: number): number {
-  let first = nowMs + Math.min(manifestOf(run).sync.leaseMs, longestCheckMs);
-  for (const { id } of run.learners.values())
-    for (const lease of openLeases(run, id)) first = Math.min(first, silentAtMs(run, lease));
-  return Math.max(first, nowMs + shortestCheckMs);
-}
 
 function phaseChange({ run }: OrchestratorState): RunEvent | null {
   const body = duePhaseChange(run);
