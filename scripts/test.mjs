@@ -29,12 +29,13 @@ function check(title, script, args) {
   else total.failed++;
 }
 
-function runTests(title, dir, ...more) {
+/** `project`: of vitest.config.ts. */
+function runTests(title, project) {
   const scratch = mkdtempSync(join(tmpdir(), 'accrete-test-'));
   const file = join(scratch, 'report.json');
   try {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
-    const isFine = run(title, 'vitest/vitest.mjs', ['run', `${dir}/`, ...more, ...reporters]);
+    const isFine = run(title, 'vitest/vitest.mjs', ['run', `--project=${project}`, ...reporters]);
     const failed = count(file);
     // A crash, an error outside of any test, or a file that does not load fails no test by itself.
     if (!isFine && failed === 0) total.failed++;
@@ -77,10 +78,10 @@ function sayWhatIsSkipped(report) {
 check('type check', 'typescript/bin/tsc', ['-p', '.']);
 check('type check of the dashboard', 'typescript/bin/tsc', ['-p', 'web']);
 check('lint', '@biomejs/biome/bin/biome', ['check', '--error-on-warnings']);
-runTests('unit tests', 'src');
-runTests('tests of the dashboard', 'web');
-// One file after the other: each starts whole networks, and would starve the others'.
-runTests('tests of the whole', 'tests', '--no-file-parallelism');
+runTests('unit tests', 'unit');
+runTests('tests of the dashboard', 'dashboard');
+runTests('tests of the whole', 'whole');
+runTests('networks of processes', 'networks');
 
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed === 0 ? 0 : 1;

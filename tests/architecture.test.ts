@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, posix, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { networks } from './support/networks.ts';
 
 /** Folder → folders that it may import; what those may import, it may import too. A new edge is a decision: `docs/decisions/`. */
 const layers: Readonly<Record<string, readonly string[]>> = {
@@ -369,5 +370,17 @@ describe('architecture', () => {
 
   it('opens each file of the dashboard with what it is for', () => {
     expect(webSources.filter(({ text }) => !/^\/\*\*\s*(\*\s*)?@file/.test(text)).map(({ path }) => path)).toEqual([]);
+  });
+
+  it('runs every test of the whole that starts the program one by one', () => {
+    const files = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.test.ts'));
+    const starts = files.filter((name) =>
+      /'bin', 'accrete'|join\(root, 'bin\/accrete'|TwoSyncers/.test(
+        readFileSync(join(import.meta.dirname, name), 'utf8'),
+      ),
+    );
+    // This file names what it looks for.
+    const expected = starts.filter((name) => name !== 'architecture.test.ts').map((name) => `tests/${name}`);
+    expect([...networks].sort()).toEqual(expected.sort());
   });
 });

@@ -34,6 +34,37 @@ function forEachIndex(shape: readonly number[], visit: (index: readonly number[]
 const offsetOf = (index: readonly number[], strides: readonly number[]): number =>
   strides.reduce((sum, stride, axis) => sum + stride * index[axis]!, 0);
 
+/** Calls `visit` for every element of `shape`, in row-major order, with its place in an array of these strides that begins at `start`. */
+function forEachPlace(
+  shape: readonly number[],
+  strides: readonly number[],
+  visit: (at: number, place: number) => void,
+  start = 0,
+): void {
+  const [width, step] = [shape.at(-1) ?? 1, strides.at(-1) ?? 0];
+  forEachIndex(shape.slice(0, -1), (index, row) => {
+    let place = start;
+    for (let axis = 0; axis < index.length; axis++) place += strides[axis]! * index[axis]!;
+    for (let i = 0; i < width; i++) visit(row * width + i, place + i * step);
+  });
+}
+
+/** The elements of `data` that these strides reach from `start` on, as a tensor of `shape`. Most of a graph's work: no callback. */
+function gatherStrided(data: Float64Array, shape: readonly number[], strides: readonly number[], start = 0): RefTensor {
+  const out = make(shape);
+  const [width, step] = [shape.at(-1) ?? 1, strides.at(-1) ?? 0];
+  let at = 0;
+  forEachPlace(
+    shape.slice(0, -1),
+    strides.slice(0, -1),
+    (_, place) => {
+      for (let i = 0; i < width; i++) out.data[at++] = data[place + i * step]!;
+    },
+    start,
+  );
+  return out;
+}
+
 /** Strides that read a tensor of `from` as if it had `shape`: 0 along repeated axes. */
 function broadcastStrides(from: readonly number[], shape: readonly number[]): number[] {
   const strides = stridesOf(from);
@@ -42,25 +73,21 @@ function broadcastStrides(from: readonly number[], shape: readonly number[]): nu
 }
 
 function expand(x: RefTensor, shape: readonly number[]): RefTensor {
-  const out = make(shape);
-  const strides = broadcastStrides(x.shape, shape);
-  forEachIndex(shape, (index, at) => {
-    out.data[at] = x.data[offsetOf(index, strides)]!;
-  });
-  return out;
+  const isSame = x.shape.length === shape.length && x.shape.every((size, axis) => size === shape[axis]);
+  return isSame ? x : gatherStrided(x.data, shape, broadcastStrides(x.shape, shape));
 }
 
-/** Elementwise over operands broadcast to one shape. */
-function zip(inputs: readonly RefTensor[], f: (...values: number[]) => number): RefTensor[] {
+/** Elementwise over two or three operands broadcast to one shape. */
+function zip(inputs: readonly RefTensor[], f: (a: number, b: number, c: number) => number): RefTensor[] {
   const shape = inputs.map((x) => x.shape).reduce((a, b) => broadcastShapes(a, b) as number[]);
-  const wide = inputs.map((x) => expand(x, shape));
-  return [{ shape, data: Float64Array.from(wide[0]!.data, (_, i) => f(...wide.map(({ data }) => data[i]!))) }];
+  const [a, b, c] = inputs.map((x) => expand(x, shape).data) as [Float64Array, Float64Array, Float64Array | undefined];
+  return [{ shape, data: a.map((value, i) => f(value, b[i]!, c === undefined ? 0 : c[i]!)) }];
 }
 
 const binary =
   <P extends Primitive>(f: (a: number, b: number) => number): RefRule<P> =>
   (_, inputs) =>
-    zip(inputs, f as (...values: number[]) => number);
+    zip(inputs, (a, b) => f(a, b));
 
 const compare = <P extends Primitive>(f: (a: number, b: number) => boolean): RefRule<P> =>
   binary((a, b) => Number(f(a, b)));
@@ -68,12 +95,11 @@ const compare = <P extends Primitive>(f: (a: number, b: number) => boolean): Ref
 function transpose(x: RefTensor, perm: readonly number[]): RefTensor {
   const shape = perm.map((axis) => x.shape[axis]!);
   const strides = stridesOf(x.shape);
-  const moved = perm.map((axis) => strides[axis]!);
-  const out = make(shape);
-  forEachIndex(shape, (index, at) => {
-    out.data[at] = x.data[offsetOf(index, moved)]!;
-  });
-  return out;
+  return gatherStrided(
+    x.data,
+    shape,
+    perm.map((axis) => strides[axis]!),
+  );
 }
 
 const swapLast = (x: RefTensor): RefTensor => {
@@ -93,12 +119,15 @@ function matmul(a: RefTensor, b: RefTensor, { transA = false, transB = false, al
   const yStrides = broadcastStrides(y.shape.slice(0, -2), batch);
   forEachIndex(batch, (index, at) => {
     const [xAt, yAt] = [offsetOf(index, xStrides) * m * k, offsetOf(index, yStrides) * k * n];
-    for (let i = 0; i < m; i++)
-      for (let j = 0; j < n; j++) {
-        let sum = 0;
-        for (let p = 0; p < k; p++) sum += x.data[xAt + i * k + p]! * y.data[yAt + p * n + j]!;
-        out.data[at * m * n + i * n + j] = alpha * sum;
+    for (let i = 0; i < m; i++) {
+      const row = out.data.subarray((at * m + i) * n, (at * m + i + 1) * n);
+      // Row by row of y: its columns are far apart.
+      for (let p = 0; p < k; p++) {
+        const factor = x.data[xAt + i * k + p]!;
+        for (let j = 0; j < n; j++) row[j]! += factor * y.data[yAt + p * n + j]!;
       }
+      for (let j = 0; j < n; j++) row[j]! *= alpha;
+    }
   });
   return out;
 }
@@ -120,9 +149,7 @@ const reduce =
     const kept = x!.shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
     const out = make(kept);
     out.data.fill(start);
-    const strides = broadcastStrides(kept, x!.shape);
-    forEachIndex(x!.shape, (index, at) => {
-      const to = offsetOf(index, strides);
+    forEachPlace(x!.shape, broadcastStrides(kept, x!.shape), (at, to) => {
       out.data[to] = f(out.data[to]!, x!.data[at]!);
     });
     const shape = keepDims ? kept : x!.shape.filter((_, axis) => !axes.includes(axis));
@@ -147,20 +174,16 @@ function softmax(x: RefTensor): RefTensor {
 
 /** x[start : start + size] along an axis. */
 function cut(x: RefTensor, axis: number, start: number, size: number, step = 1): RefTensor {
-  const out = make(x.shape.with(axis, size));
   const strides = stridesOf(x.shape);
-  forEachIndex(out.shape, (index, at) => {
-    out.data[at] = x.data[offsetOf(index.with(axis, start + step * index[axis]!), strides)]!;
-  });
-  return out;
+  const stride = strides[axis]!;
+  return gatherStrided(x.data, x.shape.with(axis, size), strides.with(axis, step * stride), start * stride);
 }
 
 /** Copies `part` into `out` from `start` on along an axis. */
 function paste(out: RefTensor, part: RefTensor, axis: number, start: number): void {
   const strides = stridesOf(out.shape);
-  forEachIndex(part.shape, (index, at) => {
-    out.data[offsetOf(index.with(axis, start + index[axis]!), strides)] = part.data[at]!;
-  });
+  const from = start * strides[axis]!;
+  forEachPlace(part.shape, strides, (at, to) => void (out.data[to] = part.data[at]!), from);
 }
 
 function concat(parts: readonly RefTensor[], axis: number): RefTensor {
@@ -191,8 +214,8 @@ function gatherRows(x: RefTensor, ids: RefTensor): RefTensor[] {
 const scatterElements: RefRule<'scatterElements'> = ({ attrs: { axis, reduction } }, [x, ids, updates]) => {
   const out = { shape: x!.shape, data: x!.data.slice() };
   const strides = stridesOf(x!.shape);
-  forEachIndex(ids!.shape, (index, at) => {
-    const to = offsetOf(index.with(axis, ids!.data[at]!), strides);
+  forEachPlace(ids!.shape, strides.with(axis, 0), (at, place) => {
+    const to = place + strides[axis]! * ids!.data[at]!;
     out.data[to] = reduction === 'add' ? out.data[to]! + updates!.data[at]! : updates!.data[at]!;
   });
   return [out];
@@ -381,8 +404,7 @@ export const referenceRules: { readonly [P in Primitive]: RefRule<P> } = {
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
   mul: binary((a, b) => a * b),
-  div: ({ outputs: [y] }, inputs) =>
-    zip(inputs, y!.dtype === 'f32' ? (a, b) => a! / b! : (a, b) => Math.trunc(a! / b!)),
+  div: ({ outputs: [y] }, inputs) => zip(inputs, y!.dtype === 'f32' ? (a, b) => a / b : (a, b) => Math.trunc(a / b)),
   minimum: binary(Math.min),
   maximum: binary(Math.max),
   equal: compare((a, b) => a === b),
@@ -392,7 +414,7 @@ export const referenceRules: { readonly [P in Primitive]: RefRule<P> } = {
   greaterEqual: compare((a, b) => a >= b),
   and: compare((a, b) => a !== 0 && b !== 0),
   or: compare((a, b) => a !== 0 || b !== 0),
-  where: (_, inputs) => zip(inputs, (mask, a, b) => (mask !== 0 ? a! : b!)),
+  where: (_, inputs) => zip(inputs, (mask, a, b) => (mask !== 0 ? a : b)),
   cast: ({ attrs: { to } }, [x]) => {
     const convert =
       to === 'bool' ? (v: number) => Number(v !== 0) : to === 'f32' || to === 'f64' ? (v: number) => v : Math.trunc;
@@ -440,8 +462,8 @@ export const referenceRules: { readonly [P in Primitive]: RefRule<P> } = {
   gatherElements: ({ attrs: { axis } }, [x, ids]) => {
     const out = make(ids!.shape);
     const strides = stridesOf(x!.shape);
-    forEachIndex(ids!.shape, (index, at) => {
-      out.data[at] = x!.data[offsetOf(index.with(axis, ids!.data[at]!), strides)]!;
+    forEachPlace(ids!.shape, strides.with(axis, 0), (at, place) => {
+      out.data[at] = x!.data[place + strides[axis]! * ids!.data[at]!]!;
     });
     return [out];
   },

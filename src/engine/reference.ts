@@ -82,7 +82,7 @@ function bindSizes({ node, shape: declared }: Tensor, shape: readonly number[], 
 
 const fromView = ({ shape, data }: TensorView): RefTensor => ({
   shape,
-  data: Float64Array.from(data as Float64Array, Number),
+  data: data instanceof BigInt64Array ? Float64Array.from(data, Number) : new Float64Array(data),
 });
 
 function toView({ shape, data }: RefTensor, dtype: DType): TensorView {

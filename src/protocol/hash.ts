@@ -18,8 +18,8 @@ export interface PlatformSha256 {
 
 let platform: PlatformSha256 | null = null;
 
-/** From here on this thread hashes so. Nothing that anybody computes changes, or it is not SHA-256. */
-export function hashWith(faster: PlatformSha256): void {
+/** From here on this thread hashes so; null: portably. Nothing that anybody computes changes, or it is not SHA-256. */
+export function hashWith(faster: PlatformSha256 | null): void {
   platform = faster;
 }
 

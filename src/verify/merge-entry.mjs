@@ -1,5 +1,4 @@
 /** @file Where the thread of `merge-thread.ts` begins: registers the TypeScript loader, then starts the worker. */
-import { register } from 'tsx/esm/api';
+import '../util/register-typescript.mjs';
 
-register();
 await import('./merge-worker.ts');

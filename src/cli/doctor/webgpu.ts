@@ -13,8 +13,10 @@ const placementSchema = z.object({ onDevice: counts, onCpu: counts });
 
 /** Runs the probe in a process of its own, which a driver may end. A GPU is a choice, so nothing here is `missing`. */
 export function checkWebgpu(): Finding {
-  const probe = fileURLToPath(new URL('webgpu-probe.ts', import.meta.url));
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', probe], {
+  const [probe, loader] = ['webgpu-probe.ts', '../../util/register-typescript.mjs'].map((file) =>
+    fileURLToPath(new URL(file, import.meta.url)),
+  ) as [string, string];
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ['--import', loader, probe], {
     cwd: fileURLToPath(new URL('../../../', import.meta.url)),
     encoding: 'utf8',
     timeout: probeMs,

@@ -43,7 +43,7 @@ describe('prepareData', () => {
   it('makes shards of one size whose ids are the documents, in their order, closed by end of text', async () => {
     const rows = many('a', 120);
     const source = await jsonSource('words', rows, { share: 3 });
-    const { catalog } = await prepareData(prepareOptions(dir, [source]));
+    const { catalog } = await prepareData(prepareOptions(dir, [source], { threads: 2 }));
     expect(catalog).toEqual(loadCatalog(dir, 'prepared'));
     const read = catalog.shards.map((shard) => {
       checkShard(dir, catalog, shard);
@@ -83,7 +83,7 @@ describe('prepareData', () => {
     ];
     const grams = await gramsOf([item.join(' '), 'an item too short'], { maxBytes: 1 << 24 });
     const filterText = 'length:min=5:mean-min=2,repetition';
-    const options = prepareOptions(dir, [await jsonSource('words', rows)], { grams, filterText });
+    const options = prepareOptions(dir, [await jsonSource('words', rows)], { grams, filterText, threads: 2 });
     const { report } = await prepareData(options);
     const dropped = Object.fromEntries(
       Object.entries(report.sources[0]!.dropped).map(([why, { documents }]) => [why, documents]),

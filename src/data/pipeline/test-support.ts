@@ -18,7 +18,15 @@ export function wordsOf(seed: number | string, count: number): string[] {
 
 export const textOf = (seed: number | string, count: number): string => wordsOf(seed, count).join(' ');
 
+let trained: PrepareDataOptions['tokenizer'] | null = null;
+
+/** Trained once. */
 export function smallTokenizer(): PrepareDataOptions['tokenizer'] {
+  trained ??= trainTokenizer();
+  return trained;
+}
+
+function trainTokenizer(): PrepareDataOptions['tokenizer'] {
   const table = new WordTable();
   const counts = new Uint32Array(1 << 16);
   for (const word of table.add(textOf('tokenizer', 4000))) counts[word]!++;
@@ -43,6 +51,7 @@ export const sourceOf = (fields: Partial<Source> & Pick<Source, 'name' | 'inputs
     ...fields,
   });
 
+/** On one thread, which takes most of a second to begin: who tests threads asks for two. */
 export function prepareOptions(
   dir: string,
   sources: readonly Source[],
@@ -56,7 +65,7 @@ export function prepareOptions(
       dropsNearCopies: true,
       forgetsOldest: false,
       shardTokens: 4096,
-      threads: 2,
+      threads: 1,
       maxDocumentBytes: 1 << 20,
     },
     ...{ maxFileBytes: 1 << 30, maxHashBytes: 64 << 20, skipBad: false, keepsWork: true },

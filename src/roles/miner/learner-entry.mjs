@@ -1,5 +1,4 @@
 /** @file Where the learner's thread begins: registers the TypeScript loader, as `bin/accrete` does, then starts the worker. */
-import { register } from 'tsx/esm/api';
+import '../../util/register-typescript.mjs';
 
-register();
 await import('./learner-worker.ts');
