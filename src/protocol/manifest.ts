@@ -174,7 +174,7 @@ export function phaseFaults(
  * Version of the rules by which a journal is folded and judged. It changes with every rule: a record is recomputed by its own
  * rules or not at all (`src/journal/rules-version.test.ts`).
  */
-export const rulesVersion = 3;
+export const rulesVersion = 4;
 
 /** Of pseudo-gradients; fragments travel in f32. */
 export const codecNames = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;

@@ -1,7 +1,7 @@
 /**
  * @file What a codec is: how the float32 numbers of one tensor slice become the tensors of a safetensors file and come
  * back. Codecs are lossy at most per block of 256 elements (topk: 4,096) of a slice in row-major order; what is lost is
- * returned as the residue, which the learner adds, times `errorDecay`, to its next pseudo-gradient of that fragment.
+ * returned as the residue; `errorFeedback` says what the learner does with it.
  */
 import type { SafetensorsDtype } from '../../tensor/safetensors.ts';
 import { CodecError } from '../errors.ts';
@@ -32,11 +32,24 @@ export interface Codec {
   decode(staging: Staging, parts: readonly Uint8Array[], out: Float32Array, what: string): void;
 }
 
+export interface ErrorFeedback {
+  /** κ: so much of what was not sent stays in the learner's parameters; the rest waits in its error buffer. */
+  readonly kept: number;
+  /** β: so much of the buffer goes into the fragment's next pseudo-gradient (arXiv:2508.15706). */
+  readonly decay: number;
+}
+
 /**
- * β: how much of a residue goes into the learner's next pseudo-gradient. A dense codec loses a little of each number and gives
- * all of it back; of what `topk` leaves out a part would be stale by the time it is sent (β of arXiv:2508.15706).
+ * A dense codec loses a little of each number, and gives all of it back with the next claim. Of what `topk` leaves out, nearly all, a
+ * half is computed with until it is sent; the other half would be stale by then but for β (docs/decisions/0034).
  */
-export const errorDecay: Readonly<Record<CodecName, number>> = { f32: 1, bf16: 1, int8: 1, int4: 1, topk: 0.95 };
+export const errorFeedback: Readonly<Record<CodecName, ErrorFeedback>> = {
+  f32: { kept: 0, decay: 1 },
+  bf16: { kept: 0, decay: 1 },
+  int8: { kept: 0, decay: 1 },
+  int4: { kept: 0, decay: 1 },
+  topk: { kept: 0.5, decay: 0.95 },
+};
 
 /** Elements staged at a time; a multiple of the codecs' block. */
 export const stagedElements = 65_536;

@@ -3,7 +3,7 @@
  * out what was learned since the last one, a take-in swaps the ground under it. Plain arrays; each element is computed
  * in float64 and rounded once, so that a replay gets the same bits.
  */
-import { type CodecName, errorDecay } from '../../merge/codecs/codec.ts';
+import { type CodecName, errorFeedback } from '../../merge/codecs/codec.ts';
 import { encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import type { Fragment, FragmentPlan } from '../../merge/fragment-plan.ts';
 import {
@@ -19,9 +19,9 @@ export class LearnerFragments {
   readonly #plan: FragmentPlan;
   readonly #access: TensorAccess;
   readonly #codec: CodecName;
-  /** Per fragment: Θ of the version last taken in, or θ at the last claim, whichever is later. */
+  /** Per fragment: Θ of the version last taken in, or at the last claim θ and what of the residue stays in it, whichever is later. */
   readonly #anchors: FragmentValues[];
-  /** Per fragment: what the codec lost of the last claim (error feedback). */
+  /** Per fragment: what of the last claim's residue does not stay in the parameters (error feedback). */
   readonly #residues: Float32Array[];
 
   /** `access` gives live tensors; their values now are the first anchors. */
@@ -34,7 +34,8 @@ export class LearnerFragments {
   }
 
   /**
-   * Δ = anchor − θ + β·residue; residue ← Δ − decode(encode(Δ)); anchor ← θ. The selection bias travels dense, as anchor − bias.
+   * Δ = anchor − θ + β·residue; r = Δ − decode(encode(Δ)); anchor ← θ + κ·r, so that the next take-in leaves κ·r in θ; residue ← r − κ·r.
+   * The selection bias travels dense, as anchor − bias.
    * @throws CodecError NOT_FINITE, OUT_OF_RANGE
    */
   claim(id: number): Uint8Array {
@@ -43,11 +44,12 @@ export class LearnerFragments {
     const anchor = this.#anchors[id]!.params;
     const residue = this.#residues[id]!;
     const delta = new Float32Array(fragment.elementCount);
-    const beta = errorDecay[this.#codec];
-    for (let i = 0; i < delta.length; i++) delta[i] = anchor[i]! - now.params[i]! + beta * residue[i]!;
+    const { kept, decay } = errorFeedback[this.#codec];
+    for (let i = 0; i < delta.length; i++) delta[i] = anchor[i]! - now.params[i]! + decay * residue[i]!;
     const anchorBias = this.#anchors[id]!.selectionBias;
     const selectionBias = now.selectionBias.map((bias, i) => anchorBias[i]! - bias);
     const { bytes } = encodeFragment(this.#codec, fragment, { params: delta, selectionBias }, undefined, residue);
+    if (kept > 0) keep(kept, residue, now.params);
     this.#anchors[id] = now;
     return bytes;
   }
@@ -75,6 +77,15 @@ export class LearnerFragments {
 
   #fragment(id: number): Fragment {
     return this.#plan.fragments[id]!;
+  }
+}
+
+/** anchor ← anchor + κ·residue; residue ← residue − κ·residue. */
+function keep(share: number, residue: Float32Array, anchor: Float32Array): void {
+  for (let i = 0; i < residue.length; i++) {
+    const stays = Math.fround(share * residue[i]!);
+    anchor[i]! += stays;
+    residue[i]! -= stays;
   }
 }
 
