@@ -45,6 +45,17 @@ describe('a run file', () => {
       [{ ...demo, sync: { ...demo.sync, leaseSequences: 2 } }, 'sync.leaseSequences'],
       [{ ...demo, sync: { ...demo.sync, grace: { ...demo.sync.grace, minMs: 9_000 } } }, 'sync.grace.minMs'],
       [{ ...demo, evaluation: { ...demo.evaluation, gainShare: '2' } }, 'evaluation.gainShare'],
+      [{ ...demo, recipe: { ...demo.recipe, beta2: '1' } }, 'recipe.beta2'],
+      [{ ...demo, recipe: { ...demo.recipe, epsilon: '0' } }, 'recipe.epsilon'],
+      [
+        { ...demo, recipe: { ...demo.recipe, frozen: { tensors: ['*.nothing'], dtype: 'f32' } } },
+        'recipe.frozen.tensors',
+      ],
+      [{ ...demo, merge: { ...demo.merge, outerMomentum: '1' } }, 'merge.outerMomentum'],
+      [{ ...demo, audit: { ...demo.audit, minCosine: '1.5' } }, 'audit.minCosine'],
+      [{ ...demo, rewards: { ...demo.rewards, halfLifeTempos: '0' } }, 'rewards.halfLifeTempos'],
+      [{ ...demo, fragments: { count: 4_000 } }, 'fragments.count'],
+      [withPhase({ gates: [{ metric: 'held-out', atLeast: '1' }] }), 'phases.0.gates.0.atLeast'],
     ];
     for (const [file, field] of cases) expect(faultsOf(file), field).toContain(field);
     expect(faultsOf(withPhase({ mixture: { web: 1 } }), new Set(['books']))).toEqual(['phases.0.mixture.web']);

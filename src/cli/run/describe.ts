@@ -1,21 +1,25 @@
 /** @file What a run comes to, as text for its owner. */
 import { gateQuorum, gateStandings, phaseTokens, sayGate } from '../../journal/phases.ts';
+import { revealMsOf } from '../../journal/queries.ts';
 import type { RunState } from '../../journal/state.ts';
-import type { Phase } from '../../protocol/manifest.ts';
+import { sayRate, saySeconds } from '../../plan/sentences.ts';
+import type { Phase, RunManifest } from '../../protocol/manifest.ts';
 import type { RunOutline } from '../../roles/run-outline.ts';
 import { formatBytes, formatCount, formatShort } from '../output.ts';
 import { formatTable } from '../table.ts';
 import { drawSchedules } from './charts.ts';
 
-export function describeOutline(
-  outline: RunOutline,
-  phases: readonly Omit<Phase, 'mixture'>[],
-  width: number,
-): string[] {
+export interface DescribedRun extends Pick<RunManifest, 'sync' | 'audit'> {
+  readonly phases: readonly Omit<Phase, 'mixture'>[];
+}
+
+export function describeOutline(outline: RunOutline, run: DescribedRun, width: number): string[] {
   const { tokens, parameters, fragments, claimBytes, fragmentBytes, releaseBytes, innerSteps } = outline;
+  const { phases } = run;
   return [
     `${formatShort(tokens)} tokens in ${phases.length} ${phases.length === 1 ? 'phase' : 'phases'}, ${formatShort(innerSteps)} inner steps of all learners together`,
     `${formatCount(parameters)} parameters in ${fragments} fragments; a claim of the largest has ${formatBytes(claimBytes)}, its published state ${formatBytes(fragmentBytes)}; a release ${formatBytes(releaseBytes)}`,
+    linksWord(outline, run),
     '',
     ...formatTable(
       ['phase', '>tokens', '>sequence', '>steps', 'batch', 'schedule', 'positions', 'ends when'],
@@ -33,6 +37,15 @@ export function describeOutline(
     '',
     ...drawSchedules(outline.phases, width),
   ];
+}
+
+/** What a learner's uplink must carry in the terms that the run gives: the first thing that shuts a machine out. */
+function linksWord({ claimBytes, stateBytes }: RunOutline, { sync, audit }: DescribedRun): string {
+  const rate = (bytes: number, ms: number): string => sayRate((8 * bytes) / (1_000 * ms));
+  const revealMs = revealMsOf({ sync });
+  const claim = `a learner reveals a claim within ${saySeconds(revealMs / 1_000)}: ${rate(claimBytes, revealMs)} up`;
+  if (audit.perTempo === 0) return `${claim}; nothing is audited, all merged work is paid`;
+  return `${claim}; and shows two states of ${formatBytes(stateBytes)} within ${saySeconds(audit.answerMs / 1_000)} of an audit, ${audit.perTempo} times a tempo: ${rate(2 * stateBytes, audit.answerMs)} up`;
 }
 
 const batchWord = (batches: readonly number[]): string =>

@@ -46,6 +46,7 @@ export function makePlot(place: HTMLElement, columns: ChartColumns, options: Plo
           ...(options.axis === 'tokens' && { values: (_: uPlot, splits: number[]) => splits.map((v) => short(v)) }),
           ...(options.axis === 'time' && { values: clockValues }),
           ...(options.axis === 'hours' && { values: (_: uPlot, splits: number[]) => splits.map(hourText) }),
+          ...(options.axis === 'days' && { values: (_: uPlot, splits: number[]) => splits.map(dayText) }),
         },
         {
           stroke: ink,
@@ -81,6 +82,7 @@ export function makePlot(place: HTMLElement, columns: ChartColumns, options: Plo
 
 /** Of a virtual clock. */
 export const hourText = (hours: number): string => `${Number(hours.toFixed(3))} h`;
+export const dayText = (days: number): string => `day ${Number(days.toFixed(2))}`;
 
 /** Room for the longest label; none is cut. */
 const sizeOf = (values: readonly string[] | null): number =>
@@ -145,7 +147,7 @@ function drawMarks(u: uPlot, options: PlotOptions, colors: { release: string; ph
   ctx.textBaseline = 'bottom';
   let freeFrom = bbox.left;
   for (const mark of options.marks()) {
-    if (options.axis === 'hours') continue; // marks are of a run, and no run has this clock
+    if (options.axis === 'hours' || options.axis === 'days') continue; // marks are of a run, and no run has this clock
     const value = options.axis === 'time' ? mark.atMs / 1_000 : mark.countedTokens;
     if (value < min || value > max) continue;
     const x = Math.round(u.valToPos(value, 'x', true)) + 0.5;
