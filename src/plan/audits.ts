@@ -46,13 +46,14 @@ export function auditsAskedOf(
   const neededMbps = (8 * answerBytes) / givenSeconds / 1e6;
   const carried = (availability * dayS * kind.upMbps * 1e6 * (1 - kind.lossRate)) / 8;
   const faults: string[] = [];
-  if (audit.perTempo > 0 && answerSeconds > givenSeconds)
+  const isAudited = audit.perTempo > 0;
+  if (isAudited && answerSeconds > givenSeconds)
     faults.push(
       `an audit asks for two whole states, ${sayBytes(answerBytes)}: ${saySeconds(answerSeconds)} at its ${sayRate(kind.upMbps)}, and ${saySeconds(givenSeconds)} are given (audit.answerMs): no audit is answered, every tempo's work is void and nothing is paid; it takes ${sayRate(neededMbps)} up, or a term of ${saySeconds(answerSeconds)}`,
     );
-  else if (audit.perTempo > 0 && bytesADay > carried)
+  if (isAudited && bytesADay > carried)
     faults.push(
-      `audits ask for ${sayBytes(bytesADay)} of states a day, its uplink carries ${sayBytes(carried)}: most are not answered in time, and their tempos are void`,
+      `audits ask for ${sayBytes(bytesADay)} of states a day, and its uplink carries ${sayBytes(carried)}: most are not answered, and their tempos are void`,
     );
   return { countADay, answerBytes, answerSeconds, givenSeconds, bytesADay, faults };
 }

@@ -17,6 +17,7 @@ export function limitsOf(
   if (part.length === 0) limits.push('no machine of the fleet can take part');
   else if (part.every(({ isPaid }) => !isPaid))
     limits.push('nobody is paid: no machine of the fleet can answer the audits of this run');
+  else if (validators.isTooLate) limits.push('nobody is paid: no validator redoes an audit in time');
   const said = (of: (kind: (typeof kinds)[number]) => boolean): string[] =>
     kinds.filter(of).flatMap(({ kind, limits: own }) => own.map((limit) => `${kind}: ${limit}`));
   limits.push(...said(({ isPaid, tokensADay }) => tokensADay > 0 && !isPaid));

@@ -68,16 +68,17 @@ export function planRun(manifest: RunManifest, fleet: Fleet, command: string, no
   const sizes = sizesOf(manifest);
   const steadies = manifest.phases.map((_, phase) => steadyState(manifest, fleet, sizes, phase));
   const steady = steadies[0]!;
-  const { kinds, tokensADay } = steady;
+  const { tokensADay } = steady;
   const phases = phasesOf(manifest, steadies);
   const validators = validatorsOf(manifest, fleet, steady, 0);
+  const kinds = steady.kinds.map((kind) => ({ ...kind, isPaid: kind.isPaid && !validators.isTooLate }));
   const full = sumOf(kinds, ({ machines, tokensPerSecond }) => machines * tokensPerSecond * dayS);
   const outlook = outlookWith(sizes, manifest);
   return {
     format: planFormat,
     ...{ command, run: manifest.name, fleet: fleet.name, notes },
     ...{ totalParameters: sizes.totalParameters, activeParameters: sizes.activeParameters },
-    ...{ learners: steady.learners, tokensADay, paidTokensADay: paidTokensOf(steady) },
+    ...{ learners: steady.learners, tokensADay, paidTokensADay: paidTokensOf(kinds) },
     utilisation: tokensADay / full,
     outerStepSeconds: steady.outerStepSeconds,
     ...{ claimBytes: mean(sizes.claimBytes), fragmentBytes: mean(sizes.fragmentBytes), stateBytes: sizes.stateBytes },
@@ -90,7 +91,8 @@ export function planRun(manifest: RunManifest, fleet: Fleet, command: string, no
   };
 }
 
-const paidTokensOf = ({ kinds }: Steady): number => sumOf(kinds, ({ isPaid, tokensADay }) => (isPaid ? tokensADay : 0));
+const paidTokensOf = (kinds: readonly PlannedKind[]): number =>
+  sumOf(kinds, ({ isPaid, tokensADay }) => (isPaid ? tokensADay : 0));
 
 function phasesOf({ phases }: RunManifest, steadies: readonly Steady[]): PlannedPhase[] {
   let days: number | null = 0;
@@ -136,10 +138,11 @@ function outlookWith(sizes: FleetSizes, { codec }: RunManifest) {
   return (changed: RunManifest, fleet: Fleet): Outlook => {
     const own = changed.codec === codec ? sizes : sizesOf(changed);
     const steadies = changed.phases.map((_, phase) => steadyState(changed, fleet, own, phase));
-    const { tokensADay } = steadies[0]!;
+    const { tokensADay, kinds } = steadies[0]!;
+    const isPaying = tokensADay > 0 && !validatorsOf(changed, fleet, steadies[0]!, 0).isTooLate;
     return {
       endDays: phasesOf(changed, steadies).at(-1)!.endDays,
-      paidShare: tokensADay === 0 ? 0 : paidTokensOf(steadies[0]!) / tokensADay,
+      paidShare: isPaying ? paidTokensOf(kinds) / tokensADay : 0,
     };
   };
 }

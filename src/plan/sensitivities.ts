@@ -18,6 +18,11 @@ export interface Sensitivity {
   readonly paidShare: number;
 }
 
+/** Less than a hundredth either way is no change. */
+export const isChange = ({ timeFactor, endDays, paidShare }: Sensitivity, now: Outlook): boolean =>
+  Math.abs(paidShare - now.paidShare) > 0.01 ||
+  (timeFactor === null ? (endDays === null) !== (now.endDays === null) : Math.abs(timeFactor - 1) > 0.01);
+
 /** The strongest first: what begins, ends or pays a run, then what changes its time most. */
 export function sensitivitiesOf(
   manifest: RunManifest,
@@ -26,7 +31,7 @@ export function sensitivitiesOf(
 ): Sensitivity[] {
   const strength = ({ timeFactor, paidShare, endDays }: Sensitivity): number =>
     (timeFactor === null && (endDays === null) !== (now.endDays === null) ? 1e6 : 0) +
-    1e3 * Math.abs(paidShare - now.paidShare) +
+    10 * Math.abs(paidShare - now.paidShare) +
     (timeFactor === null ? 0 : Math.abs(Math.log(timeFactor)));
   return casesOf(manifest, fleet)
     .map(([change, changed, machines]): Sensitivity => {
@@ -58,6 +63,14 @@ function casesOf(manifest: RunManifest, fleet: Fleet): [string, RunManifest, Fle
     ['half the tokens a second (or the MFU)', manifest, faster(0.5)],
     ['twice the tokens a second (or the MFU)', manifest, faster(2)],
     ['ten times the upload', manifest, each(({ upMbps }) => ({ upMbps: 10 * upMbps }))],
+    [
+      'ten times the upload, and the validators’ download',
+      manifest,
+      {
+        ...each(({ upMbps }) => ({ upMbps: 10 * upMbps })),
+        validators: { ...fleet.validators, downMbps: 10 * fleet.validators.downMbps },
+      },
+    ],
     ['a tenth of the upload', manifest, each(({ upMbps }) => ({ upMbps: upMbps / 10 }))],
     ['ten times the download', manifest, each(({ downMbps }) => ({ downMbps: 10 * downMbps }))],
     ['a tenth of the download', manifest, each(({ downMbps }) => ({ downMbps: downMbps / 10 }))],

@@ -21,8 +21,10 @@ export interface PlannedKind {
   readonly availability: number;
   readonly stepSeconds: number;
   readonly claimsADay: number;
-  /** Of one learner and day: claims, and the states that audits ask for. */
+  /** Of one learner and day: claims, and the states that audits ask for; no more than its uplink carries. */
   readonly bytesUpADay: number;
+  readonly claimBytesADay: number;
+  /** As asked. */
   readonly auditBytesADay: number;
   /** Published fragments, and text. */
   readonly bytesDownADay: number;
@@ -49,8 +51,9 @@ export interface Steady {
   readonly tokensADay: number;
   readonly learners: number;
   readonly hotkeys: number;
-  /** Of all learners that take part. */
+  /** Of all learners that take part: drawn, and those that their links let them answer. */
   readonly auditsADay: number;
+  readonly answersADay: number;
 }
 
 /** Parameters, gradients and two moments in float32; activations come on top. */
@@ -75,6 +78,7 @@ export function steadyState(manifest: RunManifest, fleet: Fleet, sizes: FleetSiz
     learners: sumOf(fleet.machines, ({ count }) => count),
     hotkeys: sumOf(fleet.machines, ({ count, learnersPerHotkey }) => Math.ceil(count / learnersPerHotkey)),
     auditsADay: sumOf(part, ({ machines, audits }) => machines * audits.countADay),
+    answersADay: sumOf(part, ({ machines, audits, isPaid }) => (isPaid ? machines * audits.countADay : 0)),
   };
 }
 
@@ -139,7 +143,6 @@ function plannedKind(manifest: RunManifest, kind: MachineKind, terms: KindTerms)
     (availability * dayS * fragmentBytes) / Math.max(outerSeconds, takeIn) +
     (availability * dayS * tokens * bytesPerToken) / kind.count;
   const unpaid = out.length > 0 ? [] : audits.faults;
-  // A link that audits fill has no room for claims; what nobody can answer in time is not sent in vain.
   const carried = (availability * dayS * kind.upMbps * 1e6 * (1 - kind.lossRate)) / 8;
   if (out.length === 0 && claimsUp > carried)
     out.push(`claims of ${sayBytes(claimsUp)} a day are more than its uplink carries, ${sayBytes(carried)}`);
@@ -150,7 +153,8 @@ function plannedKind(manifest: RunManifest, kind: MachineKind, terms: KindTerms)
     availability,
     stepSeconds: step,
     claimsADay,
-    bytesUpADay: claimsUp + audits.bytesADay,
+    bytesUpADay: Math.min(carried, claimsUp + audits.bytesADay),
+    claimBytesADay: claimsUp,
     auditBytesADay: audits.bytesADay,
     bytesDownADay: downADay,
     claimUploadSeconds: uploadSeconds(kind, claimBytes),

@@ -30,7 +30,7 @@ export function storeOf(
   steady: Steady,
   { phase, validators }: { readonly phase: number; readonly validators: PlannedValidators },
 ): PlannedStore {
-  const { sizes, claimsADay, outerStepSeconds, kinds, auditsADay } = steady;
+  const { sizes, claimsADay, outerStepSeconds, kinds, answersADay } = steady;
   const { everyMerges } = manifest.phases[phase]!.release ?? manifest.release;
   const merges = everyMerges * manifest.fragments.count;
   const releaseDays = (merges * outerStepSeconds) / dayS;
@@ -39,7 +39,7 @@ export function storeOf(
     current: 2 * sizes.parametersBytes,
     superseded: kept * 2 * merges * mean(sizes.fragmentBytes),
     claims: kept * claimsADay * releaseDays * mean(sizes.claimBytes),
-    auditStates: kept * auditsADay * releaseDays * 2 * sizes.stateBytes,
+    auditStates: kept * answersADay * releaseDays * 2 * sizes.stateBytes,
   };
   const part = kinds.filter(({ tokensADay }) => tokensADay > 0);
   return {

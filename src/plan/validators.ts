@@ -28,6 +28,8 @@ export interface PlannedValidators {
   /** Computation over the learners' own training time; the bar is 0.2. */
   readonly shareOfTraining: number;
   readonly needed: number;
+  /** A replay with its states takes longer than it may: no audit passes, whoever answers it. */
+  readonly isTooLate: boolean;
   /** Why audits or verdicts do not come in time. */
   readonly limits: readonly string[];
 }
@@ -65,6 +67,7 @@ export function validatorsOf(manifest: RunManifest, fleet: Fleet, steady: Steady
     ...{ count, tokensPerSecond: speed, auditsADay, replaysADay },
     ...{ replaySecondsADay, gainSecondsADay, checkSecondsADay, fetchSecondsADay },
     ...{ bytesDownADay: fetched / count, shareOfTraining, needed },
+    isTooLate: audit.perTempo > 0 && times.fetchStates + segment > auditCheckSeconds(manifest),
     limits: [
       ...tardiness(manifest, fleet, { ...times, answerBytes }),
       ...(needed > count

@@ -46,10 +46,23 @@ export function parseRunFile(
   const parsed = runFileSchema.safeParse(value);
   if (!parsed.success)
     return {
-      faults: parsed.error.issues.map(({ path, message }) => ({ field: path.join('.') || '(file)', reason: message })),
+      faults: parsed.error.issues.map(({ path, message }) => ({
+        field: path.join('.') || '(file)',
+        reason: `${message.replace(/^Invalid (input|option): /, '')}${gotWord(valueAt(value, path), message)}`,
+      })),
     };
   const faults = findFaults(parsed.data, sources);
   return faults.length === 0 ? { file: parsed.data } : { faults };
+}
+
+const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce((at, name) => (at as Record<PropertyKey, unknown> | null | undefined)?.[name], value);
+
+/** What stands there, where it is short and the message does not say. */
+function gotWord(value: unknown, message: string): string {
+  if (value === undefined || message.includes('received')) return '';
+  const text = JSON.stringify(value);
+  return text.length > 60 || typeof value === 'object' ? '' : `, got ${text}`;
 }
 
 /** What is well-formed and makes no sense. */
@@ -97,9 +110,7 @@ const bounds: readonly (readonly [field: string, least: string, most: string, wh
 
 function boundFaults(file: RunFile): RunFileFault[] {
   return bounds.flatMap(([field, least, most, what]) => {
-    const said = field
-      .split('.')
-      .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], file);
+    const said = valueAt(file, field.split('.'));
     if (typeof said !== 'string') return [];
     const value = Number(said);
     const [low, high] = [Number(least.replace('>', '')), Number(most.replace('<', ''))];

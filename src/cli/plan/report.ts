@@ -1,5 +1,6 @@
 /** @file A plan as text: when it ends and what limits it first, then what it moves, keeps and costs. */
 import type { Plan } from '../../plan/plan.ts';
+import { isChange } from '../../plan/sensitivities.ts';
 import { sayBytes, saySeconds } from '../../plan/sentences.ts';
 import { formatCount, formatPercent, formatShort } from '../output.ts';
 import { formatTable } from '../table.ts';
@@ -28,22 +29,32 @@ export function formatPlan(plan: Plan): string[] {
     'what limits it, the worst first:',
     ...limits.map((limit) => `  ${limit}`),
     '',
-    'what would change it most (the plan made again with it):',
-    ...formatTable(
-      ['change', '>time', '>ends after', '>paid'],
-      plan.sensitivities.map(({ change, timeFactor, endDays, paidShare }) => [
-        change,
-        timeFactor === null ? '-' : `${timeFactor.toFixed(2)}x`,
-        days(endDays),
-        formatPercent(paidShare),
-      ]),
-    ).map((line) => `  ${line}`),
+    ...formatSensitivities(plan),
     '',
     ...formatKinds(plan),
     '',
     ...formatRecord(plan),
     ...plan.notes.map((note) => `note: ${note}`),
     `again: ${plan.command}`,
+  ];
+}
+
+function formatSensitivities(plan: Plan): string[] {
+  const { sensitivities, phases, tokensADay, paidTokensADay } = plan;
+  const now = { endDays: phases.at(-1)!.endDays, paidShare: tokensADay === 0 ? 0 : paidTokensADay / tokensADay };
+  const [changing, others] = [true, false].map((is) => sensitivities.filter((each) => isChange(each, now) === is));
+  const rows = changing!.map(({ change, timeFactor, endDays, paidShare }) => [
+    change,
+    timeFactor === null ? '-' : `${timeFactor.toFixed(2)}x`,
+    days(endDays),
+    formatPercent(paidShare),
+  ]);
+  return [
+    'what would change it most (the plan made again with it):',
+    ...formatTable(['change', '>time', '>ends after', '>paid'], rows).map((line) => `  ${line}`),
+    ...(others!.length === 0
+      ? []
+      : [`  within a hundredth the same: ${others!.map(({ change }) => change).join(', ')}`]),
   ];
 }
 
@@ -55,7 +66,7 @@ function formatKinds({ kinds, phases }: Plan): string[] {
     formatPercent(kind.availability),
     saySeconds(kind.stepSeconds),
     kind.claimsADay.toFixed(1),
-    sayBytes(kind.bytesUpADay - kind.auditBytesADay),
+    sayBytes(kind.claimBytesADay),
     sayBytes(kind.auditBytesADay),
     sayBytes(kind.bytesDownADay),
     saySeconds(kind.joinSeconds),
@@ -64,7 +75,7 @@ function formatKinds({ kinds, phases }: Plan): string[] {
   const head = ['kind', '>machines', '>tokens/s', '>there', '>inner step', '>claims/day', '>claims up/day'];
   return [
     `machines, each in phase ${phases[0]!.name}; tokens a day of all of a kind:`,
-    ...formatTable([...head, '>audits up/day', '>down/day', '>join', '>tokens/day'], rows).map((line) => `  ${line}`),
+    ...formatTable([...head, '>audits ask/day', '>down/day', '>join', '>tokens/day'], rows).map((line) => `  ${line}`),
   ];
 }
 

@@ -9,8 +9,11 @@ import { formatBytes, formatCount, formatShort } from '../output.ts';
 import { formatTable } from '../table.ts';
 import { drawSchedules } from './charts.ts';
 
-export interface DescribedRun extends Pick<RunManifest, 'sync' | 'audit'> {
-  readonly phases: readonly Omit<Phase, 'mixture'>[];
+/** Without a mixture: that of the corpus. */
+type DescribedPhase = Omit<Phase, 'mixture'> & { readonly mixture?: Phase['mixture'] | undefined };
+
+export interface DescribedRun extends Pick<RunManifest, 'sync' | 'audit' | 'release'> {
+  readonly phases: readonly DescribedPhase[];
 }
 
 export function describeOutline(outline: RunOutline, run: DescribedRun, width: number): string[] {
@@ -22,7 +25,7 @@ export function describeOutline(outline: RunOutline, run: DescribedRun, width: n
     linksWord(outline, run),
     '',
     ...formatTable(
-      ['phase', '>tokens', '>sequence', '>steps', 'batch', 'schedule', 'positions', 'ends when'],
+      ['phase', '>tokens', '>sequence', '>steps', 'batch', 'learning rate'],
       phases.map((phase, i) => [
         phase.name,
         formatShort(phase.targetTokens),
@@ -30,13 +33,31 @@ export function describeOutline(outline: RunOutline, run: DescribedRun, width: n
         formatShort(outline.phases[i]!.innerSteps),
         batchWord(outline.phases[i]!.batchSequences),
         scheduleWord(phase),
-        contextWord(phase),
-        ['its tokens are merged', ...(phase.gates ?? []).map(sayGate)].join('; '),
       ]),
     ),
     '',
+    ...phases.map((phase) => phaseWords(phase, run)),
+    '',
     ...drawSchedules(outline.phases, width),
   ];
+}
+
+function phaseWords(phase: DescribedPhase, { release }: DescribedRun): string {
+  const parts = [
+    mixtureWord(phase.mixture),
+    contextWord(phase),
+    `a release each ${formatCount((phase.release ?? release).everyMerges)} merges of every fragment`,
+    `ends when its tokens are merged${(phase.gates ?? []).map((gate) => `, and a quorum finds ${sayGate(gate)}`).join('')}`,
+  ];
+  return `${phase.name}: ${parts.join('; ')}`;
+}
+
+function mixtureWord(mixture: DescribedPhase['mixture']): string {
+  if (mixture === undefined) return "the corpus's mixture";
+  const total = Object.values(mixture).reduce((sum, share) => sum + share, 0);
+  return Object.entries(mixture)
+    .map(([source, share]) => `${source} ${Number(((100 * share) / total).toPrecision(3))} %`)
+    .join(', ');
 }
 
 /** What a learner's uplink must carry in the terms that the run gives: the first thing that shuts a machine out. */
@@ -58,9 +79,11 @@ function scheduleWord({ schedule }: Pick<Phase, 'schedule'>): string {
 }
 
 function contextWord({ context }: Pick<Phase, 'context'>): string {
-  if (context === undefined) return "the model's";
-  if (context.useNope === false) return 'all rotated';
-  return context.nopeAfterPosition === undefined ? "the model's" : `none rotated from ${context.nopeAfterPosition} on`;
+  if (context === undefined) return 'positions as the model has them';
+  if (context.useNope === false) return 'all positions rotated';
+  return context.nopeAfterPosition === undefined
+    ? 'positions as the model has them'
+    : `no position rotated from ${formatCount(context.nopeAfterPosition)} on`;
 }
 
 /** Of a run that goes on. */

@@ -93,9 +93,9 @@ function PhaseNotes({ data: { phase, amendments } }: { data: ApiOverview }) {
   if (closed.length === 0 && amendments.length === 0) return null;
   return (
     <ul class="plan-notes soft">
-      {closed.map(({ gate }) => (
+      {closed.map(({ gate, found }) => (
         <li key={gate}>
-          {phase.name} has its tokens and waits for {gate}
+          {phase.name} has its tokens and waits for {gate}: {found}. Training goes on meanwhile.
         </li>
       ))}
       {amendments.map(({ amendment, atOuterStep, isInForce, reason }) => (

@@ -117,13 +117,13 @@ function Machines({ result: { kinds } }: { result: PlanResult }) {
       />
       <ResultTable
         label="Machines by kind"
-        head={['Kind', 'Machines', 'Tokens/s', 'There', 'Claims up a day', 'Audits up a day', 'Down a day', 'Join']}
+        head={['Kind', 'Machines', 'Tokens/s', 'There', 'Claims up a day', 'Audits ask a day', 'Down a day', 'Join']}
         rows={kinds.map((kind) => [
           kind.kind,
           whole(kind.machines),
           short(kind.tokensPerSecond),
           percent(kind.availability),
-          bytes(kind.bytesUpADay - kind.auditBytesADay),
+          bytes(kind.claimBytesADay),
           bytes(kind.auditBytesADay),
           bytes(kind.bytesDownADay),
           `${whole(kind.joinSeconds)} s`,

@@ -140,6 +140,7 @@ const plan = z.object({
         tokensPerSecond: z.number(),
         availability: z.number(),
         bytesUpADay: z.number(),
+        claimBytesADay: z.number(),
         auditBytesADay: z.number(),
         bytesDownADay: z.number(),
         joinSeconds: z.number(),
