@@ -11,11 +11,11 @@ export interface RunResults {
 
 export function nextCommands(
   { checkpoint, ggufFiles }: RunResults,
-  { chosen, preset, seed, dir }: Pick<UpOptions, 'chosen' | 'preset' | 'seed' | 'dir'>,
+  { chosen: run, preset, seed, dir }: Pick<UpOptions, 'chosen' | 'preset' | 'seed' | 'dir'>,
   cwd: string,
 ): readonly string[] {
   // Phases end a run of a file; a limit of its own lets it train past them.
-  const asked = chosen === null ? `--preset ${preset} --seed ${seed}` : `${chosen.arguments.join(' ')} --tokens 0`;
+  const asked = run === null ? `--preset ${preset} --seed ${seed}` : `${run.arguments.join(' ')} --tokens 0`;
   const resume = `./bin/accrete up ${asked} --dir ${typedPath(dir, cwd)}     # trains on`;
   if (checkpoint === null) return [resume];
   const generate = `./bin/accrete generate --checkpoint ${typedPath(checkpoint, cwd)} --prompt "The people of"`;
