@@ -113,9 +113,12 @@ export type Fleet = z.infer<typeof fleetSchema>;
 export function parseFleet(json: unknown): { readonly fleet: Fleet } | { readonly fault: string } {
   const parsed = fleetSchema.safeParse(json);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    return { fault: `${issue.path.join('.')}: ${issue.message}` };
+    const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || '(file)'}: ${message}`);
+    return { fault: faults.slice(0, 20).join('\n  ') };
   }
+  const kinds = parsed.data.machines.map(({ kind }) => kind);
+  const twice = kinds.find((kind, i) => kinds.indexOf(kind) !== i);
+  if (twice !== undefined) return { fault: `machines: two kinds are called ${twice}` };
   for (const { kind, tokensPerSecond, accelerator } of parsed.data.machines) {
     if ((tokensPerSecond === undefined) === (accelerator === undefined))
       return { fault: `machines: ${kind} needs tokensPerSecond or an accelerator of the table, and one of them only` };
