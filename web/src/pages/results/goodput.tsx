@@ -15,7 +15,8 @@ export function Goodput({ result }: { result: GoodputResult }) {
           value: row.ours,
           text: `${row.ours.toFixed(1)} %`,
           mark: { value: row.published, text: `theirs ${row.published} %` },
-          tone: row.ours < row.published ? 'warn' : 'good',
+          // Of one learner two rows are fitted and two predicted: neither is a bar to pass.
+          tone: row.kind !== 'decoupled' ? 'plain' : row.ours < row.published ? 'warn' : 'good',
         }))}
       />
       <ResultTable
