@@ -53,7 +53,7 @@ export function auditsAskedOf(
     );
   if (isAudited && bytesADay > carried)
     faults.push(
-      `audits ask for ${sayBytes(bytesADay)} of states a day, and its uplink carries ${sayBytes(carried)}: most are not answered, and their tempos are void`,
+      `audits ask for ${sayBytes(bytesADay)} of states a day, and its uplink carries ${sayBytes(carried)}: most are not answered, their tempos are void, and claims share the link with them`,
     );
   return { countADay, answerBytes, answerSeconds, givenSeconds, bytesADay, faults };
 }
