@@ -1,5 +1,5 @@
 /** @file The answer to `GET /status`, computed from the fold and the last heartbeats. Reads; remembers nothing. */
-import { gateStandings, phaseTokens, sayGate } from '../journal/phases.ts';
+import { gateStandings, phaseTokens, sayGate, sayStanding } from '../journal/phases.ts';
 import { countedTokens, delegationsOf, learnerTokens, manifestOf, openClaims, phaseOf } from '../journal/queries.ts';
 import type { Delegation, Learner, RunState } from '../journal/state.ts';
 import type { WireBody } from '../protocol/messages.ts';
@@ -45,7 +45,11 @@ export function buildStatus(sources: StatusSources): Status {
     phase: {
       ...{ index: run.phase, count: manifest.phases.length, name: phase.name },
       ...{ targetTokens: phase.targetTokens, countedTokens: phaseTokens(run), sequenceLength: phase.sequenceLength },
-      gates: gateStandings(run).map(({ gate, isHeld }) => ({ gate: sayGate(gate), isHeld })),
+      gates: gateStandings(run).map((each) => ({
+        gate: sayGate(each.gate),
+        isHeld: each.isHeld,
+        found: sayStanding(run, each),
+      })),
     },
     countedTokens: countedTokens(run),
     innerSteps: learnerRows.reduce((sum, row) => sum + row.innerSteps, 0),

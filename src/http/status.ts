@@ -84,7 +84,7 @@ export const statusSchema = z.object({
     ...{ index: countSchema, count: countSchema, name },
     ...{ targetTokens: countSchema, countedTokens: number, sequenceLength: countSchema },
     /** Each as a sentence, and whether it holds. */
-    gates: z.array(z.object({ gate: z.string().max(200), isHeld: z.boolean() })).max(16),
+    gates: z.array(z.object({ gate: z.string().max(200), isHeld: z.boolean(), found: z.string().max(200) })).max(16),
   }),
   countedTokens: number,
   innerSteps: countSchema,

@@ -124,6 +124,15 @@ function refusePhaseChange(state: RunState): Refusal | null {
 export const sayGate = ({ metric, atMost, atLeast }: Gate): string =>
   atMost === undefined ? `${metric} of at least ${atLeast}` : `${metric} of at most ${atMost}`;
 
+/** Who found what of a gate, for whoever waits for it. */
+export function sayStanding(state: RunState, { met, unmet, release }: GateStanding): string {
+  if (release === null) return 'no release of this phase yet';
+  const judged = met.length + unmet.length;
+  const needed = gateQuorum(state);
+  if (judged === 0) return `release ${release} is not evaluated yet; ${needed} validators are needed`;
+  return `${met.length} of ${judged} validators found it so on release ${release}, ${needed} are needed`;
+}
+
 export const phaseChangeRule: Rule<'phase-change'> = {
   signers: ['syncer'],
   admit(state, body) {

@@ -1,38 +1,65 @@
 /** @file How long an outer step takes, and which share of the day a machine trains. */
 import { beaconDelayBlocks } from '../journal/claims.ts';
+import { graceMs } from '../merge/grace.ts';
 import type { RunManifest } from '../protocol/manifest.ts';
-import { type Fleet, type MachineKind, speedOf } from '../simulate/fleet/fleet-file.ts';
+import { fromDecimal } from '../protocol/names.ts';
+import type { Fleet, MachineKind } from '../simulate/fleet/fleet-file.ts';
 import type { FleetSizes } from '../simulate/fleet/sizes.ts';
 
-/**
- * An outer step closes when the K-th learner's claim is accepted, and the grace is over. A learner claims at the end of the inner step
- * in which the outer step opened, and not before H steps since its last claim; acceptance takes the beacon (between one block and
- * two), the upload beside it, and the checks of all K, which come together with the block.
- */
-export function outerStepSeconds(manifest: RunManifest, fleet: Fleet, sizes: FleetSizes): number {
-  const { recipe, sync, phases, ledger } = manifest;
-  const stepTokens = recipe.batchSequences * phases[0]!.sequenceLength;
-  const claimBytes = sizes.claimBytes.reduce((sum, bytes) => sum + bytes, 0) / sizes.claimBytes.length;
-  const beaconSeconds = ((beaconDelayBlocks - 0.5) * ledger.blockMs) / 1_000;
-  const learners = fleet.machines.reduce((sum, { count }) => sum + count, 0);
-  const quorum = Math.min(sync.quorum, learners);
-  const { count: validators, checkSeconds } = fleet.validators;
-  const checks = checkSeconds * Math.max(1, (quorum * manifest.evaluation.committee) / validators);
-  const closing =
-    (quorum === learners ? 0 : sync.grace.minMs / 1_000) + (quorum * claimBytes) / fleet.mergeBytesPerSecond;
-  const times = fleet.machines.flatMap((kind) => {
-    const up = (claimBytes * 8) / (kind.upMbps * 1e6 * (1 - kind.lossRate));
-    const middle = speedOf(kind, sizes.activeParameters);
-    return Array.from({ length: kind.count }, (_, i) => {
-      const speed = middle * kind.spread ** ((kind.count === 1 ? 0.5 : i / (kind.count - 1)) - 0.5);
-      const step = stepTokens / speed;
-      const accepted = step / 2 + Math.max(up, beaconSeconds) + checks;
-      return Math.max(sync.innerStepsPerOuterStep * step, accepted + closing);
-    });
-  });
-  times.sort((a, b) => a - b);
-  return Math.min(sync.deadlineMs / 1_000, times[quorum - 1]!);
+/** A learner of the fleet, as far as an outer step waits for it. */
+export interface Pace {
+  readonly kind: MachineKind;
+  readonly tokensPerSecond: number;
 }
+
+/**
+ * An outer step closes when the K-th learner's claim is accepted, and the grace is over; or, where all are awaited, with the last.
+ * A learner claims at the end of the inner step in which the outer step opened, and not before H steps since its last claim: so
+ * learners together have at most so many claims for it as they make in its time. Acceptance takes the beacon (between one
+ * block and two), the upload beside it, and the checks of all K, which come together with the block.
+ */
+export function outerStepSeconds(
+  manifest: RunManifest,
+  fleet: Fleet,
+  { sizes, learners, stepTokens }: { sizes: FleetSizes; learners: readonly Pace[]; stepTokens: number },
+): number {
+  const { sync, ledger, evaluation } = manifest;
+  const deadline = sync.deadlineMs / 1_000;
+  if (learners.length === 0) return deadline;
+  const claimBytes = mean(sizes.claimBytes);
+  const quorum = Math.min(sync.quorum, learners.length);
+  const beaconSeconds = ((beaconDelayBlocks - 0.5) * ledger.blockMs) / 1_000;
+  const { count: validators, checkSeconds } = fleet.validators;
+  const checks = checkSeconds * Math.max(1, (quorum * evaluation.committee) / validators);
+  const steps = learners.map(({ tokensPerSecond }) => stepTokens / tokensPerSecond);
+  const accepted = learners
+    .map(({ kind }, i) => steps[i]! / 2 + Math.max(uploadSeconds(kind, claimBytes), beaconSeconds) + checks)
+    .sort((a, b) => a - b);
+  const intervals = steps.map((step) => sync.innerStepsPerOuterStep * step).sort((a, b) => a - b);
+  const merging = (quorum * claimBytes) / fleet.mergeBytesPerSecond;
+  // All are awaited: the slowest says when.
+  if (quorum === learners.length) return Math.min(deadline, Math.max(intervals.at(-1)!, accepted.at(-1)! + merging));
+  const claimsASecond = intervals.reduce((sum, interval) => sum + 1 / interval, 0);
+  const filling = Math.max(quorum / claimsASecond, accepted[quorum - 1]!);
+  const { gamma, minMs, maxMs } = sync.grace;
+  const averages = { stepMs: 1_000 * meanStep(steps), quorumMs: 1_000 * filling, syncMs: 1_000 * merging };
+  const terms = { gamma: fromDecimal(gamma), overlapSteps: sync.innerStepsPerOuterStep, minMs, maxMs, smoothing: 1 };
+  return Math.min(deadline, filling + graceMs(averages, terms) / 1_000 + merging);
+}
+
+/** As the syncer averages them: at each commit, so that fast learners count more often. */
+function meanStep(steps: readonly number[]): number {
+  const weight = steps.reduce((sum, step) => sum + 1 / step, 0);
+  return steps.length / weight;
+}
+
+export const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+
+export const uploadSeconds = ({ upMbps, lossRate }: MachineKind, bytes: number): number =>
+  (bytes * 8) / (upMbps * 1e6 * (1 - lossRate));
+export const downloadSeconds = ({ downMbps, lossRate }: MachineKind, bytes: number): number =>
+  (bytes * 8) / (downMbps * 1e6 * (1 - lossRate));
 
 /** Hours, then crashes (away, coming back, half a claim's work lost), stalls and slow spells. */
 export function shareUp(

@@ -27,25 +27,24 @@ const bytesOf = {
 const bytesPerMergedClaim = 105;
 const bytesPerShare = 140;
 
-export function journalOf(manifest: RunManifest, fleet: Fleet, steady: Steady): PlannedJournal {
-  const { evaluation, ledger, audit, phases, sync } = manifest;
-  const { claimsADay, hotkeys, outerStepSeconds, kinds } = steady;
+export function journalOf(manifest: RunManifest, fleet: Fleet, steady: Steady, phase: number): PlannedJournal {
+  const { evaluation, ledger, phases, sync } = manifest;
+  const { claimsADay, outerStepSeconds, tokensADay, auditsADay } = steady;
   const verdicts = claimsADay * (evaluation.committee + fromDecimal(evaluation.recheckShare));
-  const tokensADay = kinds.reduce((sum, { tokensADay: tokens }) => sum + tokens, 0);
-  const leases = tokensADay / (sync.leaseSequences * phases[0]!.sequenceLength);
+  const leases = tokensADay / (sync.leaseSequences * phases[phase]!.sequenceLength);
   const outerSteps = 86_400 / outerStepSeconds;
   const temposADay = 86_400_000 / (ledger.tempoBlocks * ledger.blockMs);
-  const audits = hotkeys * temposADay * audit.perTempo;
-  const releases = outerSteps / (manifest.fragments.count * manifest.release.everyMerges);
+  const { everyMerges } = phases[phase]!.release ?? manifest.release;
+  const releases = outerSteps / (manifest.fragments.count * everyMerges);
   const claim = bytesOf.commit + bytesOf.beacon + bytesOf.perCandidate * fleet.validators.count + bytesOf.reveal;
   const few = 3 * outerSteps + 2 * temposADay + 4 * releases;
   return {
-    eventsADay: 3 * claimsADay + verdicts + leases + 3.4 * audits + few,
+    eventsADay: 3 * claimsADay + verdicts + leases + 3.4 * auditsADay + few,
     bytesADay:
       claimsADay * (claim + bytesPerMergedClaim + bytesPerShare) +
       verdicts * bytesOf.verdict +
       leases * bytesOf.lease +
-      3.4 * audits * bytesOf.audit +
+      3.4 * auditsADay * bytesOf.audit +
       few * bytesOf.other,
   };
 }

@@ -28,7 +28,7 @@ export const hotkeySchema = z.custom<Hotkey>(
 export const learnerNameSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'expected 1-32 of a-z, 0-9 and -');
 export const decimalSchema = z.custom<Decimal>(
   (v) => typeof v === 'string' && v.length <= 32 && /^-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[+-]?[0-9]{1,3})?$/.test(v),
-  'expected a decimal number as text',
+  'expected a decimal number as text, in quotes',
 );
 /** A count, size, index or time: an integer in [0, 2^53). */
 export const countSchema = z.int().min(0).max(Number.MAX_SAFE_INTEGER);

@@ -30,8 +30,8 @@ describe('a run file', () => {
       [withPhase({ sequenceLength: 96 }), 'phases.0.sequenceLength'],
       [withPhase({ batch: { startSequences: 3, rampTokens: 100 } }), 'phases.0.batch.startSequences'],
       [withPhase({ batch: { startSequences: 2, rampTokens: 1e9 } }), 'phases.0.batch.rampTokens'],
-      [withPhase({ schedule: { ...schedule, warmupTokens: 70_000 } }), 'phases.0.schedule.warmupTokens'],
-      [withPhase({ schedule: { ...schedule, decayTokens: 59_000 } }), 'phases.0.schedule.decayTokens'],
+      [withPhase({ schedule: { ...schedule, warmupTokens: 130_000 } }), 'phases.0.schedule.warmupTokens'],
+      [withPhase({ schedule: { ...schedule, decayTokens: 119_000 } }), 'phases.0.schedule.decayTokens'],
       [withPhase({ schedule: { ...schedule, peakLearningRate: '0' } }), 'phases.0.schedule.peakLearningRate'],
       [withPhase({ schedule: { ...schedule, finalLearningRate: '0.1' } }), 'phases.0.schedule.finalLearningRate'],
       [withPhase({ schedule: { ...schedule, warmupFrom: '1' } }), 'phases.0.schedule.warmupFrom'],
@@ -45,6 +45,17 @@ describe('a run file', () => {
       [{ ...demo, sync: { ...demo.sync, leaseSequences: 2 } }, 'sync.leaseSequences'],
       [{ ...demo, sync: { ...demo.sync, grace: { ...demo.sync.grace, minMs: 9_000 } } }, 'sync.grace.minMs'],
       [{ ...demo, evaluation: { ...demo.evaluation, gainShare: '2' } }, 'evaluation.gainShare'],
+      [{ ...demo, recipe: { ...demo.recipe, beta2: '1' } }, 'recipe.beta2'],
+      [{ ...demo, recipe: { ...demo.recipe, epsilon: '0' } }, 'recipe.epsilon'],
+      [
+        { ...demo, recipe: { ...demo.recipe, frozen: { tensors: ['*.nothing'], dtype: 'f32' } } },
+        'recipe.frozen.tensors',
+      ],
+      [{ ...demo, merge: { ...demo.merge, outerMomentum: '1' } }, 'merge.outerMomentum'],
+      [{ ...demo, audit: { ...demo.audit, minCosine: '1.5' } }, 'audit.minCosine'],
+      [{ ...demo, rewards: { ...demo.rewards, halfLifeTempos: '0' } }, 'rewards.halfLifeTempos'],
+      [{ ...demo, fragments: { count: 4_000 } }, 'fragments.count'],
+      [withPhase({ gates: [{ metric: 'held-out', atLeast: '1' }] }), 'phases.0.gates.0.atLeast'],
     ];
     for (const [file, field] of cases) expect(faultsOf(file), field).toContain(field);
     expect(faultsOf(withPhase({ mixture: { web: 1 } }), new Set(['books']))).toEqual(['phases.0.mixture.web']);

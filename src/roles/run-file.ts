@@ -4,9 +4,11 @@
  */
 import { z } from 'zod';
 import { continuationTask } from '../evaluation/continuation.ts';
-import { presetNames } from '../model/quasar-long/presets.ts';
+import { planFragments } from '../merge/fragment-plan.ts';
+import { presetConfig, presetNames } from '../model/quasar-long/presets.ts';
 import { manifestSchema, type Phase, phaseFaults, phaseSchema } from '../protocol/manifest.ts';
 import { fromDecimal } from '../protocol/names.ts';
+import { contractOf } from '../training/recipe.ts';
 import type { RunSettings } from './run-presets.ts';
 
 const { recipe, fragments, sync, codec, merge, evaluation, audit, rewards, release } = manifestSchema.shape;
@@ -54,10 +56,23 @@ export function parseRunFile(
   const parsed = runFileSchema.safeParse(value);
   if (!parsed.success)
     return {
-      faults: parsed.error.issues.map(({ path, message }) => ({ field: path.join('.') || '(file)', reason: message })),
+      faults: parsed.error.issues.map(({ path, message }) => ({
+        field: path.join('.') || '(file)',
+        reason: `${message.replace(/^Invalid (input|option): /, '')}${gotWord(valueAt(value, path), message)}`,
+      })),
     };
   const faults = findFaults(parsed.data, sources);
   return faults.length === 0 ? { file: parsed.data } : { faults };
+}
+
+const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce((at, name) => (at as Record<PropertyKey, unknown> | null | undefined)?.[name], value);
+
+/** What stands there, where it is short and the message does not say. */
+function gotWord(value: unknown, message: string): string {
+  if (value === undefined || message.includes('received')) return '';
+  const text = JSON.stringify(value);
+  return text.length > 60 || typeof value === 'object' ? '' : `, got ${text}`;
 }
 
 /** What is well-formed and makes no sense. */
@@ -71,8 +86,67 @@ function findFaults(file: RunFile, sources: ReadonlySet<string> | null): RunFile
   return [
     ...crossed,
     ...file.phases.flatMap((phase, i) => phaseFaultsOf(phase, `phases.${i}`, sources)),
+    ...boundFaults(file),
     ...ruleFaults(file),
+    ...modelFaults(file),
   ];
+}
+
+/** Decimals have no bounds of their own: least, most (`<`: below it), and what the number is. */
+const bounds: readonly (readonly [field: string, least: string, most: string, what: string])[] = [
+  ['recipe.beta1', '0', '<1', 'decay of the first moment'],
+  ['recipe.beta2', '0', '<1', 'decay of the second moment'],
+  ['recipe.epsilon', '>0', '1', 'what keeps a division from zero'],
+  ['recipe.weightDecay', '0', '<1', 'decay of weights a step, over the learning rate'],
+  ['recipe.clipNorm', '0', '1000000', 'clip of the gradient; 0 turns it off'],
+  ['recipe.selectionBiasRate', '0', '1', 'step of a selection bias'],
+  ['recipe.zLoss', '0', '1', 'coefficient of the z-loss'],
+  ['recipe.momentum', '0', '<1', 'momentum of Muon'],
+  ['sync.grace.gamma', '0', '1', 'part of the slack that is waited for'],
+  ['merge.outerLearningRate', '>0', '10', 'outer learning rate'],
+  ['merge.outerMomentum', '0', '<1', 'outer momentum'],
+  ['merge.normClip', '>0', '1000000', 'multiple of the median norm'],
+  ['evaluation.gainShare', '0', '1', 'share'],
+  ['evaluation.recheckShare', '0', '1', 'share'],
+  ['evaluation.harmMargin', '0', '100', 'margin in nats a token'],
+  ['evaluation.normFloor', '0', '1', 'part of the median norm'],
+  ['evaluation.normCeiling', '1', '1000000', 'multiple of the median norm'],
+  ['audit.minCosine', '-1', '1', 'cosine'],
+  ['audit.maxNormRatio', '1', '1000000', 'ratio of two norms, the larger over the smaller'],
+  ['audit.copyResemblance', '0', '1', 'resemblance of two claims'],
+  ['rewards.verdictShare', '0', '<1', 'share of the weights that goes to verdicts'],
+  ['rewards.halfLifeTempos', '>0', '1000000', 'half-life of scores in tempos'],
+];
+
+function boundFaults(file: RunFile): RunFileFault[] {
+  return bounds.flatMap(([field, least, most, what]) => {
+    const said = valueAt(file, field.split('.'));
+    if (typeof said !== 'string') return [];
+    const value = Number(said);
+    const [low, high] = [Number(least.replace('>', '')), Number(most.replace('<', ''))];
+    const isLow = least.startsWith('>') ? value > low : value >= low;
+    const isHigh = most.startsWith('<') ? value < high : value <= high;
+    if (isLow && isHigh) return [];
+    const range = `${least.startsWith('>') ? '(' : '['}${low}, ${high}${most.startsWith('<') ? ')' : ']'}`;
+    return [{ field, reason: `${said} is not in ${range}: ${what}` }];
+  });
+}
+
+/** What only the model's parameters tell. */
+function modelFaults({ model, recipe: inner, fragments: { count } }: RunFile): RunFileFault[] {
+  const config = presetConfig(model.preset);
+  let contract: ReturnType<typeof contractOf>;
+  try {
+    contract = contractOf(config, inner);
+  } catch (error) {
+    return [{ field: 'recipe.frozen.tensors', reason: (error as Error).message }];
+  }
+  try {
+    planFragments(contract, count);
+    return [];
+  } catch (error) {
+    return [{ field: 'fragments.count', reason: (error as Error).message }];
+  }
 }
 
 function phaseFaultsOf(
@@ -102,12 +176,15 @@ function phaseFaultsOf(
     );
   if (context?.nopeAfterPosition !== undefined && context.useNope === false)
     fault('context.nopeAfterPosition', 'says nothing where useNope is false');
-  for (const [i, { metric }] of gates.entries())
+  for (const [i, { metric, atLeast }] of gates.entries()) {
+    if (atLeast !== undefined && metric !== continuationTask)
+      fault(`gates.${i}.atLeast`, `${metric} is a loss, which training lowers: a gate of it has atMost`);
     if (metric !== continuationTask && !/^(held-out|held-out-other)(\/[^/]{1,48})?$/.test(metric))
       fault(
         `gates.${i}.metric`,
         `${metric} is not held-out, held-out-other, one of these with /SOURCE, or ${continuationTask}`,
       );
+  }
   if (mixture !== undefined && Object.keys(mixture).length === 0) fault('mixture', 'names no source');
   for (const source of Object.keys(mixture ?? {}))
     if (sources !== null && !sources.has(source))
@@ -115,7 +192,7 @@ function phaseFaultsOf(
   return faults;
 }
 
-function ruleFaults({ recipe: { batchSequences }, sync: rules, evaluation: tests, phases }: RunFile): RunFileFault[] {
+function ruleFaults({ recipe: { batchSequences }, sync: rules, phases }: RunFile): RunFileFault[] {
   const faults: RunFileFault[] = [];
   if (batchSequences > rules.leaseSequences)
     faults.push({
@@ -124,9 +201,6 @@ function ruleFaults({ recipe: { batchSequences }, sync: rules, evaluation: tests
     });
   if (rules.grace.minMs > rules.grace.maxMs)
     faults.push({ field: 'sync.grace.minMs', reason: `${rules.grace.minMs} is more than maxMs, ${rules.grace.maxMs}` });
-  for (const name of ['gainShare', 'recheckShare'] as const)
-    if (!(fromDecimal(tests[name]) >= 0 && fromDecimal(tests[name]) <= 1))
-      faults.push({ field: `evaluation.${name}`, reason: `${tests[name]} is no share in [0, 1]` });
   const names = phases.map(({ name }) => name);
   const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
   if (twice >= 0)

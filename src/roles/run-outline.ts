@@ -6,6 +6,7 @@ import type { Phase, RunManifest } from '../protocol/manifest.ts';
 import { elementCount } from '../tensor/contract.ts';
 import { contractOf } from '../training/recipe.ts';
 import { learningRateAt } from '../training/schedule.ts';
+import { stateSizeBytes } from './learner/learner-state.ts';
 import { batchSequencesAt } from './learner/schedule-position.ts';
 
 export type OutlinedRun = Pick<RunManifest, 'recipe' | 'fragments' | 'sync' | 'codec' | 'release'> & {
@@ -32,6 +33,8 @@ export interface RunOutline {
   readonly fragmentBytes: number;
   /** Of one release in its dtype. */
   readonly releaseBytes: number;
+  /** Of a learner: an audit asks for two of them. */
+  readonly stateBytes: number;
   readonly innerSteps: number;
   readonly phases: readonly PhaseOutline[];
 }
@@ -53,6 +56,7 @@ export function outlineOf(run: OutlinedRun, config: QuasarLongConfig, points = 7
     claimBytes: largest((fragment) => encodedSizeBytes(run.codec, fragment)),
     fragmentBytes: largest((fragment) => encodedSizeBytes('f32', fragment)),
     releaseBytes: parameters * (run.release.dtype === 'bf16' ? 2 : 4),
+    stateBytes: stateSizeBytes(plan),
     innerSteps: phases.reduce((sum, { innerSteps }) => sum + innerSteps, 0),
     phases,
   };

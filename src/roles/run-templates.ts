@@ -22,36 +22,39 @@ function fileOf(
 
 const { tiny, nano } = runSettings;
 
-/** Some 2,000 tokens/s on two cores: a few minutes for three phases, each long enough for releases and audits. */
+/**
+ * Some 2,000 tokens/s on two cores: a few minutes for three phases, each long enough for releases and audits. What is under way when a target is met
+ * is merged on top: some 30,000 tokens on a busy machine, so that shorter phases would be mostly that.
+ */
 const demo = fileOf(tiny, {
   ...{ template: 'demo', name: 'accrete-demo', seed: '0', model: { preset: 'tiny' } },
   recipe: { ...tiny.recipe, batchSequences: 4, microBatches: 2 },
   phases: [
     {
-      ...{ name: 'base', targetTokens: 60_000, sequenceLength: 64 },
+      ...{ name: 'base', targetTokens: 120_000, sequenceLength: 64 },
       schedule: {
         ...{ kind: 'wsd', peakLearningRate: d('0.006'), finalLearningRate: d('0.001') },
-        ...{ warmupTokens: 6_000, totalTokens: 60_000, decayTokens: 18_000 },
+        ...{ warmupTokens: 12_000, totalTokens: 120_000, decayTokens: 36_000 },
       },
-      batch: { startSequences: 2, rampTokens: 12_000 },
+      batch: { startSequences: 2, rampTokens: 24_000 },
       // No rotation from position 32 on; the later phases move it.
       context: { nopeAfterPosition: 32 },
       // A model that knows nothing has ln(512) = 6.24 nats.
       gates: [{ metric: 'held-out', atMost: d('6') }],
     },
     {
-      ...{ name: 'stronger', targetTokens: 40_000, sequenceLength: 64 },
+      ...{ name: 'stronger', targetTokens: 80_000, sequenceLength: 64 },
       schedule: {
         ...{ kind: 'wsd', peakLearningRate: d('0.004'), finalLearningRate: d('0.0005'), warmupFrom: d('0.001') },
-        ...{ warmupTokens: 4_000, totalTokens: 40_000, decayTokens: 16_000 },
+        ...{ warmupTokens: 8_000, totalTokens: 80_000, decayTokens: 32_000 },
       },
       context: { nopeAfterPosition: 32 },
     },
     {
-      ...{ name: 'long-context', targetTokens: 30_000, sequenceLength: 256 },
+      ...{ name: 'long-context', targetTokens: 60_000, sequenceLength: 256 },
       schedule: {
         ...{ kind: 'cosine', peakLearningRate: d('0.001'), finalLearningRate: d('0.0003'), warmupFrom: d('0.0005') },
-        ...{ warmupTokens: 2_000, totalTokens: 30_000 },
+        ...{ warmupTokens: 4_000, totalTokens: 60_000 },
       },
       context: { useNope: true, nopeAfterPosition: 64 },
       release: { everyMerges: 1 },

@@ -60,7 +60,7 @@ function makeResults(): Readonly<Record<string, { readonly file: object; readonl
     goodput: { file: goodput, shows: ['beside Decoupled DiLoCo', '93 %'] },
     plan: {
       file: planRun(run.manifest, fleet, command, ['a note']),
-      shows: ['What limits it', 'What would change it most'],
+      shows: ['What limits it, the worst first', 'What would change it most', 'What the store holds', 'tokens over days'],
     },
   };
 }
@@ -111,7 +111,7 @@ describe.skipIf(!canRun)(`simulations and plans in ${needs}`, () => {
     await page.waitForSelector('input[type=file]');
     await openFile(page, 'no json');
     await page.getByText('the file is not JSON').waitFor();
-    await openFile(page, JSON.stringify({ format: 'accrete-plan/1' }));
+    await openFile(page, JSON.stringify({ format: 'accrete-plan/2' }));
     await page.getByText('the file is no result of accrete simulate or plan').waitFor();
     await openFile(page, JSON.stringify(results.goodput!.file));
     await page.getByText('beside Decoupled DiLoCo').first().waitFor();

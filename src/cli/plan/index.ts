@@ -9,12 +9,13 @@ export const plan: CommandDeclaration = {
     {
       name: 'manifest',
       value: 'M',
-      description: 'a manifest as JSON, or a preset: tiny, nano, nano-gguf, small, quasar-preview',
-      default: 'quasar-preview',
+      description:
+        'a template (quasar-10t, demo), a run file, a manifest as JSON, the folder or URL of a run; or a preset, which the fleet lays out by its `run`: tiny, nano, nano-gguf, small, quasar-preview',
+      default: 'quasar-10t',
     },
     { name: 'fleet', value: 'FLEET', description: 'a fleet by name or by its JSON file' },
     { name: 'out', value: 'FILE', description: 'the plan as JSON, for the dashboard too' },
   ],
-  example: './bin/accrete plan --manifest quasar-preview --fleet bench/fleets/datacentres.json',
+  example: './bin/accrete plan --manifest quasar-10t --fleet bench/fleets/datacentres.json',
   load: () => import('./handler.ts'),
 };

@@ -6,7 +6,7 @@ import { formatShort } from '../output.ts';
 const height = 8;
 const labelWidth = 10;
 
-/** All phases side by side, each as wide as its share of the tokens, a tenth at least. */
+/** All phases side by side, each as wide as its share of the tokens, a tenth and its name at least. */
 export function drawSchedules(phases: readonly PhaseOutline[], width: number): string[] {
   const widths = widthsOf(phases, Math.max(20, width - labelWidth - 3));
   const curve = (of: (phase: PhaseOutline) => readonly number[]): number[] =>
@@ -20,7 +20,13 @@ export function drawSchedules(phases: readonly PhaseOutline[], width: number): s
       (rate) => rate.toExponential(1),
     ),
     ' '.repeat(labelWidth + 2) + names,
-    ...(new Set(batches).size < 2 ? [] : ['', 'sequences of a step', ...plot(batches, (count) => formatShort(count))]),
+    ...(new Set(batches).size < 2
+      ? []
+      : [
+          '',
+          'sequences of a step',
+          ...plot(batches, (count) => (count < 100 ? count.toFixed(1) : formatShort(count))),
+        ]),
   ];
 }
 
@@ -28,7 +34,12 @@ function widthsOf(phases: readonly PhaseOutline[], width: number): number[] {
   const total = phases.reduce((sum, { targetTokens }) => sum + targetTokens, 0);
   const shares = phases.map(({ targetTokens }) => Math.max(0.1, targetTokens / total));
   const sum = shares.reduce((whole, share) => whole + share, 0);
-  return shares.map((share) => Math.max(2, Math.round((share / sum) * width)));
+  return shares.map((share, i) =>
+    Math.max(
+      Math.min(phases[i]!.name.length + 1, Math.floor(width / phases.length)),
+      Math.round((share / sum) * width),
+    ),
+  );
 }
 
 const resample = (values: readonly number[], count: number): number[] =>

@@ -3,14 +3,18 @@ import { UsageError } from '../../util/errors.ts';
 import type { Handler } from '../command.ts';
 import { formatTable } from '../table.ts';
 import { differencesBetween } from './differences.ts';
-import { openPlace, partsOf, stateAt } from './place.ts';
+import { openPlace, partsBeside, stateAt } from './place.ts';
 
 export const handle: Handler = async (settings, io) => {
   const [a, b] = [settings.argument, settings.secondArgument];
   if (a === null || b === null) throw new UsageError('say which two runs: ./bin/accrete run diff A B');
   const [one, other] = [await openPlace(a, io), await openPlace(b, io)];
   const state = stateAt(one);
-  const differences = differencesBetween(partsOf(one), partsOf(other), state === null ? 0 : state.phase + 1);
+  const differences = differencesBetween(
+    partsBeside(one, other),
+    partsBeside(other, one),
+    state === null ? 0 : state.phase + 1,
+  );
   if (settings.switch('json')) for (const difference of differences) io.out(JSON.stringify(difference));
   else if (differences.length === 0) io.out('no difference');
   else {

@@ -28,7 +28,7 @@ export const handle: Handler = async (settings, io) => {
   const typed = typedPath(path, io.cwd);
   if (settings.switch('json')) io.out(JSON.stringify({ file: path, ...outline }));
   else {
-    for (const line of describeOutline(outline, file.phases, io.terminal?.stream.columns ?? 100)) io.out(line);
+    for (const line of describeOutline(outline, file, io.terminal?.stream.columns ?? 100)) io.out(line);
     io.out(`\n${typed}: edit it, look at it with ./bin/accrete run show ${typed}, and start the run with`);
     io.out(`  ./bin/accrete orchestrate --manifest ${typed} --dir .accrete/${file.name}`);
   }

@@ -97,5 +97,16 @@ export function partsOf(run: RunAtPlace): Readonly<Record<string, unknown>> {
   return { ...parts, model: { preset }, ledger: { tempoBlocks, blockMs } };
 }
 
+/** As `partsOf`; a file's phase without a mixture has that of the other's, as an amendment would leave it. */
+export function partsBeside(run: RunAtPlace, other: RunAtPlace): Readonly<Record<string, unknown>> {
+  const parts = partsOf(run);
+  const beside = (other.kind === 'file' ? other.file : other.manifest).phases;
+  const phases = (run.kind === 'file' ? run.file : run.manifest).phases.map((phase, i) => {
+    const mixture = phase.mixture ?? beside[i]?.mixture;
+    return mixture === undefined ? phase : { ...phase, mixture };
+  });
+  return { ...parts, phases };
+}
+
 export const stateAt = (run: RunAtPlace): RunState | null =>
   run.kind === 'run' && runOf(run.state) ? run.state : null;

@@ -21,7 +21,7 @@ export const handle: Handler = async (settings, io) => {
       ? `${parts.name}, preset ${parts.model.preset}, from ${startWord(run.file.from)}`
       : `${parts.name}, run ${run.state.run!.id}`,
   );
-  for (const line of describeOutline(outline, parts.phases, io.terminal?.stream.columns ?? 100)) io.out(line);
+  for (const line of describeOutline(outline, parts, io.terminal?.stream.columns ?? 100)) io.out(line);
   if (state !== null) for (const line of ['', ...describeProgress(state)]) io.out(line);
   return 0;
 };

@@ -67,7 +67,9 @@ function formatPhase({
   gates,
 }: Status['phase']): string {
   const place = count === 1 ? '' : ` (${index + 1} of ${count})`;
-  const held = gates.map(({ gate, isHeld }) => `; gate ${gate}: ${isHeld ? 'held' : 'not held yet'}`).join('');
+  const held = gates
+    .map(({ gate, isHeld, found }) => `; gate ${gate}: ${isHeld ? 'held' : `not held yet (${found})`}`)
+    .join('');
   return `phase ${name}${place}, ${formatCount(countedTokens)} of ${formatCount(targetTokens)} tokens, ${formatCount(sequenceLength)} a sequence${held}`;
 }
 

@@ -52,7 +52,7 @@ it('leave nothing under their names when they are broken off', async () => {
 });
 
 it('are told with what to type in llama.cpp and in Ollama', () => {
-  const options = { preset: 'nano-gguf', seed: 0, dir: '/a/run' } as const;
+  const options = { chosen: null, preset: 'nano-gguf', seed: 0, dir: '/a/run' } as const;
   const ggufFiles = ['F32', 'Q8_0'].map((type) => `/a/run/gguf/release-3-${type}.gguf`);
   const lines = nextCommands({ checkpoint: '/a/run/releases/release-3', ggufFiles }, options, '/a');
   expect(lines).toEqual([

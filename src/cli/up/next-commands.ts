@@ -11,10 +11,12 @@ export interface RunResults {
 
 export function nextCommands(
   { checkpoint, ggufFiles }: RunResults,
-  { preset, seed, dir }: Pick<UpOptions, 'preset' | 'seed' | 'dir'>,
+  { chosen: run, preset, seed, dir }: Pick<UpOptions, 'chosen' | 'preset' | 'seed' | 'dir'>,
   cwd: string,
 ): readonly string[] {
-  const resume = `./bin/accrete up --preset ${preset} --seed ${seed} --dir ${typedPath(dir, cwd)}     # trains on`;
+  // Phases end a run of a file; a limit of its own lets it train past them.
+  const asked = run === null ? `--preset ${preset} --seed ${seed}` : `${run.arguments.join(' ')} --tokens 0`;
+  const resume = `./bin/accrete up ${asked} --dir ${typedPath(dir, cwd)}     # trains on`;
   if (checkpoint === null) return [resume];
   const generate = `./bin/accrete generate --checkpoint ${typedPath(checkpoint, cwd)} --prompt "The people of"`;
   // Of several the one that is small and next to exact.

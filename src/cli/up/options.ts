@@ -50,7 +50,7 @@ export function parseUpOptions(settings: Settings): UpOptions {
   const chosen = parseChosenRun(settings);
   return {
     chosen,
-    endsWithPhases: chosen !== null && !settings.isGiven('tokens') && !settings.isGiven('minutes'),
+    endsWithPhases: chosen !== null && !settings.isGiven('tokens'),
     preset: chosen !== null ? requireSmall(chosen) : settings.choice('preset', ['tiny', 'nano', 'nano-gguf', 'small']),
     miners: settings.count('miners', { min: 1, max: 64 }),
     validators: parseValidators(settings, chosen),

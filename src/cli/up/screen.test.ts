@@ -46,6 +46,20 @@ describe('screen', () => {
       expect(text).toContain(part);
   });
 
+  it('says what a phase waits for once its tokens are merged', () => {
+    const gate = { gate: 'held-out of at most 1', isHeld: false, found: '0 of 2 validators found it so on release 3' };
+    const phase = { ...sampleNetwork().phase, count: 2, targetTokens: 1_000_000, gates: [gate] };
+    const linesOf = (changes: object): string =>
+      renderScreen(sampleFrame(sampleNetwork({ phase: { ...phase, ...changes } })), {
+        ...{ columns: 100, rows: 40, color: false },
+      }).join('\n');
+    expect(linesOf({})).toContain('waits     for held-out of at most 1: 0 of 2 validators found it so on release 3');
+    expect(linesOf({ gates: [{ ...gate, isHeld: true }] })).not.toContain('waits');
+    expect(linesOf({ targetTokens: 2_000_000 })).not.toContain('waits');
+    // Nothing comes after the last one.
+    expect(linesOf({ index: 1 })).not.toContain('waits');
+  });
+
   it('does not know a loss before there is one', () => {
     const network = sampleNetwork({ miners: [], releases: [], merges: [], initialLosses: {} });
     const text = renderScreen(sampleFrame(network), { columns: 80, rows: 24, color: false }).join('\n');

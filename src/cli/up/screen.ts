@@ -63,23 +63,24 @@ function progress(frame: ViewFrame, width: number, colors: Colors): string[] {
   const other = heldOutLosses(network, 'held-out-other').at(-1);
   return [
     `tokens    ${colors.bold(formatCount(network.tokens))}${goal} counted · ${formatCount(network.tokensPerSecond)}/s trained · ${formatCount(network.innerSteps)} inner steps · ${formatCount(network.outerSteps)} outer`,
-    ...(network.phase.count === 1 ? [] : [phaseLine(network.phase, colors)]),
+    ...(network.phase.count === 1 ? [] : phaseLines(network.phase, colors)),
     `loss      training ${colors.bold(formatLoss(trainingLossOf(network)))} ${colors.green(training)}`,
     `          held-out ${colors.bold(formatLoss(heldOut.at(-1)))} ${colors.green(sparkline(heldOut, wide))}   another source ${formatLoss(other)}   ${colors.dim('(nats a token)')}`,
     ...(network.routers === null ? [] : [`experts   ${expertsLine(network.routers, colors)}`]),
   ];
 }
 
-function phaseLine(
+function phaseLines(
   { name, index, count, countedTokens, targetTokens, sequenceLength, gates }: PhaseView,
   colors: Colors,
-): string {
+): string[] {
   const wide = 20;
   const share = Math.min(1, countedTokens / targetTokens);
   const bar = '━'.repeat(Math.round(share * wide)).padEnd(wide, '╌');
-  const open = share < 1 ? [] : gates.filter(({ isHeld }) => !isHeld).map(({ gate }) => gate);
-  const waits = open.length === 0 ? '' : ` · waits for ${open.join(', ')}`;
-  return `phase     ${colors.bold(name)} ${index + 1} of ${count} ${colors.cyan(bar)} ${formatCount(countedTokens)} of ${formatCount(targetTokens)} · ${sequenceLength} tokens a sequence${waits}`;
+  const open = share < 1 || index + 1 === count ? [] : gates.filter(({ isHeld }) => !isHeld);
+  const waits = open.map(({ gate, found }) => `waits     for ${gate}: ${found}`);
+  const now = `phase     ${colors.bold(name)} ${index + 1} of ${count} ${colors.cyan(bar)} ${formatCount(countedTokens)} of ${formatCount(targetTokens)} · ${sequenceLength} tokens a sequence`;
+  return [now, ...waits];
 }
 
 function expertsLine(routers: RoutersStatus, colors: Colors): string {

@@ -64,7 +64,7 @@ export interface PhaseView {
   readonly targetTokens: number;
   readonly countedTokens: number;
   readonly sequenceLength: number;
-  readonly gates: readonly { readonly gate: string; readonly isHeld: boolean }[];
+  readonly gates: readonly { readonly gate: string; readonly isHeld: boolean; readonly found: string }[];
 }
 
 export interface NetworkView {

@@ -1,5 +1,5 @@
 /** @file `run` and `overview`. */
-import { gateStandings, sayGate } from '../../journal/phases.ts';
+import { gateStandings, sayGate, sayStanding } from '../../journal/phases.ts';
 import { blocksToNextTempo, countedTokens, manifestOf, phaseOf, runOf } from '../../journal/queries.ts';
 import type { RunState } from '../../journal/state.ts';
 import type { ApiOverview, ApiRun } from '../../protocol/api/run.ts';
@@ -90,7 +90,11 @@ export async function answerOverview(sources: Sources): Promise<ApiOverview> {
     phase: {
       ...{ index: state.phase, name: phase.name, targetTokens: phase.targetTokens },
       countedTokens: tokensOf(state, state.phaseCellTokens[state.phase] ?? 0),
-      gates: gateStandings(state).map(({ gate, isHeld }) => ({ gate: sayGate(gate), isHeld })),
+      gates: gateStandings(state).map((each) => ({
+        gate: sayGate(each.gate),
+        isHeld: each.isHeld,
+        found: sayStanding(state, each),
+      })),
     },
     amendments: state.amendments.slice(-64).map(({ body: { amendment, atOuterStep, reason }, inForceSince }) => ({
       ...{ amendment, atOuterStep, reason, isInForce: inForceSince !== null },

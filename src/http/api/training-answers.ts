@@ -1,6 +1,6 @@
 /** @file `series`, `fragments` and `merges`. */
 import type { MergeIndexRow, SeriesBucket } from '../../journal/index/port.ts';
-import { openClaims } from '../../journal/queries.ts';
+import { manifestOf, openClaims } from '../../journal/queries.ts';
 import type { ApiQuery } from '../../protocol/api/routes.ts';
 import type {
   ApiFragments,
@@ -28,7 +28,7 @@ const unitOf: { readonly [M in SeriesMetric]: string } = {
 const maxMarks = 500;
 
 export async function answerSeries(
-  { index, asOf }: Sources,
+  { index, asOf, state }: Sources,
   { metric }: { readonly metric: SeriesMetric },
   query: ApiQuery<'series'>,
 ): Promise<ApiSeries> {
@@ -42,7 +42,7 @@ export async function answerSeries(
     ...{ asOf, metric, unit: unitOf[metric] },
     sampleCount: buckets.reduce((sum, { samples }) => sum + samples, 0),
     lines: [...lines].slice(0, 64).map(([name, points]) => ({ name, ...columnsOf(points) })),
-    marks: await marksOf(index, query),
+    marks: await marksOf({ index, state }, query),
   };
 }
 
@@ -54,7 +54,11 @@ const columnsOf = (points: readonly SeriesBucket[]) => ({
   high: points.map(({ high }) => high),
 });
 
-async function marksOf(index: Sources['index'], query: ApiQuery<'series'>): Promise<ApiSeries['marks']> {
+async function marksOf(
+  { index, state }: Pick<Sources, 'index' | 'state'>,
+  query: ApiQuery<'series'>,
+): Promise<ApiSeries['marks']> {
+  const { phases } = manifestOf(state);
   const { fromMs = 0, toMs = Infinity, fromTokens = 0, toTokens = Infinity } = query;
   const marks = [...(await index.marks('release', maxMarks)), ...(await index.marks('phase', 64))]
     .filter(
@@ -63,7 +67,13 @@ async function marksOf(index: Sources['index'], query: ApiQuery<'series'>): Prom
     )
     .sort((a, b) => a.seq - b.seq);
   return marks.slice(-maxMarks).map(({ kind, number, atMs, countedTokens }) => ({
-    ...{ kind: kind as 'release' | 'phase', index: number, label: `${kind} ${number}`, atMs, countedTokens },
+    ...{
+      kind: kind as 'release' | 'phase',
+      index: number,
+      label: (kind === 'phase' ? phases[number]?.name : null) ?? `${kind} ${number}`,
+      atMs,
+      countedTokens,
+    },
   }));
 }
 

@@ -89,7 +89,7 @@ export const overviewSchema = z.object({
   phase: z.object({
     ...{ index: count, name, targetTokens: count, countedTokens: number },
     /** What releases of the phase must show before it ends, each as a sentence. */
-    gates: z.array(z.object({ gate: z.string().max(200), isHeld: z.boolean() })).max(16),
+    gates: z.array(z.object({ gate: z.string().max(200), isHeld: z.boolean(), found: z.string().max(200) })).max(16),
   }),
   /** What the owner has changed of the manifest, or will, by outer step. */
   amendments: z

@@ -19,6 +19,8 @@ export const machineKindSchema = z.strictObject({
   accelerator: name.optional(),
   accelerators: z.int().min(1).max(10_000_000).optional(),
   mfu: z.number().gt(0).lte(1).optional(),
+  /** Of all its accelerators together, for a plan; left out: the table's, or not looked at where there is no accelerator. */
+  memoryGib: positive.optional(),
   /** Fastest over slowest machine of the kind; speeds lie between, evenly by their logarithm, around `tokensPerSecond`. */
   spread: z.number().min(1).max(1_000).default(1),
   upMbps: positive.default(100),
@@ -88,8 +90,10 @@ export const fleetSchema = z.strictObject({
       tokensPerSecond: positive.optional(),
       /** To fetch and check one claim without a gain test. */
       checkSeconds: z.number().min(0).max(3_600).default(1),
+      /** For a plan: claims and states come down by it. */
+      downMbps: positive.default(1_000),
     })
-    .default({ count: 3, checkSeconds: 1 }),
+    .default({ count: 3, checkSeconds: 1, downMbps: 1_000 }),
   faults: z
     .strictObject({
       /** Of each site: cut off from the syncer, and lost with all its machines. */
@@ -109,9 +113,12 @@ export type Fleet = z.infer<typeof fleetSchema>;
 export function parseFleet(json: unknown): { readonly fleet: Fleet } | { readonly fault: string } {
   const parsed = fleetSchema.safeParse(json);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    return { fault: `${issue.path.join('.')}: ${issue.message}` };
+    const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || '(file)'}: ${message}`);
+    return { fault: faults.slice(0, 20).join('\n  ') };
   }
+  const kinds = parsed.data.machines.map(({ kind }) => kind);
+  const twice = kinds.find((kind, i) => kinds.indexOf(kind) !== i);
+  if (twice !== undefined) return { fault: `machines: two kinds are called ${twice}` };
   for (const { kind, tokensPerSecond, accelerator } of parsed.data.machines) {
     if ((tokensPerSecond === undefined) === (accelerator === undefined))
       return { fault: `machines: ${kind} needs tokensPerSecond or an accelerator of the table, and one of them only` };
@@ -121,6 +128,12 @@ export function parseFleet(json: unknown): { readonly fleet: Fleet } | { readonl
       };
   }
   return { fleet: parsed.data };
+}
+
+/** Of one machine of the kind; null: nobody said. */
+export function memoryGibOf({ memoryGib, accelerator, accelerators: count }: MachineKind): number | null {
+  if (memoryGib !== undefined) return memoryGib;
+  return accelerator === undefined ? null : acceleratorNamed(accelerator)!.memoryGib * (count ?? 1);
 }
 
 /** Of one machine of the kind. */

@@ -35,10 +35,10 @@ const settingsOf = (preset: PresetName): RunSettings =>
 export function syntheticManifest(options: SyntheticRun): RunManifest {
   const { preset, overrides: o, learners } = options;
   const settings = withOverrides(settingsOf(preset), o);
-  const config = presetConfig(preset);
   const { sequenceLength, targetTokens, schedule, ledger, sync, recipe, ...rest } = settings;
   return manifestSchema.parse({
     ...rest,
+    ...unheldParts(preset, recipe),
     version: rulesVersion,
     name: 'simulated',
     ledger: {
@@ -50,6 +50,27 @@ export function syntheticManifest(options: SyntheticRun): RunManifest {
     owner: options.owner,
     createdAtMs: options.createdAtMs,
     seed: runSeedOf(options.seed),
+    phases: [
+      {
+        name: 'base',
+        targetTokens,
+        sequenceLength,
+        mixture: { simulated: 1 },
+        schedule,
+      },
+    ],
+    recipe: { ...recipe, joinWarmupSteps: 0 },
+    sync: { ...sync, quorum: o.quorum ?? Math.floor(learners / 2) + 1 },
+  });
+}
+
+/** What a manifest names of a model and its text, without any bytes of either. */
+export function unheldParts(
+  preset: PresetName,
+  recipe: RunManifest['recipe'],
+): Pick<RunManifest, 'model' | 'tokenizer' | 'data'> {
+  const config = presetConfig(preset);
+  return {
     model: {
       preset,
       config: canonicalJson(toConfigJson(config)),
@@ -65,18 +86,7 @@ export function syntheticManifest(options: SyntheticRun): RunManifest {
         { source: 'simulated', artifact: noBytes('shard'), tokens: 1, licence: 'none: no bytes', stage: 'train' },
       ],
     },
-    phases: [
-      {
-        name: 'base',
-        targetTokens,
-        sequenceLength,
-        mixture: { simulated: 1 },
-        schedule,
-      },
-    ],
-    recipe: { ...recipe, joinWarmupSteps: 0 },
-    sync: { ...sync, quorum: o.quorum ?? Math.floor(learners / 2) + 1 },
-  });
+  };
 }
 
 export const activeParametersOf = (preset: PresetName): number => countParameters(presetConfig(preset)).active;

@@ -38,6 +38,8 @@ export function percent(value: number | null, digits = 1): string {
 }
 
 const byteSteps = [
+  ['EB', 1e18],
+  ['PB', 1e15],
   ['TB', 1e12],
   ['GB', 1e9],
   ['MB', 1e6],
@@ -47,7 +49,7 @@ const byteSteps = [
 export function bytes(value: number | null): string {
   if (value === null) return unknown;
   for (const [unit, step] of byteSteps) if (value >= step) return `${threeDigits(value / step)} ${unit}`;
-  return `${value} B`;
+  return `${threeDigits(value).replace(/\.0+$/, '')} B`;
 }
 
 /** A measurement of unknown size: 0.00412, 3.18, 12,408. */

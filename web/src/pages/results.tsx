@@ -5,11 +5,11 @@ import { Card, Fact, PageHead } from '../parts/card.tsx';
 import { Chart } from '../parts/chart.tsx';
 import type { ChartLine } from '../parts/chart-data.ts';
 import { FaultState } from '../parts/states.tsx';
+import { Goodput } from './results/goodput.tsx';
+import { Planned } from './results/plan.tsx';
 import {
   type AttackResult,
-  type GoodputResult,
   maxResultBytes,
-  type PlanResult,
   parseResult,
   type Result,
   type SimulationResult,
@@ -52,7 +52,7 @@ function Shown({ result }: { result: Result }) {
       {result.format === 'accrete-simulation/1' && <Simulation result={result} />}
       {result.format === 'accrete-trained/1' && <Trained result={result} />}
       {result.format === 'accrete-goodput/1' && <Goodput result={result} />}
-      {result.format === 'accrete-plan/1' && <Planned result={result} />}
+      {result.format === 'accrete-plan/2' && <Planned result={result} />}
       <Card title="How it was made" wide>
         <p>
           <code>{result.command}</code>
@@ -255,82 +255,6 @@ function Trained({ result }: { result: TrainedResult }) {
         </Card>
         <Happened faults={result.faults} chaos={result.chaos} />
       </div>
-    </>
-  );
-}
-
-function Goodput({ result }: { result: GoodputResult }) {
-  return (
-    <Card title={`Goodput of ${result.hours} virtual hours, beside Decoupled DiLoCo`} wide>
-      <ResultTable
-        label="Goodput by row"
-        head={['Chips', 'Learners', 'Theirs', 'Ours', 'Uptime']}
-        rows={result.rows.map((row) => [
-          `${short(row.chips)}, ${row.kind}`,
-          String(row.learners),
-          `${row.published} %`,
-          `${row.ours.toFixed(1)} %`,
-          `${row.uptime.toFixed(2)} %`,
-        ])}
-      />
-    </Card>
-  );
-}
-
-function Planned({ result }: { result: PlanResult }) {
-  const { kinds, phases, journal, validators } = result;
-  return (
-    <>
-      <dl class="facts">
-        {phases.map(({ name, targetTokens, endDays }) => (
-          <Fact key={name} name={`Phase ${name}`} note={`${short(targetTokens)} tokens`}>
-            {endDays === null ? 'never ends' : `day ${endDays.toFixed(1)}`}
-          </Fact>
-        ))}
-        <Fact name="Tokens a day" note={`utilisation ${percent(result.utilisation)}`}>
-          {short(result.tokensADay)}
-        </Fact>
-        <Fact name="Journal a day" note={bytes(journal.bytesADay)}>
-          {plural(journal.eventsADay, 'entry', 'entries')}
-        </Fact>
-        <Fact name="Store">{bytes(result.storeBytes)}</Fact>
-        <Fact name="Validators" note={`${percent(validators.shareOfTraining)} of the training time`}>
-          {whole(validators.needed)}
-        </Fact>
-      </dl>
-      <Card title={`${result.run} by ${result.fleet}`} wide>
-        <ResultTable
-          label="Machines by kind"
-          head={['Kind', 'Machines', 'Tokens/s', 'There', 'Up a day', 'Down a day', 'Join', 'Tokens a day']}
-          rows={kinds.map((kind) => [
-            kind.kind,
-            whole(kind.machines),
-            short(kind.tokensPerSecond),
-            percent(kind.availability),
-            bytes(kind.bytesUpADay),
-            bytes(kind.bytesDownADay),
-            `${whole(kind.joinSeconds)} s`,
-            short(kind.tokensADay),
-          ])}
-        />
-      </Card>
-      <Card title="What limits it" wide>
-        <ul class="result-list">
-          {result.limits.map((limit) => (
-            <li key={limit}>{limit}</li>
-          ))}
-        </ul>
-      </Card>
-      <Card title="What would change it most" wide>
-        <ResultTable
-          label="Sensitivities"
-          head={['Change', 'Time to the end, over this plan']}
-          rows={result.sensitivities.map(({ change, timeFactor }) => [
-            change,
-            timeFactor === null ? 'ends or begins it' : `${timeFactor.toFixed(2)} ×`,
-          ])}
-        />
-      </Card>
     </>
   );
 }

@@ -1,8 +1,8 @@
 /** @file Lines of a series as the columns that uPlot draws: one x for all, holes where a line has no point there. */
 import type { ApiSeries } from '../../../src/protocol/api/training.ts';
 
-/** `hours`: of a virtual clock, from its start; no time of day. */
-export type ChartAxis = 'tokens' | 'time' | 'hours';
+/** `hours`, `days`: of a virtual clock, from its start; no time of day. */
+export type ChartAxis = 'tokens' | 'time' | 'hours' | 'days';
 export type ChartMark = ApiSeries['marks'][number];
 
 export interface ChartLine {
@@ -25,8 +25,9 @@ export interface ChartColumns {
 }
 
 /** uPlot's time is in seconds. */
+const unitMs = { time: 1_000, hours: 3_600_000, days: 86_400_000 } as const;
 const xOf = (line: ChartLine, axis: ChartAxis, i: number): number =>
-  axis === 'tokens' ? line.countedTokens[i]! : line.atMs[i]! / (axis === 'time' ? 1_000 : 3_600_000);
+  axis === 'tokens' ? line.countedTokens[i]! : line.atMs[i]! / unitMs[axis];
 
 export function columnsOf(lines: readonly ChartLine[], axis: ChartAxis): ChartColumns {
   const x = [...new Set(lines.flatMap((line) => line.value.map((_, i) => xOf(line, axis, i))))].sort((a, b) => a - b);

@@ -46,6 +46,7 @@ export function makePlot(place: HTMLElement, columns: ChartColumns, options: Plo
           ...(options.axis === 'tokens' && { values: (_: uPlot, splits: number[]) => splits.map((v) => short(v)) }),
           ...(options.axis === 'time' && { values: clockValues }),
           ...(options.axis === 'hours' && { values: (_: uPlot, splits: number[]) => splits.map(hourText) }),
+          ...(options.axis === 'days' && { values: (_: uPlot, splits: number[]) => splits.map(dayText) }),
         },
         {
           stroke: ink,
@@ -81,6 +82,7 @@ export function makePlot(place: HTMLElement, columns: ChartColumns, options: Plo
 
 /** Of a virtual clock. */
 export const hourText = (hours: number): string => `${Number(hours.toFixed(3))} h`;
+export const dayText = (days: number): string => `day ${Number(days.toFixed(2))}`;
 
 /** Room for the longest label; none is cut. */
 const sizeOf = (values: readonly string[] | null): number =>
@@ -143,9 +145,11 @@ function drawMarks(u: uPlot, options: PlotOptions, colors: { release: string; ph
   ctx.save();
   ctx.font = font.replace('11px', `${10 * devicePixelRatio}px`);
   ctx.textBaseline = 'bottom';
-  let freeFrom = bbox.left;
-  for (const mark of options.marks()) {
-    if (options.axis === 'hours') continue; // marks are of a run, and no run has this clock
+  const taken: [number, number][] = [];
+  const gap = 8 * devicePixelRatio;
+  // Phases first: their names matter more than a release's number.
+  for (const mark of options.marks().toSorted((a, b) => Number(b.kind === 'phase') - Number(a.kind === 'phase'))) {
+    if (options.axis === 'hours' || options.axis === 'days') continue; // marks are of a run, and no run has this clock
     const value = options.axis === 'time' ? mark.atMs / 1_000 : mark.countedTokens;
     if (value < min || value > max) continue;
     const x = Math.round(u.valToPos(value, 'x', true)) + 0.5;
@@ -159,11 +163,13 @@ function drawMarks(u: uPlot, options: PlotOptions, colors: { release: string; ph
     ctx.stroke();
     const label = mark.kind === 'phase' ? mark.label : `r${mark.index}`;
     const width = ctx.measureText(label).width;
-    if (x - width / 2 < freeFrom) continue; // labels never overlap: of many releases some have a line only
+    const middle = Math.min(Math.max(x, bbox.left + width / 2), bbox.left + bbox.width - width / 2);
+    // Labels never overlap: of many releases some have a line only.
+    if (taken.some(([from, to]) => middle - width / 2 < to + gap && middle + width / 2 > from - gap)) continue;
     ctx.globalAlpha = 1;
     ctx.textAlign = 'center';
-    ctx.fillText(label, Math.min(x, bbox.left + bbox.width - width / 2), bbox.top - 2 * devicePixelRatio);
-    freeFrom = x + width / 2 + 8 * devicePixelRatio;
+    ctx.fillText(label, middle, bbox.top - 2 * devicePixelRatio);
+    taken.push([middle - width / 2, middle + width / 2]);
   }
   ctx.restore();
 }

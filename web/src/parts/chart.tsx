@@ -17,7 +17,7 @@ import {
   describeLine,
   sampleIndices,
 } from './chart-data.ts';
-import { hourText, layoutOf, makePlot, seriesColors } from './chart-plot.ts';
+import { dayText, hourText, layoutOf, makePlot, seriesColors } from './chart-plot.ts';
 
 export interface ChartProps {
   readonly title: string;
@@ -118,7 +118,12 @@ export function Chart(props: ChartProps) {
 }
 
 const whereText = (x: number, axis: ChartAxis): string =>
-  axis === 'tokens' ? `${short(x)} tokens` : axis === 'hours' ? hourText(x) : dateTime(x * 1_000);
+  ({
+    tokens: () => `${short(x)} tokens`,
+    hours: () => hourText(x),
+    days: () => dayText(x),
+    time: () => dateTime(x * 1_000),
+  })[axis]();
 
 type Columns = readonly (readonly (number | null)[])[];
 
@@ -217,10 +222,12 @@ const axisNames: Readonly<Record<ChartAxis, string>> = {
   tokens: 'Counted tokens',
   time: 'Time',
   hours: 'Virtual hour',
+  days: 'Day',
 };
 
 const cellText = ({ atMs, countedTokens }: ChartLine, axis: ChartAxis, i: number): string => {
   if (axis === 'tokens') return short(countedTokens[i]!);
+  if (axis === 'days') return dayText(atMs[i]! / 86_400_000);
   return axis === 'time' ? clockTime(atMs[i]!) : hourText(atMs[i]! / 3_600_000);
 };
 

@@ -14,6 +14,8 @@ interface Stretch {
   readonly fromTokens: number;
   readonly toTokens: number;
   readonly isNow: boolean;
+  /** Of its own tokens, so that what one phase merged past its target is not shown as the next one's. */
+  readonly share: number;
 }
 
 /** The run's own phases; a run with a single one is cut at the plan's half. */
@@ -24,13 +26,21 @@ function stretchesOf({ phases }: ApiRun, { phase: now, countedTokens, targetToke
   if (only !== undefined && phases.length === 1) {
     const half = only.toTokens / 2;
     return [
-      { name: 'half', detail: inPlan(half), fromTokens: 0, toTokens: half, isNow: countedTokens < half },
+      {
+        name: 'half',
+        detail: inPlan(half),
+        fromTokens: 0,
+        toTokens: half,
+        isNow: countedTokens < half,
+        share: filled(0, half, countedTokens),
+      },
       {
         name: only.name,
         detail: inPlan(only.toTokens),
         fromTokens: half,
         toTokens: only.toTokens,
         isNow: countedTokens >= half,
+        share: filled(half, only.toTokens, countedTokens),
       },
     ];
   }
@@ -40,6 +50,7 @@ function stretchesOf({ phases }: ApiRun, { phase: now, countedTokens, targetToke
     fromTokens: phase.fromTokens,
     toTokens: phase.toTokens,
     isNow: phase.index === now.index,
+    share: phase.index < now.index ? 1 : phase.index > now.index ? 0 : filled(0, now.targetTokens, now.countedTokens),
   }));
 }
 
@@ -56,6 +67,9 @@ export function PhasePlan({ run, data }: { run: ApiRun; data: ApiOverview }) {
         <b>{percent(share, share < 0.1 ? 2 : 1)}</b>
         <span class="soft">
           {short(tokensPerSecond)} tokens/s
+          {run.phases.length < 2
+            ? ''
+            : ` · phase ${data.phase.name}: ${short(data.phase.countedTokens)} of ${short(data.phase.targetTokens)}`}
           {etaMs === null ? '' : share >= 1 ? ' · target reached' : ` · about ${duration(etaMs)} to go`}
         </span>
       </p>
@@ -70,7 +84,7 @@ export function PhasePlan({ run, data }: { run: ApiRun; data: ApiOverview }) {
       >
         {stretches.map((s) => (
           <span key={s.name} class="plan-phase" style={growth(s)}>
-            <span class="plan-fill" style={{ width: `${100 * filled(s, countedTokens)}%` }} />
+            <span class="plan-fill" style={{ width: `${100 * s.share}%` }} />
           </span>
         ))}
       </div>
@@ -93,9 +107,9 @@ function PhaseNotes({ data: { phase, amendments } }: { data: ApiOverview }) {
   if (closed.length === 0 && amendments.length === 0) return null;
   return (
     <ul class="plan-notes soft">
-      {closed.map(({ gate }) => (
+      {closed.map(({ gate, found }) => (
         <li key={gate}>
-          {phase.name} has its tokens and waits for {gate}
+          {phase.name} has its tokens and waits for {gate}: {found}. Training goes on meanwhile.
         </li>
       ))}
       {amendments.map(({ amendment, atOuterStep, isInForce, reason }) => (
@@ -107,5 +121,5 @@ function PhaseNotes({ data: { phase, amendments } }: { data: ApiOverview }) {
   );
 }
 
-const filled = ({ fromTokens, toTokens }: Stretch, tokens: number): number =>
+const filled = (fromTokens: number, toTokens: number, tokens: number): number =>
   Math.max(0, Math.min(1, (tokens - fromTokens) / Math.max(1, toTokens - fromTokens)));

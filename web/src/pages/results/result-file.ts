@@ -102,16 +102,36 @@ const goodput = z.object({
 });
 const plan = z.object({
   ...about,
-  format: z.literal('accrete-plan/1'),
+  format: z.literal('accrete-plan/2'),
   run: z.string().max(64),
   fleet: z.string().max(64),
   notes: texts,
   learners: z.number(),
   tokensADay: z.number(),
   utilisation: z.number(),
-  storeBytes: z.number(),
-  journal: z.object({ eventsADay: z.number(), bytesADay: z.number() }),
-  validators: z.object({ shareOfTraining: z.number(), needed: z.number() }),
+  paidTokensADay: z.number(),
+  store: z.object({
+    bytes: z.number(),
+    parts: z.object({ current: z.number(), superseded: z.number(), claims: z.number(), auditStates: z.number() }),
+    bytesInADay: z.number(),
+    bytesOutADay: z.number(),
+  }),
+  journal: z.object({
+    eventsADay: z.number(),
+    bytesADay: z.number(),
+    events: z.number().nullable(),
+    bytes: z.number().nullable(),
+  }),
+  validators: z.object({
+    count: z.number(),
+    needed: z.number(),
+    shareOfTraining: z.number(),
+    replaySecondsADay: z.number(),
+    gainSecondsADay: z.number(),
+    checkSecondsADay: z.number(),
+    fetchSecondsADay: z.number(),
+    bytesDownADay: z.number(),
+  }),
   kinds: z
     .array(
       z.object({
@@ -120,17 +140,36 @@ const plan = z.object({
         tokensPerSecond: z.number(),
         availability: z.number(),
         bytesUpADay: z.number(),
+        claimBytesADay: z.number(),
+        auditBytesADay: z.number(),
         bytesDownADay: z.number(),
         joinSeconds: z.number(),
         tokensADay: z.number(),
+        isPaid: z.boolean(),
       }),
     )
     .max(1_000),
   phases: z
-    .array(z.object({ name: z.string().max(64), targetTokens: z.number(), endDays: z.number().nullable() }))
+    .array(
+      z.object({
+        name: z.string().max(64),
+        targetTokens: z.number(),
+        tokensADay: z.number(),
+        endDays: z.number().nullable(),
+      }),
+    )
     .max(64),
   limits: z.array(z.string().max(1_000)).max(10_000),
-  sensitivities: z.array(z.object({ change: z.string().max(200), timeFactor: z.number().nullable() })).max(100),
+  sensitivities: z
+    .array(
+      z.object({
+        change: z.string().max(200),
+        timeFactor: z.number().nullable(),
+        endDays: z.number().nullable(),
+        paidShare: z.number(),
+      }),
+    )
+    .max(100),
 });
 
 const resultSchema = z.discriminatedUnion('format', [simulation, trained, goodput, plan]);
