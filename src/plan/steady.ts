@@ -118,57 +118,86 @@ interface KindTerms {
 }
 
 function plannedKind(manifest: RunManifest, kind: MachineKind, terms: KindTerms): PlannedKind {
-  const { sync, fragments, audit } = manifest;
-  const { sizes, stepTokens, outerSeconds, sequenceLength } = terms;
-  const speeds = speedsOf(kind, sizes.activeParameters);
-  const [claimBytes, fragmentBytes] = [mean(sizes.claimBytes), mean(sizes.fragmentBytes)];
-  const joinSeconds = downloadSeconds(kind, sizes.parametersBytes) + kind.latencyMs / 1_000;
-  const intervals = speeds.map((speed) => Math.max((sync.innerStepsPerOuterStep * stepTokens) / speed, outerSeconds));
-  const availability = shareUp(kind, { joinSeconds, claimSeconds: mean(intervals) });
-  const out = refusals(manifest, kind, sizes);
-  const takeIn = downloadSeconds(kind, fragmentBytes);
-  if (takeIn > outerSeconds * fragments.count * Math.max(1, sync.maxStaleness))
-    out.push(
-      `a fragment of ${sayBytes(fragmentBytes)} comes down in ${saySeconds(takeIn)}: its claims are always too stale`,
-    );
-  // Leases close as commits cover them: two are open at most.
-  const most = intervals.map((interval) => (2 * sync.leaseSequences * sequenceLength) / interval);
-  const tokens = sumOf(speeds, (speed) => speed);
-  const merged = speeds.reduce((sum, speed, i) => sum + Math.min(speed, most[i]!), 0);
-  const claimsADay = (availability * sumOf(intervals, (interval) => dayS / interval)) / kind.count;
-  const step = mean(speeds.map((speed) => stepTokens / speed));
-  const audits = auditsAskedOf(manifest, kind, { sizes, stepSeconds: step, availability });
-  const claimsUp = claimsADay * claimBytes;
-  const downADay =
-    (availability * dayS * fragmentBytes) / Math.max(outerSeconds, takeIn) +
-    (availability * dayS * tokens * bytesPerToken) / kind.count;
-  const unpaid = out.length > 0 ? [] : audits.faults;
+  const { sizes, outerSeconds } = terms;
+  const rates = ratesOf(manifest, kind, terms);
+  const { speeds, most, availability, claimsADay, stepSeconds, takeInSeconds } = rates;
+  const audits = auditsAskedOf(manifest, kind, { sizes, stepSeconds, availability });
+  const claimBytesADay = claimsADay * mean(sizes.claimBytes);
   const carried = (availability * dayS * kind.upMbps * 1e6 * (1 - kind.lossRate)) / 8;
-  if (out.length === 0 && claimsUp > carried)
-    out.push(`claims of ${sayBytes(claimsUp)} a day are more than its uplink carries, ${sayBytes(carried)}`);
+  const out = [
+    ...refusals(manifest, kind, sizes),
+    ...overloads(manifest, { ...rates, ...terms, claimBytesADay, carried }),
+  ];
+  const faults = out.length > 0 ? [] : audits.faults;
+  const held = speeds.filter((speed, i) => speed > most[i]!).length;
+  const merged = speeds.reduce((sum, speed, i) => sum + Math.min(speed, most[i]!), 0);
   return {
     kind: kind.kind,
     machines: kind.count,
     tokensPerSecond: mean(speeds),
-    availability,
-    stepSeconds: step,
-    claimsADay,
-    bytesUpADay: Math.min(carried, claimsUp + audits.bytesADay),
-    claimBytesADay: claimsUp,
+    ...{ availability, stepSeconds, claimsADay, claimBytesADay },
+    bytesUpADay: Math.min(carried, claimBytesADay + audits.bytesADay),
     auditBytesADay: audits.bytesADay,
-    bytesDownADay: downADay,
-    claimUploadSeconds: uploadSeconds(kind, claimBytes),
-    joinSeconds,
+    bytesDownADay:
+      availability *
+      dayS *
+      (mean(sizes.fragmentBytes) / Math.max(outerSeconds, takeInSeconds) + mean(speeds) * bytesPerToken),
+    claimUploadSeconds: uploadSeconds(kind, mean(sizes.claimBytes)),
+    joinSeconds: rates.joinSeconds,
     audits,
-    diskBytes: audit.perTempo === 0 ? 0 : keptStates(audit.window) * sizes.stateBytes,
+    diskBytes: manifest.audit.perTempo === 0 ? 0 : keptStates(manifest.audit.window) * sizes.stateBytes,
     tokensADay: out.length > 0 ? 0 : availability * dayS * merged,
-    isPaid: out.length === 0 && unpaid.length === 0,
-    limits: [
-      ...out,
-      ...unpaid,
-      ...heldBack({ takeIn, outerSeconds, held: speeds.filter((speed, i) => speed > most[i]!).length, kind }),
-    ],
+    isPaid: out.length === 0 && faults.length === 0,
+    limits: [...out, ...faults, ...heldBack({ takeIn: takeInSeconds, outerSeconds, held, kind })],
   };
+}
+
+interface KindRates {
+  readonly speeds: readonly number[];
+  /** Tokens a second that its leases let each of them train. */
+  readonly most: readonly number[];
+  readonly availability: number;
+  readonly claimsADay: number;
+  readonly stepSeconds: number;
+  readonly joinSeconds: number;
+  /** Of a published fragment. */
+  readonly takeInSeconds: number;
+}
+
+function ratesOf(manifest: RunManifest, kind: MachineKind, terms: KindTerms): KindRates {
+  const { sync } = manifest;
+  const { sizes, stepTokens, outerSeconds, sequenceLength } = terms;
+  const speeds = speedsOf(kind, sizes.activeParameters);
+  const joinSeconds = downloadSeconds(kind, sizes.parametersBytes) + kind.latencyMs / 1_000;
+  const intervals = speeds.map((speed) => Math.max((sync.innerStepsPerOuterStep * stepTokens) / speed, outerSeconds));
+  const availability = shareUp(kind, { joinSeconds, claimSeconds: mean(intervals) });
+  return {
+    ...{ speeds, availability, joinSeconds },
+    // Leases close as commits cover them: two are open at most.
+    most: intervals.map((interval) => (2 * sync.leaseSequences * sequenceLength) / interval),
+    claimsADay: availability * mean(intervals.map((interval) => dayS / interval)),
+    stepSeconds: mean(speeds.map((speed) => stepTokens / speed)),
+    takeInSeconds: downloadSeconds(kind, mean(sizes.fragmentBytes)),
+  };
+}
+
+/** What its links cannot carry, so that nothing of it is merged. */
+function overloads(
+  { fragments, sync }: RunManifest,
+  load: KindRates & KindTerms & { readonly claimBytesADay: number; readonly carried: number },
+): string[] {
+  const { takeInSeconds, outerSeconds, sizes, claimBytesADay, carried } = load;
+  const isStale = takeInSeconds > outerSeconds * fragments.count * Math.max(1, sync.maxStaleness);
+  return [
+    ...(isStale
+      ? [
+          `a fragment of ${sayBytes(mean(sizes.fragmentBytes))} comes down in ${saySeconds(takeInSeconds)}: its claims are always too stale`,
+        ]
+      : []),
+    ...(claimBytesADay > carried
+      ? [`claims of ${sayBytes(claimBytesADay)} a day are more than its uplink carries, ${sayBytes(carried)}`]
+      : []),
+  ];
 }
 
 function heldBack(options: { takeIn: number; outerSeconds: number; held: number; kind: MachineKind }): string[] {
