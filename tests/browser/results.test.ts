@@ -60,7 +60,12 @@ function makeResults(): Readonly<Record<string, { readonly file: object; readonl
     goodput: { file: goodput, shows: ['beside Decoupled DiLoCo', '93 %'] },
     plan: {
       file: planRun(run.manifest, fleet, command, ['a note']),
-      shows: ['What limits it, the worst first', 'What would change it most', 'What the store holds', 'tokens over days'],
+      shows: [
+        'What limits it, the worst first',
+        'What would change it most',
+        'What the store holds',
+        'tokens over days',
+      ],
     },
   };
 }
