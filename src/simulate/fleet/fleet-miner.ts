@@ -78,7 +78,7 @@ export class FleetMiner {
   }
 
   get isTraining(): boolean {
-    return this.#state?.isStepping === true;
+    return this.#state?.isStepping === true && !this.options.machine.isStanding;
   }
 
   /** The time since it came, if it is up, included. */

@@ -55,7 +55,7 @@ export const goodputAssumptions: readonly string[] = [
   'the paper may count losses that we do not know of (recovering learners, stale parameters): where ours is above theirs, this may be why',
   "ours: merged tokens of the run's journal, by the real steps of syncer, learners and validators, quorum M/2 + 1; data-parallel and elastic rows are one learner",
   'measured from a third of the time on: what was trained then is merged over the next outer steps, as what was trained before is',
-  'uptime: the paper has 100 % for M of 4 and more; ours is the share of virtual seconds in which a learner has an inner step under way, one that waits for a repair included, the first second not',
+  'uptime: the paper has 100 % for M of 4 and more; ours is the share of virtual seconds in which a learner has an inner step under way and does not wait for a repair; the first second is none of them',
   'chips are of one speed; links between learners and syncer are never the limit',
 ];
 

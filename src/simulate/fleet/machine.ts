@@ -57,6 +57,11 @@ export class Machine {
     return this.#queue.nowMs >= this.site.cutUntilMs;
   }
 
+  /** Waits for a repair, in the middle of an inner step or not. */
+  get isStanding(): boolean {
+    return this.#queue.nowMs < this.#standsUntilMs;
+  }
+
   /** Of one inner step that begins now, waiting for repairs in it included. */
   stepMs(tokens: number): number {
     const factor = this.#queue.nowMs < this.#slow.untilMs ? this.#slow.factor : 1;
