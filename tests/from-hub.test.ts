@@ -24,7 +24,6 @@ import { packFragment } from '../src/merge/fragment-values.ts';
 import { expertTensors, unstackExpert } from '../src/model/expert-layout.ts';
 import { buildContract } from '../src/model/quasar-long/contract.ts';
 import { floatsOf, initParams } from '../src/model/quasar-long/init.ts';
-import { presetConfig } from '../src/model/quasar-long/presets.ts';
 import type { JournalEntry } from '../src/protocol/messages.ts';
 import { runModelOf } from '../src/roles/run-model.ts';
 import { FsStore } from '../src/store/fs.ts';
@@ -34,16 +33,11 @@ import { HubServer, readToken } from './support/hub-server.ts';
 import { freePort } from './support/nats-server.ts';
 import { ofKind } from './support/tampering.ts';
 import { testIo } from './support/test-io.ts';
-import { tinyCorpus } from './support/tiny-corpus.ts';
+import { tinyCheckpointConfig, tinyCorpus } from './support/tiny-corpus.ts';
 
 const hub = new HubServer();
 const { catalog, readFile } = tinyCorpus();
-const config = presetConfig('tiny', {
-  vocab_size: catalog.vocabSize,
-  eos_token_id: 62,
-  pad_token_id: 62,
-  bos_token_id: 63,
-});
+const config = tinyCheckpointConfig();
 const params = initParams(config, 'somebody else');
 const weights = 'model.safetensors';
 let cwd: string;

@@ -31,7 +31,7 @@ function listening(into: AtHand[]): Log {
   return log;
 }
 
-it.each(['0', '0.5'] as const)('outer momentum %s', { timeout: 900_000 }, async (outerMomentum) => {
+it.each(['0', '0.5'] as const)('outer momentum %s', { timeout: 240_000 }, async (outerMomentum) => {
   const atHand: AtHand[] = [];
   const network = await SimulatedNetwork.open({
     ...{ seed: 'retention', catalog: corpus.catalog, readCatalogFile: corpus.readFile, minerCount: 2 },

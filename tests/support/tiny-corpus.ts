@@ -1,6 +1,7 @@
 /** @file A corpus of seeded numbers for runs of preset `tiny`: form and hashes are real, the text is not. */
 import type { Catalog } from '../../src/data/catalog.ts';
 import { encodeShard } from '../../src/data/shards.ts';
+import { presetConfig } from '../../src/model/quasar-long/presets.ts';
 import { artifactOf } from '../../src/protocol/artifact.ts';
 import type { Shard } from '../../src/protocol/manifest.ts';
 import { utf8 } from '../../src/util/bytes.ts';
@@ -9,6 +10,15 @@ import { Rng } from '../../src/util/rng.ts';
 const vocabSize = 64;
 const endOfText = 62;
 const documentTokens = 200;
+
+/** Of somebody else's checkpoint that fits the corpus. */
+export const tinyCheckpointConfig = () =>
+  presetConfig('tiny', {
+    vocab_size: vocabSize,
+    eos_token_id: endOfText,
+    pad_token_id: endOfText,
+    bos_token_id: endOfText + 1,
+  });
 
 export function tinyCorpus(): {
   readonly catalog: Catalog;

@@ -3,14 +3,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { tinyCorpus } from '../../../tests/support/tiny-corpus.ts';
+import { tinyCheckpointConfig, tinyCorpus } from '../../../tests/support/tiny-corpus.ts';
 import { writeHuggingFaceFolder } from '../../export/hugging-face.ts';
 import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { packFragment } from '../../merge/fragment-values.ts';
 import { expertTensors, unstackExpert } from '../../model/expert-layout.ts';
 import { buildContract } from '../../model/quasar-long/contract.ts';
 import { floatsOf, initParams, type Params } from '../../model/quasar-long/init.ts';
-import { presetConfig } from '../../model/quasar-long/presets.ts';
 import { hotkeyFromSeed, sessionKeyFromSeed } from '../../protocol/keys.ts';
 import type { EventBody } from '../../protocol/messages.ts';
 import { initRun } from '../../roles/orchestrator/run-init.ts';
@@ -23,12 +22,7 @@ import type { Io } from '../io.ts';
 import { openStart } from './start-checkpoint.ts';
 
 const { catalog, readFile: readCatalogFile } = tinyCorpus();
-const config = presetConfig('tiny', {
-  vocab_size: catalog.vocabSize,
-  eos_token_id: 62,
-  pad_token_id: 62,
-  bos_token_id: 63,
-});
+const config = tinyCheckpointConfig();
 const params = initParams(config, 'somebody else');
 const tokenizer = new Map(
   [catalog.tokenizer, catalog.tokenizerConfig].map((entry) => [entry.file, readCatalogFile(entry)]),

@@ -1,6 +1,6 @@
 /** @file The algebra of claims and take-ins on a small contract. */
 import { describe, expect, it } from 'vitest';
-import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
+import { decodeFragment, encodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { planFragments } from '../../merge/fragment-plan.ts';
 import { packFragment } from '../../merge/fragment-values.ts';
 import type { ParameterContract } from '../../tensor/contract.ts';
@@ -76,6 +76,36 @@ describe('LearnerFragments', () => {
     expect([...after.params]).toEqual([...expected]);
     const progress = decodeFragment('f32', fragment, learner.claim(0)).params;
     expect([...progress]).toEqual([...atClaim.params.map((theta, i) => theta - now.params[i]!)]);
+  });
+
+  it('keeps half of what topk left out where it was learned, through a take-in, and adds 0.95 of the other half to the next claim', () => {
+    const tensors = tensorsOf(8);
+    const access = accessOf(tensors);
+    const fragment = plan.fragments[0]!;
+    const learner = new LearnerFragments(plan, access, 'topk');
+    const start = packFragment(fragment, access);
+    drift(tensors, new Rng(9));
+    const learned = packFragment(fragment, access);
+    const sent = decodeFragment('topk', fragment, learner.claim(0)).params;
+    expect(sent.filter((value) => value !== 0)).toHaveLength(
+      fragment.slices.reduce((sum, { length }) => sum + Math.ceil(length / 64), 0),
+    );
+    const left = start.params.map((theta, i) => theta - learned.params[i]! - sent[i]!);
+    const published = packFragment(fragment, accessOf(tensorsOf(5)));
+    learner.takeIn(0, published);
+    packFragment(fragment, access).params.forEach((theta, i) => {
+      expect(theta, `element ${i}`).toBeCloseTo(published.params[i]! - 0.5 * left[i]!, 5);
+    });
+    const next = learner.claim(0);
+    const due = left.map((value) => 0.5 * value + 0.95 * 0.5 * value);
+    const expected = encodeFragment('topk', fragment, {
+      params: due,
+      selectionBias: new Float32Array(fragment.selectionBiasCount),
+    });
+    const again = decodeFragment('topk', fragment, expected.bytes).params;
+    decodeFragment('topk', fragment, next).params.forEach((value, i) => {
+      expect(value, `element ${i}`).toBeCloseTo(again[i]!, 5);
+    });
   });
 
   it('claims the same in the end through a lossy codec, by its residue', () => {
