@@ -40,7 +40,7 @@ const smoothing = 0.2;
 const keptBlocks = 256;
 /** All open leases are looked at no more and no less often. */
 const shortestCheckMs = 500;
-const longestCheckMs = 600_000;
+const longestCheckMs = 60_000;
 
 export function initialState(run: RunState): OrchestratorState {
   return {
@@ -179,11 +179,7 @@ function noteQuorum(state: OrchestratorState, nowMs: number): OrchestratorState 
 
 const learnersOf = (claims: readonly Claim[]): Set<LearnerId> => new Set(claims.map((claim) => claim.learner));
 
-/** Learners that joined, did not leave, and gave a sign of life. */
-export function liveLearners(state: OrchestratorState, nowMs: number): Learner[] {
-  return [...state.run.learners.values()].filter((learner) => learner.present && isAlive(state, learner.id, nowMs));
-}
-
+/** One that joined, did not leave, and gave a sign of life. */
 function hasLiveLearner(state: OrchestratorState, nowMs: number): boolean {
   for (const { id, present } of state.run.learners.values()) if (present && isAlive(state, id, nowMs)) return true;
   return false;
