@@ -56,7 +56,7 @@ export class SyncerDriver {
       const { claims } = this.run.state;
       const learners = new Set(event.body.claims.map(({ claim }) => claims.get(claim)!.learner)).size;
       const isLate = this.run.nowMs >= this.run.state.due!.deadlineMs;
-      this.merges.push({ learners, live: liveLearners(this.state, this.run.nowMs).length, isLate });
+      this.merges.push({ learners, live: [...liveLearners(this.state, this.run.nowMs)].length, isLate });
     }
     const admission = this.run.send(event.kind, event.body);
     if (admission.outcome === 'accept') {

@@ -179,10 +179,10 @@ function noteQuorum(state: OrchestratorState, nowMs: number): OrchestratorState 
 
 const learnersOf = (claims: readonly Claim[]): Set<LearnerId> => new Set(claims.map((claim) => claim.learner));
 
-/** One that joined, did not leave, and gave a sign of life. */
-function hasLiveLearner(state: OrchestratorState, nowMs: number): boolean {
-  for (const { id, present } of state.run.learners.values()) if (present && isAlive(state, id, nowMs)) return true;
-  return false;
+/** Learners that joined, did not leave, and gave a sign of life. */
+export function* liveLearners(state: OrchestratorState, nowMs: number): Generator<Learner> {
+  for (const learner of state.run.learners.values())
+    if (learner.present && isAlive(state, learner.id, nowMs)) yield learner;
 }
 
 function isAlive(state: OrchestratorState, learner: LearnerId, nowMs: number): boolean {
@@ -215,8 +215,7 @@ function countPace(state: OrchestratorState, nowMs: number): OrchestratorState['
   const waiting = new Set([...state.run.hotkeys.keys()].filter((hotkey) => isOnProbation(state.run, hotkey)));
   let learners = 0;
   let merging = 0;
-  for (const { id, hotkey, present } of state.run.learners.values()) {
-    if (!present || !isAlive(state, id, nowMs)) continue;
+  for (const { hotkey } of liveLearners(state, nowMs)) {
     learners++;
     if (!waiting.has(hotkey)) merging++;
   }
@@ -456,7 +455,7 @@ function fragmentDue(state: OrchestratorState, nowMs: number): RunEvent | null {
   const outerStep = run.nextOuterStep;
   const fragment = outerStep % fragments.count;
   if (run.fragments[fragment]!.pendingMerge !== null) return null;
-  if (!hasLiveLearner(state, nowMs)) return null;
+  if (liveLearners(state, nowMs).next().done === true) return null;
   return { kind: 'fragment-due', body: { outerStep, fragment, deadlineMs: nowMs + sync.deadlineMs } };
 }
 
