@@ -1,6 +1,6 @@
 /**
  * @file `npm test`: type check, lint, then the tests of src/ and of tests/. The very last line is
- * `N passed, N failed, N skipped`; what is skipped is named before. Type check and lint count as one test each. Exit code 1 on any failure.
+ * `N passed, N failed, N skipped`; what failed, and why, stands right before it, and what is skipped after its part. Type check and lint count as one test each. Exit code 1 on any failure.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -10,6 +10,12 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const total = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
+
+function fail(name, why) {
+  total.failed++;
+  failures.push(`${name}: ${why}`);
+}
 
 function run(title, script, args) {
   const startMs = performance.now();
@@ -26,7 +32,7 @@ function run(title, script, args) {
 
 function check(title, script, args) {
   if (run(title, script, args)) total.passed++;
-  else total.failed++;
+  else fail(title, 'told above');
 }
 
 /** `project`: of vitest.config.ts. */
@@ -38,7 +44,7 @@ function runTests(title, project) {
     const isFine = run(title, 'vitest/vitest.mjs', ['run', `--project=${project}`, ...reporters]);
     const failed = count(file);
     // A crash, an error outside of any test, or a file that does not load fails no test by itself.
-    if (!isFine && failed === 0) total.failed++;
+    if (!isFine && failed === 0) fail(title, 'ended badly, though no test failed');
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -52,15 +58,17 @@ function count(file) {
     console.error(`no test report: ${error.message}`);
     return 0;
   }
-  const suitesThatDidNotLoad = report.testResults.filter(
-    (suite) => suite.status === 'failed' && suite.assertionResults.length === 0,
-  ).length;
-  const failed = report.numFailedTests + suitesThatDidNotLoad;
+  const before = total.failed;
+  for (const { name, status, message, assertionResults } of report.testResults) {
+    const file = relative(root, name);
+    const failed = assertionResults.filter((test) => test.status === 'failed');
+    for (const { fullName, failureMessages } of failed) fail(`${file} > ${fullName}`, failureMessages.join('\n'));
+    if (status === 'failed' && failed.length === 0) fail(file, message || 'did not load');
+  }
   total.passed += report.numPassedTests;
-  total.failed += failed;
   total.skipped += report.numPendingTests + report.numTodoTests;
   sayWhatIsSkipped(report);
-  return failed;
+  return total.failed - before;
 }
 
 /** By the titles around the tests, which say what is missing. */
@@ -83,5 +91,6 @@ runTests('tests of the dashboard', 'dashboard');
 runTests('tests of the whole', 'whole');
 runTests('networks of processes', 'networks');
 
+for (const failure of failures) console.log(`\nfailed: ${failure}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed === 0 ? 0 : 1;

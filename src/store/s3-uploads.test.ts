@@ -105,10 +105,10 @@ describe.skipIf(!radosGateway.isThere)(`uploads into S3 on Ceph's RADOS Gateway 
   testStoreFaults('S3 through presigned grants', async () => {
     const attempts = 4;
     const proxy = await startFaultyProxy(gateway.endpoint);
-    const { bucket, grant, url } = await openUploads({ attempts, idleMs: 150 }, proxy.url);
+    const { bucket, grant, url } = await openUploads({ attempts, idleMs: 600 }, proxy.url);
     return {
       ...{ proxy, attempts, grant, isRemote: true },
-      store: new HttpStore(url, { minBackoffMs: 2, attempts, idleMs: 150 }),
+      store: new HttpStore(url, { minBackoffMs: 2, attempts, idleMs: 600 }),
       close: async () => {
         bucket.close();
         await proxy.close();
@@ -133,7 +133,7 @@ describe.skipIf(!radosGateway.isThere)(`uploads into S3 on Ceph's RADOS Gateway 
   });
 
   it('are bound to size, bytes, place and time', async () => {
-    const { grant, store } = await openUploads({ grantMs: 2_000 });
+    const { grant, store } = await openUploads();
     const bytes = randomBytes(5_000, 2);
     const artifact = artifactOf(bytes);
     const { token } = await grant(artifact, bytes);
@@ -150,8 +150,9 @@ describe.skipIf(!radosGateway.isThere)(`uploads into S3 on Ceph's RADOS Gateway 
     expect(await store.stat(artifact.root)).toBeNull();
     expect(await send(token, bytes)).toBe(200);
     expect(await send(token, bytes), 'twice').toBe(412);
-    const late = await grant(artifact, bytes, thief);
-    await new Promise((resolve) => setTimeout(resolve, 3_100));
+    const brief = await openUploads({ grantMs: 1_000 });
+    const late = await brief.grant(artifact, bytes);
+    await new Promise((resolve) => setTimeout(resolve, 2_100));
     expect(await send(late.token, bytes), 'expired').toBe(403);
     await expect(new HttpStore('http://127.0.0.1:1').put(artifact, bytes, { grant: late })).rejects.toMatchObject({
       code: 'UNAVAILABLE',

@@ -56,7 +56,7 @@ describe.skipIf(!radosGateway.isThere)(`S3 on Ceph's RADOS Gateway (${radosGatew
   testStoreFaults('S3', async () => {
     const attempts = 4;
     const proxy = await startFaultyProxy(gateway.endpoint);
-    const bucket = await openBucket({ attempts, idleMs: 150 }, proxy.url);
+    const bucket = await openBucket({ attempts, idleMs: 600 }, proxy.url);
     return {
       ...{ proxy, attempts, store: new S3Store(bucket, { partBytes }) },
       close: async () => {

@@ -171,11 +171,11 @@ describe.skipIf(!natsProgram.isThere)(`rights on NATS (${natsProgram.need})`, ()
     await orchestrator.respond('lease', async () => 'given');
     let fetches = 0;
     const miner = await enter({
-      ...{ scope: 'r5', session: alice, role: 'miner', lifeMs: 2_500 },
+      ...{ scope: 'r5', session: alice, role: 'miner', lifeMs: 5_000 },
       fetched: () => void fetches++,
     });
     let isLost = false;
-    const endsAt = performance.now() + 8_000;
+    const endsAt = performance.now() + 20_000;
     while (!isLost && performance.now() < endsAt) {
       isLost = !miner.connected;
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -190,7 +190,7 @@ describe.skipIf(!natsProgram.isThere)(`rights on NATS (${natsProgram.need})`, ()
     await enter({ scope: 'r6', session: owner, role: 'owner' });
     let isGiven = true;
     const miner = await enter({
-      ...{ scope: 'r6', session: alice, role: 'miner', lifeMs: 1_500 },
+      ...{ scope: 'r6', session: alice, role: 'miner', lifeMs: 4_000 },
       fetched: () => {
         if (!isGiven) throw new Error('no longer delegated');
         isGiven = false;

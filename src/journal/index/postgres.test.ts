@@ -50,6 +50,7 @@ describe.skipIf(!postgresProgram.isThere)(`PostgreSQL (${postgresProgram.need})`
   let server: PostgresServer;
   let databases = 0;
   const opened: JournalIndex[] = [];
+  const patiently = { timeout: 30_000 };
   beforeAll(async () => {
     server = await PostgresServer.start();
   }, 120_000);
@@ -129,7 +130,7 @@ describe.skipIf(!postgresProgram.isThere)(`PostgreSQL (${postgresProgram.need})`
             () => true,
             () => false,
           ),
-        { timeout: 10_000 },
+        patiently,
       )
       .toBe(true);
     const undisturbed = await Indexer.open(whole, await journalOf());
@@ -144,21 +145,20 @@ describe.skipIf(!postgresProgram.isThere)(`PostgreSQL (${postgresProgram.need})`
     const state = await follow(indexer, { 100: (now) => indexer.flush(now) });
     const claims = await rowsOf(database, 'accrete.claims');
     // The batch waits for this lock, behind claims it has already written.
-    const holder = server.query(
-      'begin; lock table accrete_0002_p2.marks in exclusive mode; select pg_sleep(1.5); commit',
-      database,
-    );
-    await expect.poll(() => rowsOf(database, `pg_locks where mode = 'ExclusiveLock' and relation is not null`)).toBe(1);
+    const holder = server
+      .query('begin; lock table accrete_0002_p2.marks in exclusive mode; select pg_sleep(120)', database)
+      .catch((error: Error) => error.message);
+    const waits = (what: string) => `pg_stat_activity where datname = '${database}' and ${what}`;
+    const [holds, waitsForIt] = [waits(`wait_event = 'PgSleep'`), waits(`wait_event_type = 'Lock'`)];
+    const end = (which: string) => server.query(`select pg_terminate_backend(pid) from ${which}`);
+    await expect.poll(() => rowsOf(database, holds), patiently).toBe(1);
     const writing = indexer.flush(state);
     const rejected = expect(writing).rejects.toMatchObject({ code: 'INDEX_AWAY' });
-    await expect
-      .poll(() => rowsOf(database, `pg_stat_activity where datname = '${database}' and wait_event_type = 'Lock'`))
-      .toBe(1);
-    await server.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database}' and wait_event_type = 'Lock'`,
-    );
+    await expect.poll(() => rowsOf(database, waitsForIt), patiently).toBe(1);
+    await end(waitsForIt);
     await rejected;
-    await holder;
+    await end(holds);
+    expect(await holder).toContain('terminat');
     expect(await rowsOf(database, 'accrete.claims')).toBe(claims);
     expect((await index.head()).size).toBe(101);
     await indexer.flush(state);
@@ -201,7 +201,7 @@ describe.skipIf(!postgresProgram.isThere)(`PostgreSQL (${postgresProgram.need})`
     await expect(second.clear()).rejects.toMatchObject({ code: 'INDEX_BUSY' });
     await first.close();
     await expect
-      .poll(() => second.addSamples([{ series: 'a', atMs: 1, countedTokens: 1, value: 1 }]).then(() => 'in'))
+      .poll(() => second.addSamples([{ series: 'a', atMs: 1, countedTokens: 1, value: 1 }]).then(() => 'in'), patiently)
       .toBe('in');
   });
 

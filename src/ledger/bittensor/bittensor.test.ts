@@ -442,7 +442,7 @@ describeOnChain('endpoints', () => {
   it('take over when one goes away, and the first may come back', async () => {
     const chain = newChain();
     const [first, second] = [await startNode(chain), await startNode(chain)];
-    const ledger = await open([first.url, second.url], { timeoutMs: 500, attempts: 12 });
+    const ledger = await open([first.url, second.url], { timeoutMs: 2_000, attempts: 12 });
     expect(second.connections).toBe(0);
     first.cutConnections();
     first.interfere = () => silence;
@@ -457,7 +457,7 @@ describeOnChain('endpoints', () => {
   it('that are too slow are left', async () => {
     const chain = newChain();
     const [slow, quick] = [await startNode(chain), await startNode(chain)];
-    const ledger = await open([slow.url, quick.url], { timeoutMs: 500, attempts: 12 });
+    const ledger = await open([slow.url, quick.url], { timeoutMs: 2_000, attempts: 12 });
     slow.interfere = () => silence;
     expect((await ledger.subnet()).block).toBe(chain.best.number);
     expect(quick.calls).toContain('state_queryStorageAt');
@@ -512,7 +512,7 @@ describeOnChain('endpoints', () => {
     const chain = newChain();
     chain.mine(5);
     const [first, forked, third] = [await startNode(chain), await startNode(chain), await startNode(chain)];
-    const ledger = await open([first.url, forked.url, third.url], { timeoutMs: 500, attempts: 12 });
+    const ledger = await open([first.url, forked.url, third.url], { timeoutMs: 2_000, attempts: 12 });
     const head = await ledger.head();
     forked.interfere = ({ method, params, answer }) =>
       method === 'chain_getBlockHash' && params[0] === head.number ? `0x${'77'.repeat(32)}` : answer();
@@ -527,7 +527,7 @@ describeOnChain('endpoints', () => {
     const chain = newChain();
     chain.mine(30);
     const [first, behind] = [await startNode(chain), await startNode(chain)];
-    const ledger = await open([first.url, behind.url], { timeoutMs: 500 });
+    const ledger = await open([first.url, behind.url], { timeoutMs: 2_000 });
     const old = chain.at(2)!;
     await ledger.head();
     behind.interfere = ({ method, answer }) => (method === 'chain_getFinalizedHead' ? `0x${old.hash}` : answer());
