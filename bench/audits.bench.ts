@@ -8,7 +8,6 @@ import { artifactOf } from '../src/protocol/artifact.ts';
 import { hotkeyFromSeed } from '../src/protocol/keys.ts';
 import type { TraceLine } from '../src/protocol/trace.ts';
 import type { AuditedSegment, ReplayFinding } from '../src/roles/learner/audited-segment.ts';
-import { statePartsOf } from '../src/roles/learner/learner-state.ts';
 import { Replayer } from '../src/roles/learner/replay.ts';
 import { openForger, TestRun, TracedLearner } from '../src/roles/learner/test-support.ts';
 import { buildManifest } from '../src/roles/orchestrator/run-init.ts';
@@ -185,8 +184,7 @@ async function lie(run: TestRun, segment: AuditedSegment, how: Lie): Promise<Aud
   const draw = (): number => (2 * (rng.uint32() / 2 ** 32) - 1) * Math.sqrt(3);
   for (let i = 0; i < params.length; i++)
     params[i] = before[i]! + scale * (params[i]! - before[i]!) + (noise === 0 ? 0 : noise * way * draw());
-  const counters = { innerSteps: segment.steps[1], optimizerSteps: segment.steps[1], skippedInARow: 0 };
-  const end = concatBytes(...statePartsOf(counters, learner.buffers()));
+  const end = concatBytes(...learner.endSegment(segment.steps[1]));
   await learner.close();
   const claims = segment.claims.map((claim) => {
     const bytes = artifacts.get(claim.outerStep)!;

@@ -1,5 +1,5 @@
 /**
- * @file What a codec costs in loss: two learners train one run with each codec over the same sequences, claim, merge and take in
+ * @file What a codec, or the rounding of states, costs in loss: two learners train one run with each over the same sequences, claim, merge and take in
  * with the real code, and the merged model is measured on held-out text. One process, one seed, float32 beside the others.
  */
 import { CORPUS_DIR, loadCorpus } from '../src/data/prepared.ts';
@@ -10,13 +10,22 @@ import { decodeFragment } from '../src/merge/codecs/fragment-file.ts';
 import { unpackFragment } from '../src/merge/fragment-values.ts';
 import { floatsOf, initParams } from '../src/model/quasar-long/init.ts';
 import { hotkeyFromSeed } from '../src/protocol/keys.ts';
+import type { RunManifest } from '../src/protocol/manifest.ts';
 import { TestRun, TracedLearner } from '../src/roles/learner/test-support.ts';
 import { buildManifest } from '../src/roles/orchestrator/run-init.ts';
 import type { RunPresetName } from '../src/roles/run-presets.ts';
 import { resemblance, sketchPositions, takeSketch } from '../src/roles/validator/resemblance.ts';
 import type { Bench, BenchRow } from './measure.ts';
 
-const codecNames = ['f32', 'int4', 'topk'] as const satisfies readonly CodecName[];
+interface Variant {
+  readonly codec: CodecName;
+  /** Inner steps between two roots, at which states are rounded; null: no roots, and nothing is rounded. */
+  readonly roundedEvery: number | null;
+}
+
+const codecs: readonly Variant[] = (['f32', 'int4', 'topk'] as const).map((codec) => ({ codec, roundedEvery: null }));
+const roundings = (every: number): readonly Variant[] =>
+  [null, every, 1].map((roundedEvery) => ({ codec: 'int8', roundedEvery }));
 const learnerCount = 2;
 /** The loss is measured after each quarter of the steps. */
 const quarters = 4;
@@ -34,26 +43,35 @@ interface Trained {
 }
 
 /** `every`: inner steps between two claims of a learner; 240 merges of each of four fragments, which a sparse codec needs to catch up. */
-export const codecLoss: Bench = bench('codec-loss', 'nano', { steps: 960, every: 1 });
-export const codecLossTiny: Bench = bench('codec-loss-tiny', 'tiny', { steps: 1_920, every: 2 });
+export const codecLoss: Bench = bench('codec-loss', 'nano', codecs, { steps: 960, every: 1 });
+export const codecLossTiny: Bench = bench('codec-loss-tiny', 'tiny', codecs, { steps: 1_920, every: 2 });
+/** Every S steps of the preset, as a run rounds, and after each step. */
+export const roundingLoss: Bench = bench('rounding-loss', 'nano', roundings(20), { steps: 480, every: 6 });
+export const roundingLossTiny: Bench = bench('rounding-loss-tiny', 'tiny', roundings(10), { steps: 960, every: 6 });
 
-function bench(name: string, preset: RunPresetName, pace: { readonly steps: number; readonly every: number }): Bench {
+function bench(
+  name: string,
+  preset: RunPresetName,
+  variants: readonly Variant[],
+  pace: { readonly steps: number; readonly every: number },
+): Bench {
   const { steps, every } = pace;
   return {
     name,
-    about: `held-out loss of a ${preset} run of ${steps} steps of ${learnerCount} learners, a claim every ${every}, with each codec, beside f32`,
+    about: `held-out loss of a ${preset} run of ${steps} steps of ${learnerCount} learners, a claim every ${every}: ${variants.map(nameOf).join(', ')}, each beside the first`,
     isLong: true,
     async run() {
       const rows: BenchRow[] = [];
       let base: readonly number[] = [];
-      for (const codec of codecNames) {
-        const { losses, tokens, claimBytes, alike } = await train(preset, codec, pace);
-        if (codec === 'f32') base = losses;
+      for (const variant of variants) {
+        const { codec } = variant;
+        const { losses, tokens, claimBytes, alike } = await train(preset, variant, pace);
+        if (variant === variants[0]) base = losses;
         const above = losses.map((loss, i) => `${loss >= base[i]! ? '+' : ''}${(loss - base[i]!).toFixed(4)}`);
         const bar = bars[codec];
         const mean = alike.reduce((sum, each) => sum + each, 0) / alike.length;
         rows.push({
-          what: `${preset}, ${codec}`,
+          what: `${preset}, ${nameOf(variant)}`,
           value: `${losses.at(-1)!.toFixed(4)} nats, ${above.at(-1)}`,
           detail: `${bar === undefined ? '' : `bar +${bar}; `}after each quarter ${losses.map((loss, i) => `${loss.toFixed(3)} (${above[i]})`).join(', ')}; ${(tokens / 1e3).toFixed(0)}k tokens, ${(claimBytes / 1e3).toFixed(0)} kB a claim; resemblance of honest claims ${mean.toFixed(3)}, at most ${Math.max(...alike).toFixed(3)}`,
         });
@@ -64,9 +82,13 @@ function bench(name: string, preset: RunPresetName, pace: { readonly steps: numb
   };
 }
 
+function nameOf({ codec, roundedEvery }: Variant): string {
+  return roundedEvery === null ? codec : `${codec}, states rounded every ${roundedEvery} steps`;
+}
+
 async function train(
   preset: RunPresetName,
-  codec: CodecName,
+  { codec, roundedEvery }: Variant,
   { every, steps }: { readonly every: number; readonly steps: number },
 ): Promise<Trained> {
   const { catalog, loaded } = loadCorpus(CORPUS_DIR, preset);
@@ -75,8 +97,10 @@ async function train(
     ledger: { chainId: 'bench', netuid: 1 },
     owner: hotkeyFromSeed(new Uint8Array(32).fill(1), 'ed25519'),
   });
-  // No state roots: nothing is audited here.
-  const manifest = { ...base, codec, sync: { ...base.sync, stateRootEverySteps: 1_000_000 } };
+  const manifest: RunManifest = {
+    ...{ ...base, codec, sync: { ...base.sync, stateRootEverySteps: roundedEvery ?? 1_000_000 } },
+    audit: { ...base.audit, stateFormat: 'rounded' },
+  };
   const run = new TestRun(manifest, loaded);
   const learners = Array.from({ length: learnerCount }, () => new TracedLearner(run, { threads: 2, device: 'cpu' }));
   const fragments = run.model.plan.fragments;
@@ -95,7 +119,10 @@ async function train(
       alike.push(resemblance(a!, b!, { isSparse: codec === 'topk' }));
       run.merge(id, claims);
       // Nobody asks for these again, and a thousand of them are gigabytes.
-      for (const learner of learners) learner.claims.length = 0;
+      for (const learner of learners) {
+        learner.claims.length = 0;
+        learner.states.clear();
+      }
       run.versions[id]!.fill(new Uint8Array(), 0, -1);
     }
     if (outerStep >= 0 && step % every === Math.min(2, every - 1)) for (const learner of learners) learner.takeIn(id);

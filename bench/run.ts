@@ -7,7 +7,7 @@ import { formatTable } from '../src/cli/table.ts';
 import { attacksBench } from './attacks.bench.ts';
 import { audits } from './audits.bench.ts';
 import { bus } from './bus.bench.ts';
-import { codecLoss, codecLossTiny } from './codec-loss.bench.ts';
+import { codecLoss, codecLossTiny, roundingLoss, roundingLossTiny } from './codec-loss.bench.ts';
 import { codecsBench } from './codecs.bench.ts';
 import { dashboard } from './dashboard.bench.ts';
 import { data } from './data.bench.ts';
@@ -40,6 +40,8 @@ const benches: readonly Bench[] = [
   codecsBench,
   codecLoss,
   codecLossTiny,
+  roundingLoss,
+  roundingLossTiny,
   exportBench,
   data,
   leaseText,

@@ -29,7 +29,7 @@ async function measure(preset: 'tiny' | 'nano'): Promise<readonly BenchRow[]> {
   const folder = await StateFolder.open({ dir, run: runIdOf(run.manifest), keep: 3 }, 0);
   const ms: Record<'step' | 'root' | 'file', number[]> = { step: [], root: [], file: [] };
   for (let round = -2; round < rounds; round++) {
-    const parts = traced.learner.stateParts(round + 2);
+    const parts = traced.learner.endSegment(round + 2);
     const times = {
       step: await cpuMs(() => traced.step()),
       root: await cpuMs(() => artifactOfParts(parts, hash)),
@@ -43,7 +43,7 @@ async function measure(preset: 'tiny' | 'nano'): Promise<readonly BenchRow[]> {
   }
   await traced.learner.close();
   await rm(dir, { recursive: true });
-  const sizeBytes = traced.learner.stateParts(0).reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const sizeBytes = traced.learner.endSegment(0).reduce((sum, { byteLength }) => sum + byteLength, 0);
   const every = run.manifest.sync.stateRootEverySteps;
   const median = (what: 'step' | 'root' | 'file'): number => percentile(ms[what], 0.5);
   const row = (what: 'step' | 'root' | 'file'): BenchRow => ({

@@ -290,6 +290,8 @@ const manifestObject = z.strictObject({
     window: positive.max(1024),
     /** Time to put the states into the store. */
     answerMs: positive,
+    /** How learners name and show their states: as they have them, or rounded to a byte a number, and gone on from. Absent: exact. */
+    stateFormat: z.enum(['exact', 'rounded']).optional(),
     /** Between machines of different classes: cosine of a fragment's two updates, and ratio of their norms either way. */
     minCosine: decimalSchema,
     maxNormRatio: decimalSchema,

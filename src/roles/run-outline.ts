@@ -6,10 +6,10 @@ import type { Phase, RunManifest } from '../protocol/manifest.ts';
 import { elementCount } from '../tensor/contract.ts';
 import { contractOf } from '../training/recipe.ts';
 import { learningRateAt } from '../training/schedule.ts';
-import { stateSizeBytes } from './learner/learner-state.ts';
 import { batchSequencesAt } from './learner/schedule-position.ts';
+import { stateSizeBytes } from './learner/state-format.ts';
 
-export type OutlinedRun = Pick<RunManifest, 'recipe' | 'fragments' | 'sync' | 'codec' | 'release'> & {
+export type OutlinedRun = Pick<RunManifest, 'recipe' | 'fragments' | 'sync' | 'codec' | 'release' | 'audit'> & {
   readonly phases: readonly Omit<Phase, 'mixture'>[];
 };
 
@@ -56,7 +56,7 @@ export function outlineOf(run: OutlinedRun, config: QuasarLongConfig, points = 7
     claimBytes: largest((fragment) => encodedSizeBytes(run.codec, fragment)),
     fragmentBytes: largest((fragment) => encodedSizeBytes('f32', fragment)),
     releaseBytes: parameters * (run.release.dtype === 'bf16' ? 2 : 4),
-    stateBytes: stateSizeBytes(plan),
+    stateBytes: stateSizeBytes(plan, run),
     innerSteps: phases.reduce((sum, { innerSteps }) => sum + innerSteps, 0),
     phases,
   };

@@ -2,7 +2,7 @@
 import type { LoadedShards } from '../data/shards.ts';
 import type { RunManifest } from '../protocol/manifest.ts';
 import type { Hash } from '../protocol/names.ts';
-import { Learner } from '../roles/learner/learner.ts';
+import { Learner, type PublishedFragment } from '../roles/learner/learner.ts';
 import { keptStates } from '../roles/learner/state-folder.ts';
 import type { TrainPlan } from '../roles/miner/events.ts';
 import type { LearnerThread } from '../roles/miner/learner-thread.ts';
@@ -24,7 +24,7 @@ export function openSimulatedLearner(
   parts: {
     readonly manifest: RunManifest;
     readonly loaded: LoadedShards;
-    readonly start: readonly Uint8Array[];
+    readonly start: readonly PublishedFragment[];
     readonly frozen: Uint8Array | null;
   },
   machine: SimulatedMachine,
@@ -65,7 +65,7 @@ export function openSimulatedLearner(
         return { ...report, stateFault: null };
       }),
     claim: (fragment) => next(() => learner.claim(fragment)),
-    takeIn: (fragment, bytes) => next(() => learner.takeIn(fragment, bytes)),
+    takeIn: (fragment, published) => next(() => learner.takeIn(fragment, published)),
     keptState: async (root) => states.get(root) ?? null,
     close: () => next(() => learner.close()),
   };

@@ -127,3 +127,23 @@ export function containsRanges(outer: readonly Range[], inner: readonly Range[])
 export function* eachInRanges(ranges: readonly Range[]): Generator<number> {
   for (const [from, to] of ranges) for (let n = from; n < to; n++) yield n;
 }
+
+/** The ranges' elements, one range after another; `count` of them in all. */
+export function gatherRanges(flat: Float32Array, ranges: readonly Range[], count: number): Float32Array {
+  const packed = new Float32Array(count);
+  let at = 0;
+  for (const [from, to] of ranges) {
+    packed.set(flat.subarray(from, to), at);
+    at += to - from;
+  }
+  return packed;
+}
+
+/** The inverse of `gatherRanges`: what lies outside of the ranges stays. */
+export function scatterRanges(packed: Float32Array, ranges: readonly Range[], flat: Float32Array): void {
+  let at = 0;
+  for (const [from, to] of ranges) {
+    flat.set(packed.subarray(at, at + to - from), from);
+    at += to - from;
+  }
+}

@@ -4,7 +4,7 @@ import type { ModelView } from '../../http/api/sources.ts';
 import { encodedSizeBytes } from '../../merge/codecs/fragment-file.ts';
 import { countParameters } from '../../model/quasar-long/contract.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
-import { stateSizeBytes } from '../../roles/learner/learner-state.ts';
+import { stateSizeBytes } from '../../roles/learner/state-format.ts';
 import { runModelOf } from '../../roles/run-model.ts';
 
 /** Program, engine and text of one learner. Measured: a `tiny` learner takes about this. */
@@ -14,7 +14,7 @@ export function modelViewOf(manifest: RunManifest): ModelView {
   const { config, plan } = runModelOf(manifest);
   const { total, active } = countParameters(config);
   const { sync, audit, tokenizer, phases } = manifest;
-  const state = stateSizeBytes(plan);
+  const state = stateSizeBytes(plan, manifest);
   const sequenceTokens = phases[0]!.sequenceLength;
   const leaseBytes = sync.leaseSequences * sequenceTokens * bytesPerToken(tokenizer.vocabSize);
   const fragments = plan.fragments.map((fragment) => encodedSizeBytes(manifest.codec, fragment));

@@ -8,9 +8,9 @@ import { openCachedText } from '../../roles/cached-text.ts';
 import { gatherLines, parseClaimTrace } from '../../roles/claim-trace.ts';
 import { connectRun, type RunClient } from '../../roles/client.ts';
 import type { ReplayFinding } from '../../roles/learner/audited-segment.ts';
-import { stateSizeBytes } from '../../roles/learner/learner-state.ts';
 import { machineClassOf } from '../../roles/learner/machine-class.ts';
 import { readKeptState } from '../../roles/learner/state-folder.ts';
+import { stateSizeBytes } from '../../roles/learner/state-format.ts';
 import { phaseTermsOf } from '../../roles/run-data.ts';
 import { fetchFrozen, runModelOf } from '../../roles/run-model.ts';
 import { AuditJudge, GoneError } from '../../roles/validator/audit-judge.ts';
@@ -71,7 +71,7 @@ const cacheBytes = 1024 ** 3;
 async function redo(client: RunClient, claim: Claim, { dir, threads, versions, log }: RedoOptions): Promise<Redone[]> {
   const { manifest, store, state, signal } = client;
   const states = join(dir, 'states');
-  const sizeBytes = stateSizeBytes(runModelOf(manifest).plan);
+  const sizeBytes = stateSizeBytes(runModelOf(manifest).plan, manifest);
   const lines = await readLines(client, claim.learner);
   const judge = new AuditJudge({
     ...{ manifest, threads, signal, machineClass: machineClassOf({ threads }) },

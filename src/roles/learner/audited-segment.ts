@@ -3,6 +3,7 @@
  * claims, states. Every byte and line may come from a liar: sizes first, hashes before contents, and nothing is counted
  * up to that the trace does not bound.
  */
+import { decodeFragment } from '../../merge/codecs/fragment-file.ts';
 import { isArtifact } from '../../protocol/artifact.ts';
 import type { Sha256 } from '../../protocol/hash.ts';
 import type { ArtifactRef, Phase, RunManifest } from '../../protocol/manifest.ts';
@@ -13,8 +14,10 @@ import { assert } from '../../util/errors.ts';
 import type { Range } from '../../util/ranges.ts';
 import { RoleError } from '../errors.ts';
 import type { RunModel } from '../run-model.ts';
-import { type LearnerState, readState, stateSizeBytes } from './learner-state.ts';
+import type { PublishedFragment } from './learner.ts';
+import type { LearnerState } from './learner-state.ts';
 import { batchSequencesAt, batchTermsOf, type LeaseTerms } from './schedule-position.ts';
+import { readAnyState, stateSizeBytes } from './state-format.ts';
 
 /** A claim that the journal has, made between two steps of the segment. */
 export interface SegmentClaim {
@@ -90,8 +93,12 @@ export function checkForm(
 }
 
 /** What a learner began from with its join. */
-export async function startFragments({ steps, lines, published }: AuditedSegment): Promise<readonly Uint8Array[]> {
-  const fragments: Uint8Array[] = [];
+export async function startFragments({
+  steps,
+  lines,
+  published,
+}: AuditedSegment): Promise<readonly PublishedFragment[]> {
+  const fragments: PublishedFragment[] = [];
   for (const [fragment, version] of lines[0]!.start!.entries()) {
     const bytes = await published(fragment, version);
     if (bytes === null)
@@ -99,7 +106,7 @@ export async function startFragments({ steps, lines, published }: AuditedSegment
         'START',
         `line ${steps[0]} begins from version ${version} of fragment ${fragment}, which never was`,
       );
-    fragments.push(bytes);
+    fragments.push({ version, bytes });
   }
   return fragments;
 }
@@ -107,23 +114,29 @@ export async function startFragments({ steps, lines, published }: AuditedSegment
 export interface StateCheck {
   readonly name: string;
   readonly model: RunModel;
+  readonly manifest: RunManifest;
+  readonly published: AuditedSegment['published'];
   readonly hash: Sha256;
   readonly innerSteps: number;
   /** Since the join: no counter can be greater. */
   readonly mostSteps: number;
 }
 
-export function checkState(
-  { name, model, hash, innerSteps, mostSteps }: StateCheck,
+export async function checkState(
+  { name, model, manifest, published, hash, innerSteps, mostSteps }: StateCheck,
   root: Hash,
   bytes: Uint8Array,
-): LearnerState {
-  const sizeBytes = stateSizeBytes(model.plan);
+): Promise<LearnerState> {
+  const sizeBytes = stateSizeBytes(model.plan, manifest);
   if (!isArtifact({ root, sizeBytes }, bytes, hash))
     throw new Failed('STATE', `${name} state is not the ${sizeBytes} bytes that the trace names ${root.slice(0, 12)}`);
   let state: LearnerState;
   try {
-    state = readState(model.plan, bytes);
+    state = await readAnyState(model, manifest, bytes, async (fragment, version) => {
+      const taken = await published(fragment, version);
+      if (taken !== null) return decodeFragment('f32', model.plan.fragments[fragment]!, taken);
+      throw new RoleError('BAD_STATE', `it stands on version ${version} of fragment ${fragment}, which never was`);
+    });
   } catch (error) {
     if (!(error instanceof RoleError)) throw error;
     throw new Failed('STATE', `${name} state: ${error.message}`);

@@ -52,7 +52,7 @@ describe('LearnerFragments', () => {
       drift(tensors, rng);
       const before = snapshot(tensors);
       const selectionBias = heads[id]!.selectionBias.map((bias, i) => bias - claim.selectionBias[i]!);
-      learner.takeIn(id, { params, selectionBias });
+      learner.takeIn(id, round, { params, selectionBias });
       expect(snapshot(tensors), `round ${round}`).toEqual(before);
       heads[id] = { params, selectionBias };
     }
@@ -70,7 +70,7 @@ describe('LearnerFragments', () => {
     drift(tensors, rng);
     const now = packFragment(fragment, access);
     const published = packFragment(fragment, accessOf(tensorsOf(5)));
-    learner.takeIn(0, published);
+    learner.takeIn(0, 1, published);
     const after = packFragment(fragment, access);
     const expected = published.params.map((theta, i) => theta + (now.params[i]! - atClaim.params[i]!));
     expect([...after.params]).toEqual([...expected]);
@@ -92,7 +92,7 @@ describe('LearnerFragments', () => {
     );
     const left = start.params.map((theta, i) => theta - learned.params[i]! - sent[i]!);
     const published = packFragment(fragment, accessOf(tensorsOf(5)));
-    learner.takeIn(0, published);
+    learner.takeIn(0, 1, published);
     packFragment(fragment, access).params.forEach((theta, i) => {
       expect(theta, `element ${i}`).toBeCloseTo(published.params[i]! - 0.5 * left[i]!, 5);
     });

@@ -14,6 +14,7 @@ import {
   type TensorAccess,
   unpackFragment,
 } from '../../merge/fragment-values.ts';
+import type { TakenIn } from './learner-state.ts';
 
 export class LearnerFragments {
   readonly #plan: FragmentPlan;
@@ -23,13 +24,19 @@ export class LearnerFragments {
   readonly #anchors: FragmentValues[];
   /** Per fragment: what of the last claim's residue does not stay in the parameters (error feedback). */
   readonly #residues: Float32Array[];
+  /** Per fragment: the version last taken in; empty where nobody asks for it. */
+  readonly #taken: TakenIn[];
 
-  /** `access` gives live tensors; their values now are the first anchors. */
-  constructor(plan: FragmentPlan, access: TensorAccess, codec: CodecName) {
+  /**
+   * `access` gives live tensors; their values now are the first anchors. `versions`: by fragment, of these values, where the
+   * versions taken in are to be kept; else null.
+   */
+  constructor(plan: FragmentPlan, access: TensorAccess, codec: CodecName, versions: readonly number[] | null = null) {
     this.#plan = plan;
     this.#access = access;
     this.#codec = codec;
     this.#anchors = plan.fragments.map((fragment) => packFragment(fragment, access));
+    this.#taken = (versions ?? []).map((version, id) => ({ version, values: this.#anchors[id]! }));
     this.#residues = plan.fragments.map((fragment) => new Float32Array(fragment.elementCount));
   }
 
@@ -55,14 +62,26 @@ export class LearnerFragments {
   }
 
   /** θ ← Θ + (θ − anchor); anchor ← Θ. The optimiser's moments stay. */
-  takeIn(id: number, published: FragmentValues): void {
+  takeIn(id: number, version: number, published: FragmentValues): void {
     const fragment = this.#fragment(id);
     checkFragmentValues(fragment, published);
     const now = packFragment(fragment, this.#access);
     shift(now.params, published.params, this.#anchors[id]!.params);
     shift(now.selectionBias, published.selectionBias, this.#anchors[id]!.selectionBias);
     unpackFragment(fragment, now, this.#access);
-    this.#anchors[id] = copyOf(fragment, published);
+    const values = copyOf(fragment, published);
+    this.#anchors[id] = values;
+    if (this.#taken.length > 0) this.#taken[id] = { version, values };
+  }
+
+  /** Versions that a saved state stands on, in place of the first anchors. */
+  restoreTaken(taken: readonly TakenIn[]): void {
+    this.#taken.splice(0, taken.length, ...taken);
+  }
+
+  /** By fragment, if they are kept. Values are those of the anchor, the very arrays, until the fragment's next claim. */
+  get taken(): readonly TakenIn[] {
+    return this.#taken;
   }
 
   /** By fragment; live until the next claim or take-in. */

@@ -4,7 +4,8 @@ import { artifactOf, artifactOfParts } from '../../protocol/artifact.ts';
 import { concatBytes } from '../../util/bytes.ts';
 import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { Learner } from './learner.ts';
-import { readState, stateSizeBytes } from './learner-state.ts';
+import { readState } from './learner-state.ts';
+import { stateSizeBytes } from './state-format.ts';
 import { TracedLearner } from './test-support.ts';
 import { adamw, muon, tinyRun } from './test-support-run.ts';
 
@@ -28,22 +29,23 @@ describe("a learner's state", () => {
       await live(straight, 4);
       const middle = straight.states.get(4)!;
       const { plan } = run.model;
-      expect(middle.byteLength).toBe(stateSizeBytes(plan));
+      expect(middle.byteLength).toBe(stateSizeBytes(plan, run.manifest));
       const lines = straight.lines.length;
       await live(straight, 4);
       const { manifest, loaded } = run;
       // Bytes at an odd address, as a network may hand them over.
       const odd = concatBytes(new Uint8Array(1), middle).subarray(1);
       const resumed = new Learner({ manifest, loaded, hash, ...machine, start: readState(plan, odd) });
-      expect(artifactOfParts(resumed.stateParts(4), hash)).toEqual(artifactOf(middle, hash));
+      expect(artifactOfParts(resumed.endSegment(4), hash)).toEqual(artifactOf(middle, hash));
       for (const line of straight.lines.slice(lines)) {
-        for (const [fragment, version] of line.takenIn) resumed.takeIn(fragment, run.versions[fragment]![version]!);
+        for (const [fragment, version] of line.takenIn)
+          resumed.takeIn(fragment, { version, bytes: run.versions[fragment]![version]! });
         for (const [fragment] of line.claimed) resumed.claim(fragment);
         const { step, sequences, scheduleTokens } = line;
         const warmup = Math.min(1, (step + 1) / manifest.recipe.joinWarmupSteps);
         await resumed.step({ step, phase: 0, sequences, scheduleTokens, warmup, withStateRoot: false });
       }
-      const end = concatBytes(...resumed.stateParts(8));
+      const end = concatBytes(...resumed.endSegment(8));
       expect(Buffer.compare(end, straight.states.get(8)!), recipe.optimizer).toBe(0);
       const { counters, residues, selectionBiases, anchors, params } = readState(plan, end);
       expect(counters).toEqual({ innerSteps: 8, optimizerSteps: 8, skippedInARow: 0 });
@@ -58,8 +60,13 @@ describe("a learner's state", () => {
   it('is refused where its size, its header or a number is wrong', async () => {
     const run = tinyRun({});
     const { plan } = run.model;
-    const learner = new Learner({ ...run, ...machine, hash, start: run.versions.map(([first]) => first!) });
-    const honest = concatBytes(...learner.stateParts(0));
+    const learner = new Learner({
+      ...run,
+      ...machine,
+      hash,
+      start: run.versions.map(([bytes]) => ({ version: 0, bytes: bytes! })),
+    });
+    const honest = concatBytes(...learner.endSegment(0));
     await learner.close();
     expect(readState(plan, honest).counters.innerSteps).toBe(0);
     const changed = (at: number, ...bytes: number[]): Uint8Array => {

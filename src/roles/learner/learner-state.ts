@@ -1,6 +1,7 @@
 /**
  * @file A learner's whole state as bytes: what a trace names every S steps, and what an audit is answered with. All that
- * later steps depend on is in it, beside the manifest, the trace and the published fragments.
+ * later steps depend on is in it, beside the manifest, the trace and the published fragments. In float32, as the learner has it;
+ * `rounded-state.ts` is the other form.
  *
  * Version 1, little endian: 16 bytes `accrete-state/1` and a zero; u64 inner steps done, u64 optimiser steps, u64 steps
  * skipped in a row, 24 bytes of zeros; then float32: parameters in contract order, first moments, second moments (0 where
@@ -31,24 +32,32 @@ export interface LearnerBuffers {
   readonly residues: readonly Float32Array[];
 }
 
+/** A published version of a fragment that a learner has taken in, or began from. */
+export interface TakenIn {
+  readonly version: number;
+  readonly values: FragmentValues;
+}
+
 export interface LearnerState extends LearnerBuffers {
   readonly counters: LearnerCounters;
+  /** By fragment, where states are rounded (`rounded-state.ts`); else null. */
+  readonly taken: readonly TakenIn[] | null;
 }
 
 const magic = 'accrete-state/1\0';
-const headerBytes = 64;
+export const headerBytes = 64;
 /** Counters are checked against the trace before anything counts up to them. */
 const maxCounter = Number.MAX_SAFE_INTEGER;
 
 /** What the trace's roots of this run are roots of, to the byte. */
-export function stateSizeBytes(plan: FragmentPlan): number {
+export function exactSizeBytes(plan: FragmentPlan): number {
   const biases = plan.fragments.reduce((sum, { selectionBiasCount }) => sum + selectionBiasCount, 0);
   return headerBytes + 4 * (5 * plan.elementCount + 2 * biases);
 }
 
 /** The file in parts, none of them copied: good until the learner's next move. */
 export function statePartsOf(counters: LearnerCounters, buffers: LearnerBuffers): readonly Uint8Array[] {
-  return [encodeHeader(counters), ...inOrder(buffers).map(bytesOf)];
+  return [encodeHeader(magic, counters), ...inOrder(buffers).map(bytesOf)];
 }
 
 /**
@@ -57,9 +66,9 @@ export function statePartsOf(counters: LearnerCounters, buffers: LearnerBuffers)
  * moments below 0
  */
 export function readState(plan: FragmentPlan, bytes: Uint8Array): LearnerState {
-  const sizeBytes = stateSizeBytes(plan);
+  const sizeBytes = exactSizeBytes(plan);
   if (bytes.byteLength !== sizeBytes) throw bad(`expected ${sizeBytes} bytes, got ${bytes.byteLength}`);
-  const counters = decodeHeader(bytes.subarray(0, headerBytes));
+  const counters = decodeHeader(magic, bytes.subarray(0, headerBytes));
   const body = bytes.subarray(headerBytes);
   const floats = body.byteOffset % 4 === 0 ? viewOf(body) : viewOf(body.slice());
   let at = 0;
@@ -71,6 +80,7 @@ export function readState(plan: FragmentPlan, bytes: Uint8Array): LearnerState {
   const biases = fragments.reduce((sum, { selectionBiasCount }) => sum + selectionBiasCount, 0);
   const state: LearnerState = {
     counters,
+    taken: null,
     params: take(n),
     firstMoments: take(n),
     secondMoments: take(n),
@@ -105,7 +115,11 @@ function inOrder(buffers: LearnerBuffers): readonly Float32Array[] {
   ];
 }
 
-function encodeHeader({ innerSteps, optimizerSteps, skippedInARow }: LearnerCounters): Uint8Array {
+/** Of `magic`'s layout: 16 characters, then the counters. */
+export function encodeHeader(
+  magic: string,
+  { innerSteps, optimizerSteps, skippedInARow }: LearnerCounters,
+): Uint8Array {
   const header = new Uint8Array(headerBytes);
   for (let i = 0; i < magic.length; i++) header[i] = magic.charCodeAt(i);
   const view = new DataView(header.buffer);
@@ -115,13 +129,15 @@ function encodeHeader({ innerSteps, optimizerSteps, skippedInARow }: LearnerCoun
   return header;
 }
 
-function decodeHeader(header: Uint8Array): LearnerCounters {
+/** @throws RoleError BAD_STATE */
+export function decodeHeader(magic: string, header: Uint8Array): LearnerCounters {
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
   const [innerSteps, optimizerSteps, skippedInARow] = [0, 1, 2].map((i) => Number(view.getBigUint64(16 + 8 * i, true)));
   const counters = { innerSteps: innerSteps!, optimizerSteps: optimizerSteps!, skippedInARow: skippedInARow! };
   if (Object.values(counters).some((count) => count > maxCounter)) throw bad('a counter is out of range');
   // One header for one state: every other byte is fixed.
-  if (encodeHeader(counters).some((byte, i) => byte !== header[i])) throw bad('its header is not of version 1');
+  if (encodeHeader(magic, counters).some((byte, i) => byte !== header[i]))
+    throw bad(`its header is not of version ${magic.at(-2)}`);
   return counters;
 }
 

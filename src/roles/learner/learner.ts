@@ -32,6 +32,14 @@ import {
   type LearnerState,
   statePartsOf,
 } from './learner-state.ts';
+import { type RoundedLayout, roundState } from './rounded-state.ts';
+import { roundedLayoutOf } from './state-format.ts';
+
+/** A version of a fragment: its absolute state (f32), as published. */
+export interface PublishedFragment {
+  readonly version: number;
+  readonly bytes: Uint8Array;
+}
 
 /** A learner's state after `innerSteps` steps, to be kept for audits; `parts` are live. */
 export interface RootedState {
@@ -45,8 +53,8 @@ export interface LearnerOptions {
   readonly threads: number;
   /** Default `cpu`. */
   readonly device?: Device;
-  /** Absolute state of every fragment, as published (f32), to begin from with zero moments; or a state to go on from. */
-  readonly start: readonly Uint8Array[] | LearnerState;
+  /** Every fragment, to begin from with zero moments; or a state to go on from. */
+  readonly start: readonly PublishedFragment[] | LearnerState;
   /** Frozen tensors of the start checkpoint; null where the recipe freezes none. */
   readonly frozen?: Uint8Array | null;
   readonly loaded: LoadedShards;
@@ -84,6 +92,7 @@ export class Learner {
   readonly #model: ModelState;
   readonly #optimizer: InnerOptimizer;
   #fragments: LearnerFragments;
+  readonly #rounded: RoundedLayout | null;
   readonly #data: RunData;
   /** The newest, by sequence length and positions: a phase change makes another, the one before is of no more use. */
   readonly #loops = new Map<string, InnerLoop>();
@@ -93,9 +102,11 @@ export class Learner {
   constructor(options: LearnerOptions) {
     const { manifest, start, threads, device, frozen = null } = options;
     const { recipe } = manifest;
-    const { config, plan } = runModelOf(manifest);
+    const model = runModelOf(manifest);
+    const { config, plan } = model;
     this.#options = options;
     this.plan = plan;
+    this.#rounded = roundedLayoutOf(model, manifest);
     this.#data = runDataOf(manifest, options.loaded, endOfTextOf(config), options.terms);
     this.#model = allocateForRecipe(config, manifest.seed, recipe);
     assert((frozen === null) === (recipe.frozen === undefined), 'frozen tensors come with a recipe that freezes');
@@ -134,9 +145,9 @@ export class Learner {
     return this.#fragments.claim(fragment);
   }
 
-  /** `published`: a version's absolute state (f32). @throws CodecError */
-  takeIn(fragment: number, published: Uint8Array): void {
-    this.#fragments.takeIn(fragment, decodeFragment('f32', this.plan.fragments[fragment]!, published));
+  /** @throws CodecError */
+  takeIn(fragment: number, { version, bytes }: PublishedFragment): void {
+    this.#fragments.takeIn(fragment, version, decodeFragment('f32', this.plan.fragments[fragment]!, bytes));
   }
 
   /** Live buffers: good until the next claim or take-in. */
@@ -149,9 +160,12 @@ export class Learner {
     return { innerSteps, optimizerSteps: this.#optimizer.stepCount, skippedInARow: this.#skippedInARow };
   }
 
-  /** The file of the whole state after `innerSteps` steps, in live parts. */
-  stateParts(innerSteps: number): readonly Uint8Array[] {
-    return statePartsOf(this.counters(innerSteps), this.buffers());
+  /** The file of the whole state after `innerSteps` steps, in live parts. Where the run rounds states, the learner goes on from it. */
+  endSegment(innerSteps: number): readonly Uint8Array[] {
+    const counters = this.counters(innerSteps);
+    const buffers = this.buffers();
+    if (this.#rounded === null) return statePartsOf(counters, buffers);
+    return [roundState(this.#rounded, counters, buffers, this.#fragments.taken)];
   }
 
   async close(): Promise<void> {
@@ -190,7 +204,7 @@ export class Learner {
   }
 
   async #rootAfter(innerSteps: number): Promise<Hash> {
-    const parts = this.stateParts(innerSteps);
+    const parts = this.endSegment(innerSteps);
     const { root } = artifactOfParts(parts, this.#options.hash);
     await this.#options.onState?.({ innerSteps, root, parts });
     return root;
@@ -200,11 +214,17 @@ export class Learner {
     const isSaved = 'counters' in start;
     if (!isSaved)
       this.plan.fragments.forEach((fragment, id) => {
-        unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!), this.#tensor);
+        unpackFragment(fragment, decodeFragment('f32', fragment, start[id]!.bytes), this.#tensor);
       });
     for (const moments of this.#optimizer.state()) moments.fill(0);
-    const fragments = new LearnerFragments(this.plan, this.#tensor, this.#options.manifest.codec);
-    if (isSaved) copyBuffers(start, this.#buffersWith(fragments));
+    const { codec } = this.#options.manifest;
+    const versions = isSaved ? start.taken : start;
+    const kept = this.#rounded === null ? null : versions!.map(({ version }) => version);
+    const fragments = new LearnerFragments(this.plan, this.#tensor, codec, kept);
+    if (isSaved) {
+      copyBuffers(start, this.#buffersWith(fragments));
+      if (start.taken !== null) fragments.restoreTaken(start.taken);
+    }
     const { optimizerSteps, skippedInARow } = isSaved ? start.counters : { optimizerSteps: 0, skippedInARow: 0 };
     this.#optimizer.restore(optimizerSteps, this.#optimizer.state());
     this.#skippedInARow = skippedInARow;

@@ -1,17 +1,20 @@
-/** @file With every codec a learner's segment passes its audit to the bit, the residue of earlier claims included. */
+/** @file With every codec and form of states a learner's segment passes its audit to the bit, the residue of earlier claims included. */
 import { expect, it } from 'vitest';
 import { decodeFragment, encodedSizeBytes } from '../../merge/codecs/fragment-file.ts';
 import { codecNames } from '../../protocol/manifest.ts';
 import { nodeSha256 as hash } from '../../util/node-sha256.ts';
-import { readState } from './learner-state.ts';
 import { Replayer } from './replay.ts';
 import { TracedLearner } from './test-support.ts';
 import { tinyRun } from './test-support-run.ts';
 
 const machine = { threads: 1, device: 'cpu' } as const;
 
-it.each(codecNames)('%s', { timeout: 60_000 }, async (codec) => {
-  const run = tinyRun({ codec });
+const forms = (['exact', 'rounded'] as const).flatMap((stateFormat) =>
+  codecNames.map((codec) => ({ codec, stateFormat })),
+);
+
+it.each(forms)('$codec, $stateFormat states', { timeout: 60_000 }, async ({ codec, stateFormat }) => {
+  const run = tinyRun({ codec, stateFormat });
   const { manifest, loaded, model } = run;
   const fragment = model.plan.fragments[0]!;
   const learner = new TracedLearner(run, machine);
@@ -31,8 +34,9 @@ it.each(codecNames)('%s', { timeout: 60_000 }, async (codec) => {
     }
     const { bytes } = learner.claims.at(-1)!;
     expect(bytes!.byteLength).toBe(encodedSizeBytes(codec, fragment));
-    const { residues } = readState(model.plan, learner.states.get(8)!);
-    expect(residues[0]!.some((value) => value !== 0)).toBe(codec !== 'f32');
+    const { residues } = learner.learner.buffers();
+    const loses = stateFormat === 'exact' ? codec !== 'f32' : codec === 'int4' || codec === 'topk';
+    expect(residues[0]!.some((value) => value !== 0)).toBe(loses);
     const sent = decodeFragment(codec, fragment, bytes!).params.filter((value) => value !== 0).length;
     if (codec === 'topk') expect(sent).toBeLessThan(fragment.elementCount / 50);
     else expect(sent).toBeGreaterThan(fragment.elementCount / 4);

@@ -5,7 +5,7 @@
  */
 import type { Fragment, FragmentPlan, TensorSlice } from '../../merge/fragment-plan.ts';
 import type { FlatEntry } from '../../tensor/flat-params.ts';
-import type { Range } from '../../util/ranges.ts';
+import { gatherRanges, type Range } from '../../util/ranges.ts';
 import type { LearnerBuffers } from './learner-state.ts';
 
 export interface ReplayBounds {
@@ -164,20 +164,9 @@ function compareSnapshots(compared: StatesCompared, fragment: Fragment, worst: W
   worst.high('residueRatio', rest.normRatio);
   if (rest.normRatio > maxResidueRatio) return `norms of the residue differ ${rest.normRatio.toPrecision(4)} times`;
   if (isAnchorKnown) return null;
-  const base = packedBase(compared, fragment);
+  const base = gatherRanges(compared.base, compared.ranges[id]!.params, fragment.elementCount);
   const anchor = likenessOf(mine.params, theirs.params, base);
   return unlike('its anchor', anchor, compared.bounds, compared.steps);
-}
-
-/** The base of one fragment, in the fragment's own order. */
-function packedBase({ base, ranges }: StatesCompared, { id, elementCount }: Fragment): Float32Array {
-  const packed = new Float32Array(elementCount);
-  let at = 0;
-  for (const [from, to] of ranges[id]!.params) {
-    packed.set(base.subarray(from, to), at);
-    at += to - from;
-  }
-  return packed;
 }
 
 function unlike(what: string, likeness: Likeness, bounds: ReplayBounds, steps: number): string | null {

@@ -26,9 +26,10 @@ import {
   startFragments,
 } from './audited-segment.ts';
 import { Learner } from './learner.ts';
-import { type LearnerState, stateSizeBytes } from './learner-state.ts';
+import type { LearnerState } from './learner-state.ts';
 import { compareStates, fragmentRanges, likenessOf } from './replay-compare.ts';
 import { scheduleTokensAt, warmupOf } from './schedule-position.ts';
+import { stateSizeBytes } from './state-format.ts';
 
 export interface ReplayerOptions {
   readonly manifest: RunManifest;
@@ -65,7 +66,7 @@ export class Replayer {
 
   /** Size of each state that an answer may name; to be checked before a byte is fetched. */
   get stateSizeBytes(): number {
-    return stateSizeBytes(this.#model.plan);
+    return stateSizeBytes(this.#model.plan, this.#options.manifest);
   }
 
   /**
@@ -103,15 +104,16 @@ export class Replayer {
   }
 
   async #begin(segment: AuditedSegment, options: ReplayOptions): Promise<Replay> {
-    const { hash } = this.#options;
+    const { hash, manifest } = this.#options;
     const [from, to] = segment.steps;
-    const check = { model: this.#model, hash, mostSteps: to - segment.joinedAtStep };
+    const { published } = segment;
+    const check = { model: this.#model, manifest, published, hash, mostSteps: to - segment.joinedAtStep };
     const root = segment.lines.at(-1)!.stateRoot!;
-    const end = checkState({ ...check, name: 'the last', innerSteps: to }, root, segment.end);
+    const end = await checkState({ ...check, name: 'the last', innerSteps: to }, root, segment.end);
     const start =
       segment.start === null
         ? await startFragments(segment)
-        : checkState({ ...check, name: 'the first', innerSteps: from }, segment.start.root, segment.start.bytes);
+        : await checkState({ ...check, name: 'the first', innerSteps: from }, segment.start.root, segment.start.bytes);
     if (this.#learner === null) this.#learner = new Learner({ ...this.#options, start });
     else this.#learner.restart(start);
     return new Replay(segment, { ...this.#options, ...options }, { model: this.#model, learner: this.#learner, end });
@@ -163,7 +165,7 @@ class Replay {
   judge(): Readonly<Record<string, number>> {
     const { steps, lines } = this.#segment;
     const [from, to] = steps;
-    const { root } = artifactOfParts(this.#learner.stateParts(to), this.#options.hash);
+    const { root } = artifactOfParts(this.#learner.endSegment(to), this.#options.hash);
     const isExact = root === lines.at(-1)!.stateRoot;
     const counts = { steps: to - from, claims: this.#claims, exact: isExact ? 1 : 0 };
     if (isExact && this.#claimFault === null) return counts;
@@ -197,7 +199,7 @@ class Replay {
     const { params } = this.#learner.buffers();
     const ranges = this.#ranges[fragment]!.params;
     for (const [from, to] of ranges) for (let i = from; i < to; i++) this.#base[i]! -= params[i]!;
-    this.#learner.takeIn(fragment, bytes);
+    this.#learner.takeIn(fragment, { version, bytes });
     for (const [from, to] of ranges) for (let i = from; i < to; i++) this.#base[i]! += params[i]!;
     if (this.#moves.has(fragment)) this.#moves.set(fragment, 'claim-then-take-in');
   }

@@ -20,7 +20,9 @@ export const muon: Recipe = recipeSchema.parse({
   microBatches: 2,
 });
 
-export function tinyRun({ recipe = adamw, codec = 'int8' }: Partial<Pick<RunManifest, 'recipe' | 'codec'>>): TestRun {
+type Choices = Partial<Pick<RunManifest, 'recipe' | 'codec'> & Pick<RunManifest['audit'], 'stateFormat'>>;
+
+export function tinyRun({ recipe = adamw, codec = 'int8', stateFormat = 'exact' }: Choices): TestRun {
   const ledger = { chainId: 'test', netuid: 1 };
   const base = buildManifest({
     ...{ name: 'test', preset: 'tiny', seed: '1', createdAtMs: 0, learners: 2, ledger, catalog },
@@ -28,7 +30,7 @@ export function tinyRun({ recipe = adamw, codec = 'int8' }: Partial<Pick<RunMani
   });
   const manifest: RunManifest = {
     ...base,
-    ...{ recipe, codec },
+    ...{ recipe, codec, audit: { ...base.audit, stateFormat } },
     phases: base.phases.map((phase) => ({
       ...{ ...phase, sequenceLength: 16 },
       schedule: { ...phase.schedule, peakLearningRate: toDecimal(0.01), warmupTokens: 100 },

@@ -13,8 +13,8 @@ import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { type RunModel, runModelOf } from '../run-model.ts';
 import type { AuditedSegment, SegmentClaim } from './audited-segment.ts';
 import { Learner, type StepPlan } from './learner.ts';
-import { readState } from './learner-state.ts';
 import { type LeaseTerms, scheduleTokensAt, warmupOf } from './schedule-position.ts';
+import { readAnyState } from './state-format.ts';
 
 /** A run's published fragments, and leases that are dealt out by number. */
 export class TestRun {
@@ -98,7 +98,7 @@ export class TracedLearner {
     this.joinedAtStep = joinedAtStep;
     this.#start = versions.map((list) => list.length - 1);
     this.#lease = lease ?? (() => run.lease());
-    const start = versions.map((list) => list.at(-1)!);
+    const start = versions.map((list) => ({ version: list.length - 1, bytes: list.at(-1)! }));
     this.learner = new Learner({
       ...{ manifest, loaded, threads, device, start, hash },
       onState: async ({ innerSteps, parts }) => void this.states.set(innerSteps, concatBytes(...parts)),
@@ -111,7 +111,7 @@ export class TracedLearner {
 
   takeIn(fragment: number): void {
     const version = this.run.versions[fragment]!.length - 1;
-    this.learner.takeIn(fragment, this.run.versions[fragment]![version]!);
+    this.learner.takeIn(fragment, { version, bytes: this.run.versions[fragment]![version]! });
     this.#takenIn.push([fragment, version]);
   }
 
@@ -179,11 +179,14 @@ export async function openForger(
   const { manifest, loaded, model, versions } = run;
   const start =
     segment.start === null
-      ? segment.lines[0]!.start!.map((version, fragment) => versions[fragment]![version]!)
-      : readState(model.plan, segment.start.bytes);
+      ? segment.lines[0]!.start!.map((version, fragment) => ({ version, bytes: versions[fragment]![version]! }))
+      : await readAnyState(model, manifest, segment.start.bytes, async (fragment, version) =>
+          decodeFragment('f32', model.plan.fragments[fragment]!, versions[fragment]![version]!),
+        );
   const learner = new Learner({ manifest, loaded, start, hash, ...setup });
   const moves = (line: TraceLine): Map<number, Uint8Array> => {
-    for (const [fragment, version] of line.takenIn) learner.takeIn(fragment, versions[fragment]![version]!);
+    for (const [fragment, version] of line.takenIn)
+      learner.takeIn(fragment, { version, bytes: versions[fragment]![version]! });
     return new Map(line.claimed.map(([fragment, outerStep]) => [outerStep, learner.claim(fragment)]));
   };
   const planOf = (line: TraceLine): StepPlan => ({

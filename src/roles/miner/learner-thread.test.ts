@@ -17,8 +17,9 @@ import { FrozenTensors } from '../../training/frozen-tensors.ts';
 import { contractOf } from '../../training/recipe.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { Rng } from '../../util/rng.ts';
-import { readState, stateSizeBytes } from '../learner/learner-state.ts';
+import { readState } from '../learner/learner-state.ts';
 import { readKeptState } from '../learner/state-folder.ts';
+import { stateSizeBytes } from '../learner/state-format.ts';
 import { contractHashOf } from '../run-model.ts';
 import { runSettings } from '../run-presets.ts';
 import type { TrainPlan } from './events.ts';
@@ -100,7 +101,14 @@ function startThread(
 ): LearnerThread {
   const states = { dir: statesDir, run: root, keep: 2, committedSteps: 0 };
   const manifest = tinyManifest(freezes);
-  const thread = startLearnerThread({ manifest, threads: 1, start: files, frozen, shardDir: dir, states });
+  const thread = startLearnerThread({
+    manifest,
+    threads: 1,
+    start: files.map((bytes) => ({ version: 0, bytes })),
+    frozen,
+    shardDir: dir,
+    states,
+  });
   threads.push(thread);
   return thread;
 }
@@ -129,7 +137,7 @@ describe('startLearnerThread', () => {
     const { stateRoot } = await thread.step(trainPlan(1));
     await thread.close();
     const state = await readKeptState(kept, stateRoot!);
-    expect(state?.byteLength).toBe(stateSizeBytes(plan));
+    expect(state?.byteLength).toBe(stateSizeBytes(plan, tinyManifest()));
     expect(readState(plan, state!).counters).toEqual({ innerSteps: 2, optimizerSteps: 2, skippedInARow: 0 });
     const lost = startThread(start, { statesDir: kept });
     await lost.prepare(0, { phases: tinyManifest().phases, cursors: [] });
@@ -144,7 +152,12 @@ describe('startLearnerThread', () => {
   it('does its calls in the order in which they were made', async () => {
     const thread = startThread();
     const zero = encodeFragment('f32', plan.fragments[0]!, emptyFragment(plan.fragments[0]!)).bytes;
-    const calls = [thread.step(trainPlan(0)), thread.claim(0), thread.takeIn(0, zero), thread.claim(0)] as const;
+    const calls = [
+      thread.step(trainPlan(0)),
+      thread.claim(0),
+      thread.takeIn(0, { version: 1, bytes: zero }),
+      thread.claim(0),
+    ] as const;
     const [, first, , second] = await Promise.all(calls);
     const norm = (bytes: Uint8Array) =>
       decodeFragment('int8', plan.fragments[0]!, bytes).params.reduce((sum, value) => sum + Math.abs(value), 0);
@@ -187,7 +200,7 @@ describe('startLearnerThread', () => {
 
   it('reports failures with their code, and those of opening at every call', async () => {
     const thread = startThread();
-    await expect(thread.takeIn(0, start[1]!)).rejects.toMatchObject({ code: 'LEARNER_FAILED' });
+    await expect(thread.takeIn(0, { version: 1, bytes: start[1]! })).rejects.toMatchObject({ code: 'LEARNER_FAILED' });
     await expect(thread.step(trainPlan(0))).resolves.toMatchObject({ isSkipped: false });
     const broken = startThread([new Uint8Array(10), ...start.slice(1)]);
     await expect(broken.prepare(0, { phases: tinyManifest().phases, cursors: [] })).rejects.toThrow(/BAD_CONTAINER/);

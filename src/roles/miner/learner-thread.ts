@@ -8,7 +8,7 @@ import type { Device } from '../../engine/device.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
 import type { Hash } from '../../protocol/names.ts';
 import { RoleError } from '../errors.ts';
-import type { StepReport } from '../learner/learner.ts';
+import type { PublishedFragment, StepReport } from '../learner/learner.ts';
 import { readKeptState, type StateFolderOptions } from '../learner/state-folder.ts';
 import type { PhaseTerms } from '../run-data.ts';
 import type { TrainPlan } from './events.ts';
@@ -19,7 +19,7 @@ export interface ThreadSetup {
   readonly threads: number;
   /** Default cpu. */
   readonly device?: Device;
-  readonly start: readonly Uint8Array[];
+  readonly start: readonly PublishedFragment[];
   readonly frozen: Uint8Array | null;
   /** Of a shard cache; the shards of a step are held there while it is done. */
   readonly shardDir: string;
@@ -36,7 +36,7 @@ export type ThreadCall =
   | { readonly kind: 'prepare'; readonly phase: number; readonly terms: PhaseTerms }
   | { readonly kind: 'step'; readonly plan: TrainPlan }
   | { readonly kind: 'claim'; readonly fragment: number }
-  | { readonly kind: 'take-in'; readonly fragment: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'take-in'; readonly fragment: number; readonly published: PublishedFragment }
   | { readonly kind: 'close' };
 
 export interface ThreadRequest {
@@ -54,7 +54,7 @@ export interface LearnerThread {
   prepare(phase: number, terms: PhaseTerms): Promise<void>;
   step(plan: TrainPlan): Promise<ThreadStepReport>;
   claim(fragment: number): Promise<Uint8Array>;
-  takeIn(fragment: number, bytes: Uint8Array): Promise<void>;
+  takeIn(fragment: number, published: PublishedFragment): Promise<void>;
   /** A state of the past by the name that the trace has for it; null where it is not kept any more. */
   keptState(root: Hash): Promise<Uint8Array | null>;
   /** Waits for the calls made before it. */
@@ -67,7 +67,7 @@ export function startLearnerThread(setup: ThreadSetup): LearnerThread {
     prepare: (phase, terms) => thread.call({ kind: 'prepare', phase, terms }) as Promise<void>,
     step: (plan) => thread.call({ kind: 'step', plan }) as Promise<ThreadStepReport>,
     claim: (fragment) => thread.call({ kind: 'claim', fragment }) as Promise<Uint8Array>,
-    takeIn: (fragment, bytes) => thread.call({ kind: 'take-in', fragment, bytes }) as Promise<void>,
+    takeIn: (fragment, published) => thread.call({ kind: 'take-in', fragment, published }) as Promise<void>,
     // Not by the thread: a step would have to end first.
     keptState: (root) => readKeptState(setup.states.dir, root),
     close: () => thread.close(),

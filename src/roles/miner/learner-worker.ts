@@ -43,7 +43,7 @@ async function answer({ learner, states, follow }: Kept, call: ThreadCall): Prom
     case 'claim':
       return learner.claim(call.fragment);
     case 'take-in':
-      return learner.takeIn(call.fragment, call.bytes);
+      return learner.takeIn(call.fragment, call.published);
     case 'close':
       await states.close();
       return await learner.close();

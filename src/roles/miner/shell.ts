@@ -22,7 +22,7 @@ import { openShardCache } from '../cached-text.ts';
 import type { RunClient, SubmitResult } from '../client.ts';
 import { enterRun } from '../enter.ts';
 import { RoleError } from '../errors.ts';
-import type { StepReport } from '../learner/learner.ts';
+import type { PublishedFragment, StepReport } from '../learner/learner.ts';
 import { batchTermsOf } from '../learner/schedule-position.ts';
 import { keptStates } from '../learner/state-folder.ts';
 import { RedoneVersions } from '../redone-versions.ts';
@@ -53,7 +53,7 @@ export interface MinerOptions {
 
 /** What a learner begins from: the fragments as published, and the frozen tensors (null where none are). */
 export interface LearnerParts {
-  readonly start: readonly Uint8Array[];
+  readonly start: readonly PublishedFragment[];
   readonly frozen: Uint8Array | null;
 }
 
@@ -100,7 +100,12 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
   await enterRun({ ...deps, role: 'miner', name: options.name });
   const versions = client.state.fragments.map(({ version }) => version);
   const artifacts = client.state.fragments.map(({ artifact }) => artifact);
-  const start = await Promise.all(artifacts.map((artifact) => client.store.get(artifact, { signal: deps.signal })));
+  const start = await Promise.all(
+    artifacts.map(async (artifact, fragment) => ({
+      version: versions[fragment]!,
+      bytes: await client.store.get(artifact, { signal: deps.signal }),
+    })),
+  );
   const frozen = await fetchFrozen(client.state, client.store, deps.signal);
   const shards = deps.openLearner === undefined ? await openShards(options, deps) : null;
   const thread = await (deps.openLearner ?? ((parts) => openThread(options, deps, parts)))({ start, frozen });
@@ -113,7 +118,7 @@ export async function runMiner(options: MinerOptions, deps: MinerDeps): Promise<
       ...{ manifest: client.manifest, plan: runModelOf(client.manifest).plan, store: client.store },
       artifactOf: (bytes) => artifactOf(bytes, nodeSha256),
     });
-    for (const [fragment, artifact] of artifacts.entries()) redone.hold(fragment, artifact, start[fragment]!);
+    for (const [fragment, artifact] of artifacts.entries()) redone.hold(fragment, artifact, start[fragment]!.bytes);
     return await new Miner({ learner, thread, shards, versions, redone, deps }).run();
   } finally {
     await thread.close();
@@ -303,7 +308,7 @@ class Miner {
         const bytes = this.#fetched.get(effect.fragment);
         assert(bytes !== undefined, `fragment ${effect.fragment} was to be taken in before it was fetched`);
         this.#fetched.delete(effect.fragment);
-        return await this.#thread.takeIn(effect.fragment, bytes);
+        return await this.#thread.takeIn(effect.fragment, { version: effect.version, bytes });
       }
       case 'claim':
         return await this.#claim(effect.plan);

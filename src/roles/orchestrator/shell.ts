@@ -33,7 +33,7 @@ import type { Clock, Log, Metrics } from '../../util/clock.ts';
 import { assert, assertNever } from '../../util/errors.ts';
 import { bindingOf, journalPageEntries, type SealedGrant, type SubmitResult, topics } from '../client.ts';
 import { RoleError } from '../errors.ts';
-import { stateSizeBytes as stateSizeBytesOf } from '../learner/learner-state.ts';
+import { stateSizeBytes as stateSizeBytesOf } from '../learner/state-format.ts';
 import { LostClaimError } from '../merge-computation.ts';
 import { runModelOf } from '../run-model.ts';
 import type { OrchestratorEffect, OrchestratorEvent, OrchestratorState } from './events.ts';
@@ -475,7 +475,7 @@ export class Orchestrator {
   async #onGrantRequest(payload: string): Promise<SealedGrant> {
     const { delegation, body } = this.#openWire(payload, 'grant-request');
     const stateSizeBytes =
-      this.#deps.stateSizeBytes ?? ((manifest: RunManifest) => stateSizeBytesOf(runModelOf(manifest).plan));
+      this.#deps.stateSizeBytes ?? ((manifest: RunManifest) => stateSizeBytesOf(runModelOf(manifest).plan, manifest));
     const refused = refuseGrant(this.run, delegation, body, { stakeRao: this.#state.stakeRao, stateSizeBytes });
     if (refused !== null) throw new RoleError('REFUSED', `no grant: ${refused}`);
     const { artifact, parts } = body;

@@ -3,14 +3,14 @@ import type { CodecName } from '../../merge/codecs/codec.ts';
 import { encodedSizeBytes } from '../../merge/codecs/fragment-file.ts';
 import { countParameters } from '../../model/quasar-long/contract.ts';
 import type { RunManifest } from '../../protocol/manifest.ts';
-import { stateSizeBytes } from '../../roles/learner/learner-state.ts';
+import { stateSizeBytes } from '../../roles/learner/state-format.ts';
 import { runModelOf } from '../../roles/run-model.ts';
 
 export interface FleetSizes {
   /** By fragment: one claim's file in the run's codec, and its published float32 state. */
   readonly claimBytes: readonly number[];
   readonly fragmentBytes: readonly number[];
-  /** What an audit asks for twice: parameters, moments, residue, snapshots (`learner-state.ts`). */
+  /** What an audit asks for twice: parameters, moments, residue, snapshots (`state-format.ts`). */
   readonly stateBytes: number;
   readonly parametersBytes: number;
   readonly totalParameters: number;
@@ -24,7 +24,7 @@ export function sizesOf(manifest: RunManifest): FleetSizes {
   return {
     claimBytes: bytesOf(manifest.codec),
     fragmentBytes: bytesOf('f32'),
-    stateBytes: stateSizeBytes(plan),
+    stateBytes: stateSizeBytes(plan, manifest),
     parametersBytes: 4 * total,
     totalParameters: total,
     activeParameters: active,
