@@ -92,6 +92,8 @@ export const manifestMeanings: Readonly<Record<string, string>> = {
   'audit.perTempo': 'segments drawn for each hotkey and tempo; 0: no audits',
   'audit.window': 'newest segments of a learner that may be drawn',
   'audit.answerMs': 'milliseconds to put the states into the store',
+  'audit.stateFormat':
+    'how learners name, keep and show their states: exact (float32, the default) or rounded (a byte a number, and the learner goes on from it)',
   'audit.minCosine': 'between updates of two classes of machine, at least',
   'audit.maxNormRatio': 'between their norms, at most',
   'audit.copyResemblance': 'of two claims; above it a replay is drawn',

@@ -1,5 +1,5 @@
 /**
- * @file What audits ask of a learner: two whole states for each drawn segment, in a bounded time, and somebody who redoes it. Work
+ * @file What audits ask of a learner: two states for each drawn segment, in a bounded time, and somebody who redoes it. Work
  * is paid only once an audit has passed (`journal/audits.ts`): where none can, a run merges and pays nobody.
  */
 import type { RunManifest } from '../protocol/manifest.ts';
@@ -49,7 +49,7 @@ export function auditsAskedOf(
   const isAudited = audit.perTempo > 0;
   if (isAudited && answerSeconds > givenSeconds)
     faults.push(
-      `an audit asks for two whole states, ${sayBytes(answerBytes)}: ${saySeconds(answerSeconds)} at its ${sayRate(kind.upMbps)}, and ${saySeconds(givenSeconds)} are given (audit.answerMs): no audit is answered, every tempo's work is void and nothing is paid; it takes ${sayRate(neededMbps)} up, or a term of ${saySeconds(answerSeconds)}`,
+      `an audit asks for two states, ${sayBytes(answerBytes)}: ${saySeconds(answerSeconds)} at its ${sayRate(kind.upMbps)}, and ${saySeconds(givenSeconds)} are given (audit.answerMs): no audit is answered, every tempo's work is void and nothing is paid; it takes ${sayRate(neededMbps)} up, or a term of ${saySeconds(answerSeconds)}`,
     );
   if (isAudited && bytesADay > carried)
     faults.push(

@@ -39,7 +39,7 @@ export interface Plan {
   readonly learners: number;
   /** Of the first phase, as all that stands beside `phases`. */
   readonly tokensADay: number;
-  /** Of them, by machines that can answer audits. */
+  /** Of them, by machines that can answer audits, as far as validators can redo them. */
   readonly paidTokensADay: number;
   /** Merged tokens over what all machines would train day and night without a fault. */
   readonly utilisation: number;
@@ -78,7 +78,7 @@ export function planRun(manifest: RunManifest, fleet: Fleet, command: string, no
     format: planFormat,
     ...{ command, run: manifest.name, fleet: fleet.name, notes },
     ...{ totalParameters: sizes.totalParameters, activeParameters: sizes.activeParameters },
-    ...{ learners: steady.learners, tokensADay, paidTokensADay: paidTokensOf(kinds) },
+    ...{ learners: steady.learners, tokensADay, paidTokensADay: validators.redoneShare * paidTokensOf(kinds) },
     utilisation: tokensADay / full,
     outerStepSeconds: steady.outerStepSeconds,
     ...{ claimBytes: mean(sizes.claimBytes), fragmentBytes: mean(sizes.fragmentBytes), stateBytes: sizes.stateBytes },
@@ -139,10 +139,10 @@ function outlookWith(sizes: FleetSizes, { codec }: RunManifest) {
     const own = changed.codec === codec ? sizes : sizesOf(changed);
     const steadies = changed.phases.map((_, phase) => steadyState(changed, fleet, own, phase));
     const { tokensADay, kinds } = steadies[0]!;
-    const isPaying = tokensADay > 0 && !validatorsOf(changed, fleet, steadies[0]!, 0).isTooLate;
+    const { redoneShare } = validatorsOf(changed, fleet, steadies[0]!, 0);
     return {
       endDays: phasesOf(changed, steadies).at(-1)!.endDays,
-      paidShare: isPaying ? paidTokensOf(kinds) / tokensADay : 0,
+      paidShare: tokensADay > 0 ? (redoneShare * paidTokensOf(kinds)) / tokensADay : 0,
     };
   };
 }

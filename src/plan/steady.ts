@@ -16,6 +16,7 @@ const bytesPerToken = 4.2;
 export interface PlannedKind {
   readonly kind: string;
   readonly machines: number;
+  readonly hotkeys: number;
   readonly tokensPerSecond: number;
   /** Share of the day in which one machine trains: hours, failures, stalls, slow spells. */
   readonly availability: number;
@@ -76,7 +77,7 @@ export function steadyState(manifest: RunManifest, fleet: Fleet, sizes: FleetSiz
     claimsADay: sumOf(part, ({ machines, claimsADay }) => machines * claimsADay),
     tokensADay: sumOf(kinds, (kind) => kind.tokensADay),
     learners: sumOf(fleet.machines, ({ count }) => count),
-    hotkeys: sumOf(fleet.machines, ({ count, learnersPerHotkey }) => Math.ceil(count / learnersPerHotkey)),
+    hotkeys: sumOf(kinds, (kind) => kind.hotkeys),
     auditsADay: sumOf(part, ({ machines, audits }) => machines * audits.countADay),
     answersADay: sumOf(part, ({ machines, audits, isPaid }) => (isPaid ? machines * audits.countADay : 0)),
   };
@@ -134,6 +135,7 @@ function plannedKind(manifest: RunManifest, kind: MachineKind, terms: KindTerms)
   return {
     kind: kind.kind,
     machines: kind.count,
+    hotkeys: Math.ceil(kind.count / kind.learnersPerHotkey),
     tokensPerSecond: mean(speeds),
     ...{ availability, stepSeconds, claimsADay, claimBytesADay },
     bytesUpADay: Math.min(carried, claimBytesADay + audits.bytesADay),

@@ -30,6 +30,8 @@ export interface PlannedValidators {
   readonly needed: number;
   /** A replay with its states takes longer than it may: no audit passes, whoever answers it. */
   readonly isTooLate: boolean;
+  /** Of the audits that are asked for, those that so many validators redo in time: no more of the work than this is paid. */
+  readonly redoneShare: number;
   /** Why audits or verdicts do not come in time. */
   readonly limits: readonly string[];
 }
@@ -62,16 +64,21 @@ export function validatorsOf(manifest: RunManifest, fleet: Fleet, steady: Steady
   const fetchSecondsADay = down(fetched);
   const needed = Math.max(evaluation.committee, Math.ceil((work + fetchSecondsADay) / dayS));
   const shareOfTraining = training === 0 ? 0 : work / training;
+  const isAudited = audit.perTempo > 0;
+  const isTooLate = isAudited && down(answerBytes) + segment > auditCheckSeconds(manifest);
   const times = { fetchStates: down(answerBytes), segment, fetchClaim: down(mean(sizes.claimBytes)), checkSeconds };
   return {
     ...{ count, tokensPerSecond: speed, auditsADay, replaysADay },
     ...{ replaySecondsADay, gainSecondsADay, checkSecondsADay, fetchSecondsADay },
     ...{ bytesDownADay: fetched / count, shareOfTraining, needed },
-    isTooLate: audit.perTempo > 0 && times.fetchStates + segment > auditCheckSeconds(manifest),
+    isTooLate,
+    redoneShare: isTooLate ? 0 : isAudited ? Math.min(1, count / needed) : 1,
     limits: [
       ...tardiness(manifest, fleet, { ...times, answerBytes }),
       ...(needed > count
-        ? [`validators: ${count} of them, and the work of a day, fetching included, is that of ${needed}`]
+        ? [
+            `validators: ${count} of them, and the work of a day, fetching included, is that of ${needed}: the other audits close unchecked, and what waits for them is not paid`,
+          ]
         : []),
       ...(shareOfTraining > validatorBar
         ? [

@@ -177,6 +177,7 @@ export function phaseFaults(
 export const rulesVersion = 4;
 
 /** Of pseudo-gradients; fragments travel in f32. */
+export const stateFormats = ['exact', 'rounded'] as const;
 export const codecNames = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
 
 const manifestObject = z.strictObject({
@@ -291,7 +292,7 @@ const manifestObject = z.strictObject({
     /** Time to put the states into the store. */
     answerMs: positive,
     /** How learners name and show their states: as they have them, or rounded to a byte a number, and gone on from. Absent: exact. */
-    stateFormat: z.enum(['exact', 'rounded']).optional(),
+    stateFormat: z.enum(stateFormats).optional(),
     /** Between machines of different classes: cosine of a fragment's two updates, and ratio of their norms either way. */
     minCosine: decimalSchema,
     maxNormRatio: decimalSchema,

@@ -3,7 +3,7 @@
  * validates; what goes wrong for all. Parsed at the edge; a fault names the field.
  */
 import { z } from 'zod';
-import { codecNames } from '../../protocol/manifest.ts';
+import { codecNames, stateFormats } from '../../protocol/manifest.ts';
 import { acceleratorNamed, accelerators, mfuRange, tokensPerSecondOf } from './accelerators.ts';
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9.-]{0,31}$/, 'expected 1-32 of a-z, 0-9, . and -');
@@ -73,6 +73,7 @@ const runSchema = z.strictObject({
   auditsPerTempo: z.int().min(0).max(64).optional(),
   auditWindow: z.int().min(1).max(1_024).optional(),
   auditAnswerSeconds: z.number().gt(0).optional(),
+  stateFormat: z.enum(stateFormats).optional(),
   gainShare: z.number().min(0).max(1).optional(),
   releaseEveryMerges: z.int().min(1).max(10_000).optional(),
   committee: z.int().min(1).max(64).optional(),

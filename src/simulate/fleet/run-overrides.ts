@@ -44,6 +44,7 @@ export function withOverrides(base: RunSettings, o: RunOverrides): RunSettings {
       perTempo: o.auditsPerTempo ?? audit.perTempo,
       window: o.auditWindow ?? audit.window,
       answerMs: ms(o.auditAnswerSeconds, audit.answerMs),
+      ...(o.stateFormat === undefined ? {} : { stateFormat: o.stateFormat }),
     },
     release: { ...release, everyMerges: o.releaseEveryMerges ?? release.everyMerges },
   };
