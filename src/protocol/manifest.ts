@@ -176,8 +176,9 @@ export function phaseFaults(
  */
 export const rulesVersion = 4;
 
-/** Of pseudo-gradients; fragments travel in f32. */
 export const stateFormats = ['exact', 'rounded'] as const;
+
+/** Of pseudo-gradients; fragments travel in f32. */
 export const codecNames = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
 
 const manifestObject = z.strictObject({

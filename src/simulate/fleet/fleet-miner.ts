@@ -122,18 +122,23 @@ export class FleetMiner {
     this.dispatch({ kind: 'claim-voided', claim });
   }
 
-  /** The states that an audit asks for travel to the store. */
+  /** The states that an audit asks for travel to the store, beside the claims. */
   onAudit({ audit: id, answersStart }: { readonly audit: number; readonly answersStart: boolean }): void {
     const { machine, sizes, roots, journal, session, work } = this.options;
     const life = this.#life;
     if (this.#state === null) return;
     const bytes = (answersStart ? 2 : 1) * sizes.stateBytes;
-    this.#after(machine.uploadMs(bytes), life, () => {
+    const transfer = machine.uploadBehind(bytes);
+    const answer = (): void => {
+      // Claims came beside it.
+      const leftMs = transfer.endMs - this.options.queue.nowMs;
+      if (leftMs > 0) return void this.#after(leftMs, life, answer);
       const shown = work?.answer(journal.run.audits.get(id)!);
-      if (shown !== undefined) return journal.submit(session, 'audit-answer', { audit: id, ...shown });
+      if (shown !== undefined) return void journal.submit(session, 'audit-answer', { audit: id, ...shown });
       const start = answersStart ? roots.next(sizes.stateBytes) : null;
       journal.submit(session, 'audit-answer', { audit: id, start, end: roots.next(sizes.stateBytes) });
-    });
+    };
+    this.#after(transfer.endMs - this.options.queue.nowMs, life, answer);
   }
 
   #join(life: number) {

@@ -35,6 +35,8 @@ export class Machine {
   readonly #rng: Rng;
   #upFreeMs = 0;
   #downFreeMs = 0;
+  /** Uploads beside the others, the first to end first. */
+  #behind: { endMs: number }[] = [];
 
   constructor(options: {
     kind: MachineKind;
@@ -105,14 +107,30 @@ export class Machine {
     return this.#reachMs() + latencyMs + (tries - 1) * 1_000;
   }
 
-  /** From now until the bytes are there; what was begun before goes first. */
+  /** From now until the bytes are there; what was begun before goes first, but for `uploadBehind`, which has half of the link. */
   uploadMs(bytes: number): number {
-    this.#upFreeMs = this.#transfer(this.#upFreeMs, bytes, this.kind.upMbps);
+    const { upMbps } = this.kind;
+    const beginMs = this.#beginMs(this.#upFreeMs);
+    const ownMs = this.#wireMs(bytes, upMbps);
+    this.#behind = this.#behind.filter(({ endMs }) => endMs > this.#queue.nowMs);
+    const sharedMs = Math.min(ownMs, Math.max(0, (this.#behind.at(-1)?.endMs ?? 0) - beginMs));
+    for (const transfer of this.#behind) transfer.endMs += ownMs;
+    this.#upFreeMs = beginMs + ownMs + sharedMs;
     return this.#upFreeMs - this.#queue.nowMs;
   }
 
+  /** What is larger than all others and has more time, one after another; its end moves with every upload that comes beside it. */
+  uploadBehind(bytes: number): { readonly endMs: number } {
+    const beginMs = this.#beginMs(this.#behind.at(-1)?.endMs ?? 0);
+    const ownMs = this.#wireMs(bytes, this.kind.upMbps);
+    const sharedMs = Math.min(ownMs, Math.max(0, this.#upFreeMs - beginMs));
+    const transfer = { endMs: beginMs + ownMs + sharedMs };
+    this.#behind.push(transfer);
+    return transfer;
+  }
+
   downloadMs(bytes: number): number {
-    this.#downFreeMs = this.#transfer(this.#downFreeMs, bytes, this.kind.downMbps);
+    this.#downFreeMs = this.#beginMs(this.#downFreeMs) + this.#wireMs(bytes, this.kind.downMbps);
     return this.#downFreeMs - this.#queue.nowMs;
   }
 
@@ -120,12 +138,16 @@ export class Machine {
   forgetTransfers(): void {
     this.#upFreeMs = 0;
     this.#downFreeMs = 0;
+    this.#behind = [];
     this.#stallMs = 0;
   }
 
-  #transfer(freeMs: number, bytes: number, mbps: number): number {
-    const beginMs = Math.max(freeMs, this.#queue.nowMs + this.#reachMs() + this.kind.latencyMs);
-    return beginMs + (bytes * 8 * this.#linkFactor) / (mbps * 1e3) / (1 - this.#lossRate);
+  #beginMs(freeMs: number): number {
+    return Math.max(freeMs, this.#queue.nowMs + this.#reachMs() + this.kind.latencyMs);
+  }
+
+  #wireMs(bytes: number, mbps: number): number {
+    return (bytes * 8 * this.#linkFactor) / (mbps * 1e3) / (1 - this.#lossRate);
   }
 
   /** Whoever is cut off waits for the end of it. */
