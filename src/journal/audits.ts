@@ -5,7 +5,7 @@
  */
 import { drawRechecked } from '../protocol/draw.ts';
 import type { EventBody } from '../protocol/messages.ts';
-import { fromDecimal, type Hotkey, learnerIdOf } from '../protocol/names.ts';
+import { fromDecimal, type Hotkey, type LearnerId, learnerIdOf } from '../protocol/names.ts';
 import { auditDrawId, drawAudit, firstBlockOf, slotBlock } from './audit-draw.ts';
 import { admitCandidates } from './draws.ts';
 import { manifestOf } from './queries.ts';
@@ -268,6 +268,12 @@ export function noteSuspicion(standing: HotkeyState, suspicion: Suspicion): void
 export function isCleared(state: RunState, standing: HotkeyState): boolean {
   if (manifestOf(state).audit.perTempo === 0) return true;
   return standing.openAudits === 0 && standing.tempoAuditsPassed > 0 && standing.suspicions.length === 0;
+}
+
+/** Whether states are asked of the learner that have not been judged yet. */
+export function isUnderAudit(state: RunState, learner: LearnerId): boolean {
+  for (const id of state.openAudits) if (state.audits.get(id)!.learner === learner) return true;
+  return false;
 }
 
 /** Audits whose segment a validator is to redo now: it was drawn, the states are there, its turn has come or all are asked. */

@@ -78,7 +78,7 @@ const quasar = fileOf(nano, {
   fragments: { count: 24 },
   sync: {
     ...{ innerStepsPerOuterStep: 30, quorum: 5, grace: { gamma: d('0.5'), minMs: 30_000, maxMs: 600_000 } },
-    ...{ deadlineMs: 3_600_000, maxStaleness: 2, leaseSequences: 65_536, leaseMs: 7_200_000, stateRootEverySteps: 20 },
+    ...{ deadlineMs: 3_600_000, maxStaleness: 2, leaseSequences: 65_536, leaseMs: 7_200_000, stateRootEverySteps: 10 },
     // 700 MB of a claim take 560 s at 10 Mbit/s, and a committee as long to fetch and test them.
     ...{ revealMs: 600_000, verdictMs: 600_000 },
   },

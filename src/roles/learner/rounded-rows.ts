@@ -1,5 +1,5 @@
 /**
- * @file Rows of numbers in one byte each, in blocks of 256 with one float32 scale (layout: `rounded-state.ts`). Rounding is a draw
+ * @file Rows of numbers in a byte or half a byte each, in blocks of 256 with one float32 scale (layout: `rounded-state.ts`). Rounding is a draw
  * from (number, seed): right on average, and the same on every machine.
  */
 
@@ -7,20 +7,27 @@ const blockNumbers = 256;
 /** Scales below are written as 0, and their block with them. */
 const leastScale = 2 ** -126;
 
-export const rowBytes = (numbers: number): number => 4 * Math.ceil(numbers / blockNumbers) + 4 * Math.ceil(numbers / 4);
+/** Of a code. */
+export type RowBits = 4 | 8;
+
+export const rowBytes = (numbers: number, bits: RowBits): number =>
+  4 * Math.ceil(numbers / blockNumbers) + 4 * Math.ceil((numbers * bits) / 32);
 
 export interface Row {
+  readonly bits: RowBits;
   readonly scales: Float32Array;
-  /** Int8, or codes of 8 bits. */
+  /** Two of 4 bits in a byte, the first in the low half. */
   readonly codes: Uint8Array;
 }
 
 /** The row that begins at a multiple of 4. */
-export function rowAt(bytes: Uint8Array, at: number, numbers: number): Row {
+export function rowAt(bytes: Uint8Array, at: number, numbers: number, bits: RowBits): Row {
   const scales = Math.ceil(numbers / blockNumbers);
+  const from = at + 4 * scales;
   return {
+    bits,
     scales: new Float32Array(bytes.buffer, bytes.byteOffset + at, scales),
-    codes: bytes.subarray(at + 4 * scales, at + 4 * scales + numbers),
+    codes: bytes.subarray(from, from + Math.ceil((numbers * bits) / 8)),
   };
 }
 
@@ -43,9 +50,10 @@ function eachBlock({ scales }: Row, numbers: number, use: (block: number, from: 
     use(block, block * blockNumbers, Math.min(numbers, (block + 1) * blockNumbers));
 }
 
-/** x − base as int8 (x itself where base is null). */
+/** x − base in whole codes (x itself where base is null). */
 export function roundDifference(row: Row, x: Float32Array, base: Float32Array | null, seed: number): void {
-  const codes = new Int8Array(row.codes.buffer, row.codes.byteOffset, row.codes.length);
+  const top = topOf(row);
+  const codes = new Int8Array(blockNumbers);
   const difference = new Float64Array(blockNumbers);
   eachBlock(row, x.length, (block, from, to) => {
     let greatest = 0;
@@ -54,27 +62,44 @@ export function roundDifference(row: Row, x: Float32Array, base: Float32Array | 
       difference[i - from] = d;
       greatest = Math.max(greatest, Math.abs(d));
     }
-    const scale = scaleOf(greatest, 127);
+    const scale = scaleOf(greatest, top);
     row.scales[block] = scale;
     for (let i = from; i < to; i++) {
       const code = scale === 0 ? 0 : Math.floor(difference[i - from]! / scale + draw(i, seed) / 2 ** 32);
-      codes[i] = Math.max(-127, Math.min(127, code));
+      codes[i - from] = Math.max(-top, Math.min(top, code));
     }
+    writeCodes(row, codes.subarray(0, to - from), from);
   });
 }
 
 /** What `roundDifference` wrote, added to `base`. */
 export function readDifference(row: Row, base: Float32Array | null, out: Float32Array): void {
-  const codes = new Int8Array(row.codes.buffer, row.codes.byteOffset, row.codes.length);
+  const codes = new Int8Array(blockNumbers);
   eachBlock(row, out.length, (block, from, to) => {
     const scale = row.scales[block]!;
+    readCodes(row, codes.subarray(0, to - from), from);
     for (let i = from; i < to; i++) {
-      const code = codes[i]!;
+      const code = codes[i - from]!;
       // Where nothing is added, no bit of the base changes: −0 + 0 is 0.
       const origin = base === null ? 0 : base[i]!;
       out[i] = code === 0 ? origin : origin + code * scale;
     }
   });
+}
+
+const topOf = ({ bits }: Row): number => 2 ** (bits - 1) - 1;
+
+/** `from`: a multiple of the block. */
+function writeCodes({ bits, codes }: Row, block: Int8Array, from: number): void {
+  if (bits === 8) codes.set(block, from);
+  else
+    for (let i = 0; i < block.length; i += 2)
+      codes[(from + i) >> 1] = (block[i]! & 0xf) | (((block[i + 1] ?? 0) & 0xf) << 4);
+}
+
+function readCodes({ bits, codes }: Row, block: Int8Array, from: number): void {
+  if (bits === 8) block.set(codes.subarray(from, from + block.length));
+  else for (let i = 0; i < block.length; i++) block[i] = ((codes[(from + i) >> 1]! >> (i & 1 ? 4 : 0)) << 28) >> 28;
 }
 
 interface Floats {

@@ -1,13 +1,14 @@
 /**
- * @file A learner's whole state in a fourth of the bytes or less, for models whose float32 state no uplink carries in time. The
+ * @file A learner's whole state in a fifth of the bytes, for models whose float32 state no uplink carries in time. The
  * learner goes on from what the file holds, not from what was rounded: the trace names the state to the bit, as without rounding.
  *
  * Version 2, little endian: 16 bytes `accrete-state/2` and a zero; the counters of version 1; of each fragment the version last
  * taken in, u64; float32 selection biases in contract order, then of each fragment the anchor's; then rows: first moments and
  * second moments in contract order, then of each fragment anchor − taken, θ − anchor and the codec's residue (`int4` and `topk`
- * only; it is 0 after a root else). A row of n numbers is ceil(n / 256) float32 scales, n bytes, zeros up to a multiple of 4.
+ * only; it is 0 after a root else). A row of n numbers is ceil(n / 256) float32 scales, the codes, zeros up to a multiple of 4.
  *
- * Differences and residues: int8, scale max/127. First moments: sign, 4 bits of exponent, 3 of fraction, (1 + f/8)·2^(e − 15),
+ * Differences and residues: int8, scale max/127; anchor − taken: int4, the first in the low half of a byte, scale max/7, since what
+ * it loses goes with the next take-in. First moments: sign, 4 bits of exponent, 3 of fraction, (1 + f/8)·2^(e − 15),
  * code 0 is 0; scale max/1.875. Second moments: their roots in 4 bits and 4, scale max/1.9375, and no code 0 but for 0. All are
  * rounded up or down by a draw from (number, inner steps): what moves by less than half a code would else never move
  * (arXiv:1502.02551). That moments of 8 bits train as float32 does is arXiv:2110.02861.
@@ -28,6 +29,7 @@ import {
 } from './learner-state.ts';
 import {
   type Row,
+  type RowBits,
   readDifference,
   readMoments,
   readSecondMoments,
@@ -53,9 +55,12 @@ const keepsResidue = (codec: CodecName): boolean => codec === 'int4' || codec ==
 export function roundedSizeBytes(plan: FragmentPlan, codec: CodecName): number {
   const rows = plan.fragments.map(
     ({ elementCount, selectionBiasCount }) =>
-      8 + 8 * selectionBiasCount + (keepsResidue(codec) ? 3 : 2) * rowBytes(elementCount),
+      8 +
+      8 * selectionBiasCount +
+      (keepsResidue(codec) ? 2 : 1) * rowBytes(elementCount, 8) +
+      rowBytes(elementCount, 4),
   );
-  return headerBytes + rows.reduce((sum, bytes) => sum + bytes, 2 * rowBytes(plan.elementCount));
+  return headerBytes + rows.reduce((sum, bytes) => sum + bytes, 2 * rowBytes(plan.elementCount, 8));
 }
 
 /** Hands out the parts of a file in their order. */
@@ -77,9 +82,9 @@ class Cursor {
     return new Float32Array(this.#bytes.buffer, this.#bytes.byteOffset + this.#at - 4 * count, count);
   }
 
-  row(numbers: number): Row {
-    const row = rowAt(this.#bytes, this.#at, numbers);
-    this.#at += rowBytes(numbers);
+  row(numbers: number, bits: RowBits = 8): Row {
+    const row = rowAt(this.#bytes, this.#at, numbers, bits);
+    this.#at += rowBytes(numbers, bits);
     return row;
   }
 }
@@ -99,7 +104,10 @@ export function roundState(
   cursor.floats(buffers.selectionBiases.length).set(buffers.selectionBiases);
   for (const { selectionBias } of buffers.anchors) cursor.floats(selectionBias.length).set(selectionBias);
   let rows = 0;
-  const next = (numbers: number) => ({ row: cursor.row(numbers), seed: seedOf(counters, rows++) });
+  const next = (numbers: number, bits?: RowBits) => ({
+    row: cursor.row(numbers, bits),
+    seed: seedOf(counters, rows++),
+  });
   const first = next(plan.elementCount);
   roundMoments(first.row, buffers.firstMoments, first.seed);
   readMoments(first.row, buffers.firstMoments);
@@ -108,7 +116,7 @@ export function roundState(
   readSecondMoments(second.row, buffers.secondMoments);
   for (const { id, elementCount } of plan.fragments) {
     const [anchor, residue, base] = [buffers.anchors[id]!.params, buffers.residues[id]!, taken[id]!.values.params];
-    const moved = next(elementCount);
+    const moved = next(elementCount, 4);
     roundDifference(moved.row, anchor, base, moved.seed);
     const theta = gatherRanges(buffers.params, ranges[id]!.params, elementCount);
     const away = next(elementCount);
@@ -150,10 +158,11 @@ export function readRounded(layout: RoundedLayout, bytes: Uint8Array, taken: rea
   const biasCount = plan.fragments.reduce((sum, { selectionBiasCount }) => sum + selectionBiasCount, 0);
   const selectionBiases = cursor.floats(biasCount).slice();
   const anchorBiases = plan.fragments.map(({ selectionBiasCount }) => cursor.floats(selectionBiasCount).slice());
-  const next = (numbers: number): Row => {
-    const row = cursor.row(numbers);
+  const next = (numbers: number, bits?: RowBits): Row => {
+    const row = cursor.row(numbers, bits);
     if (!row.scales.every((scale) => scale >= 0 && Number.isFinite(scale))) throw bad('a scale is no finite number');
-    const padding = file.subarray(row.codes.byteOffset - file.byteOffset + numbers).subarray(0, -numbers & 3);
+    const { byteOffset, length } = row.codes;
+    const padding = file.subarray(byteOffset - file.byteOffset + length).subarray(0, -length & 3);
     if (padding.some((byte) => byte !== 0)) throw bad('its padding is not 0');
     return row;
   };
@@ -164,7 +173,7 @@ export function readRounded(layout: RoundedLayout, bytes: Uint8Array, taken: rea
   const residues: Float32Array[] = [];
   for (const { id, elementCount } of plan.fragments) {
     const anchor = new Float32Array(elementCount);
-    readDifference(next(elementCount), taken[id]!.params, anchor);
+    readDifference(next(elementCount, 4), taken[id]!.params, anchor);
     const theta = new Float32Array(elementCount);
     readDifference(next(elementCount), anchor, theta);
     scatterRanges(theta, ranges[id]!.params, params!);

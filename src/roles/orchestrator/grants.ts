@@ -2,6 +2,7 @@
  * @file Who may store which bytes: what an open claim names, details of who may judge, states that an open audit asks for. Sizes
  * are bounded by what each can need, so that nobody fills the store. Pure.
  */
+import { isUnderAudit } from '../../journal/audits.ts';
 import type { Delegation, RunState } from '../../journal/state.ts';
 import { maxDetailsBytes } from '../../protocol/details.ts';
 import type { ArtifactRef, RunManifest } from '../../protocol/manifest.ts';
@@ -41,8 +42,7 @@ export function refuseGrant(
       if (run.hotkeys.get(hotkey)?.barred) return `${hotkey} may no longer judge`;
       return sizeBytes <= maxDetailsBytes ? null : `details have at most ${maxDetailsBytes} bytes, got ${sizeBytes}`;
     case 'state': {
-      const isAudited = [...run.openAudits].some((id) => run.audits.get(id)!.learner === learner);
-      if (role !== 'miner' || !isAudited) return `no audit of ${learner} is open`;
+      if (role !== 'miner' || !isUnderAudit(run, learner)) return `no audit of ${learner} is open`;
       const expected = stateSizeBytes?.(run.run!.manifest) ?? null;
       if (expected === null) return 'this run takes no states of learners';
       return sizeBytes === expected ? null : `a learner's state has ${expected} bytes, got ${sizeBytes}`;

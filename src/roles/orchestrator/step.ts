@@ -4,7 +4,7 @@
  */
 
 import { auditableSegments, drawAudit, hasAuditable, slotBlock } from '../../journal/audit-draw.ts';
-import { auditCheckMs } from '../../journal/audits.ts';
+import { auditCheckMs, isUnderAudit } from '../../journal/audits.ts';
 import { beaconDelayBlocks, drawForClaim } from '../../journal/claims.ts';
 import { proposeMerge, segmentHash, treeHeadOf } from '../../journal/fold.ts';
 import { acceptedOf, indexesOf, lastMoved, untrainedOf } from '../../journal/indexes.ts';
@@ -337,7 +337,7 @@ function judgesOf(state: OrchestratorState, nowMs: number): Candidates {
 const without = (candidates: Candidates, judged: Hotkey): Candidates =>
   candidates.filter(({ hotkey }) => hotkey !== judged);
 
-/** One audit of a hotkey at a time: what evidence asks for first, then what the tempo owes. */
+/** One audit of a learner at a time, whose link carries its states: what evidence asks for first, then what the tempo owes. */
 function auditChallenge(state: OrchestratorState, nowMs: number): RunEvent | null {
   const { run, head, stop } = state;
   const { perTempo, answerMs } = manifestOf(run).audit;
@@ -354,7 +354,7 @@ function auditChallenge(state: OrchestratorState, nowMs: number): RunEvent | nul
     const place = { ...asked, hotkey, tempo: run.tempo.index, slot: standing.tempoAuditsDrawn };
     // Also of a learner that is silent: it would be silent whenever it is drawn.
     const drawn = drawAudit(run, { ...place, ...block, candidates });
-    if (drawn === null) continue;
+    if (drawn === null || isUnderAudit(run, drawn.learner.id)) continue;
     return {
       kind: 'audit-challenge',
       body: {
@@ -377,7 +377,7 @@ function nextAudit(
   { run, head }: OrchestratorState,
   { hotkey, openAudits, suspicions, tempoAuditsDrawn }: HotkeyState,
 ): Pick<EventBody<'audit-challenge'>, 'reason' | 'claim'> | null {
-  if (openAudits > 0) return null;
+  if (openAudits > 0 && openAudits >= indexesOf(run).learners.get(hotkey)!.length) return null;
   // What cannot be drawn yet must not hold up the rest.
   const ready = suspicions.find(
     ({ claim }) => auditableSegments(run, hotkey, { block: head!.number, claim }).length > 0,
