@@ -23,10 +23,29 @@ export interface AskedAudits {
   readonly faults: readonly string[];
 }
 
-export const tempoSeconds = ({ ledger }: RunManifest): number => (ledger.tempoBlocks * ledger.blockMs) / 1_000;
+export const tempoSeconds = ({ ledger }: Pick<RunManifest, 'ledger'>): number =>
+  (ledger.tempoBlocks * ledger.blockMs) / 1_000;
 
 /** An answered audit that is not redone for so long closes unchecked (`journal/audits.ts`). */
 export const auditCheckSeconds = (manifest: RunManifest): number => Math.max(120, tempoSeconds(manifest) / 2);
+
+/**
+ * Why an audit is open at the end of every tempo, which holds the hotkey's pay over it, again and again; else null. Audits of a tempo
+ * are drawn in equal parts of it and of one learner one after another (`audit-draw.ts` of the journal).
+ */
+export function heldBecause(
+  { audit, ledger }: RunManifest,
+  { learnersPerHotkey }: MachineKind,
+  { answerSeconds, replaySeconds }: { readonly answerSeconds: number; readonly replaySeconds: number },
+): string | null {
+  if (audit.perTempo === 0) return null;
+  const tempo = tempoSeconds({ ledger });
+  const audits = Math.ceil(audit.perTempo / learnersPerHotkey);
+  const given = Math.min((2 * tempo) / (audit.perTempo + 1), tempo / audits);
+  const taken = answerSeconds + replaySeconds;
+  if (taken <= given) return null;
+  return `an audit is answered in ${saySeconds(answerSeconds)} and redone in ${saySeconds(replaySeconds)}, and ${saySeconds(given)} are left for the last of a tempo’s: one is always open, and holds the pay`;
+}
 
 /** Segments end with every S-th step: a slow machine makes fewer in a tempo than are drawn. */
 export function auditsAskedOf(

@@ -17,9 +17,9 @@ export function limitsOf(
   const part = kinds.filter(({ tokensADay }) => tokensADay > 0);
   const limits: string[] = [];
   if (part.length === 0) limits.push('no machine of the fleet can take part');
-  else if (part.every(({ isPaid }) => !isPaid))
-    limits.push('nobody is paid: no machine of the fleet can answer the audits of this run');
   else if (validators.isTooLate) limits.push('nobody is paid: no validator redoes an audit in time');
+  else if (part.every(({ isPaid }) => !isPaid))
+    limits.push('nobody is paid: no machine of the fleet answers the audits of this run in time');
   const said = (of: (kind: (typeof kinds)[number]) => boolean): string[] =>
     kinds.filter(of).flatMap(({ kind, limits: own }) => own.map((limit) => `${kind}: ${limit}`));
   limits.push(...said(({ isPaid, tokensADay }) => tokensADay > 0 && !isPaid));

@@ -14,8 +14,13 @@ const fleetOf = (changes: object = {}, validators: object = {}): Fleet =>
     machines: [{ ...machine, ...changes }],
     validators: { count: 16, tokensPerSecond: 200_000, downMbps: 100_000, ...validators },
   });
-const planOf = (changes: object = {}, validators: object = {}): Plan =>
-  planRun(manifest, fleetOf(changes, validators), '', []);
+const planOf = (changes: object = {}, validators: object = {}, stateFormat: 'exact' | 'rounded' = 'rounded'): Plan =>
+  planRun(
+    { ...manifest, audit: { ...manifest.audit, stateFormat } },
+    fleetOf({ learnersPerHotkey: 4, ...changes }, validators),
+    '',
+    [],
+  );
 
 describe('a plan of quasar-10t', () => {
   it('comes to what a hand computes', () => {
@@ -28,27 +33,29 @@ describe('a plan of quasar-10t', () => {
       expect.closeTo(1.01e13 / tokensADay, 1),
     ]);
     expect(plan.trainingBytes).toBe(16 * parameters);
-    // Five arrays of float32; what the recipe freezes, a quarter of a hundredth, is not in them.
-    expect(plan.stateBytes / (20 * parameters)).toBeCloseTo(1, 2);
+    // Three codes of a byte, one of a half, and their scales; what the recipe freezes, a quarter of a hundredth, is not in them.
+    expect(plan.stateBytes / ((3.5 + 16 / 256) * parameters)).toBeCloseTo(1, 2);
+    // Five arrays of float32.
+    expect(planOf({}, {}, 'exact').stateBytes / (20 * parameters)).toBeCloseTo(1, 2);
     const [kind] = plan.kinds;
     expect(kind!.joinSeconds).toBeCloseTo((32 * parameters) / 1e10, 0);
-    // Three of a tempo of 72 minutes, but no more than segments of 50 steps of 2.1 M tokens: 4,320 s have 4.1 of them.
-    expect(kind!.audits.countADay).toBeCloseTo(60, 3);
-    expect(kind!.audits.bytesADay / (60 * 2 * plan.stateBytes)).toBeCloseTo(1, 6);
+    // Three of a tempo of 72 minutes and a hotkey of four learners.
+    expect(kind!.audits.countADay).toBeCloseTo(15, 3);
+    expect(kind!.audits.bytesADay / (15 * 2 * plan.stateBytes)).toBeCloseTo(1, 6);
     expect(kind!.audits.answerSeconds).toBeCloseTo((2 * plan.stateBytes * 8) / 1e10, 3);
-    expect(plan.validators.auditsADay).toBeCloseTo(6_000, 1);
+    expect(plan.validators.auditsADay).toBeCloseTo(1_500, 1);
     // One of three by two, a tenth of the others too.
-    expect(plan.validators.replaysADay).toBeCloseTo(6_000 * (1 + 1.2 / 3), 1);
-    expect(plan.validators.replaySecondsADay).toBeCloseTo((8_400 * 50 * 512 * 4_096) / 200_000, -1);
+    expect(plan.validators.replaysADay).toBeCloseTo(1_500 * (1 + 1.2 / 3), 1);
+    expect(plan.validators.replaySecondsADay).toBeCloseTo((2_100 * 10 * 512 * 4_096) / 200_000, -1);
     expect(plan.paidTokensADay).toBe(plan.tokensADay);
   });
 
   it('says first that nobody is paid where no link carries the states of an audit in its term', () => {
-    const plan = planOf({ upMbps: 1_000 });
+    const plan = planOf({ upMbps: 1_000, learnersPerHotkey: 1 }, {}, 'exact');
     expect(plan.paidTokensADay).toBe(0);
     expect(plan.limits[0]).toMatch(/^nobody is paid/);
     expect(plan.limits[1]).toMatch(
-      /^server: an audit asks for two whole states, 66\d GB: 88\.\d min at its 1 Gbit\/s, and 30 min are given/,
+      /^server: an audit asks for two states, 66\d GB: 88\.\d min at its 1 Gbit\/s, and 30 min are given/,
     );
     expect(plan.limits[2]).toMatch(
       /^server: audits ask for 39\.\d TB of states a day, and its uplink carries 10\.8 TB/,
@@ -60,9 +67,31 @@ describe('a plan of quasar-10t', () => {
   });
 
   it('says so too where validators cannot fetch and redo them in half a tempo', () => {
-    const plan = planOf({}, { downMbps: 1_000 });
+    const plan = planOf({}, { downMbps: 100 });
     expect(plan.paidTokensADay).toBe(0);
     expect(plan.limits[0]).toBe('nobody is paid: no validator redoes an audit in time');
+  });
+
+  it('says that pay is held where the last audit of a tempo is never over in time, and pays as much as validators redo', () => {
+    // 118 GB take 20 minutes at 800 Mbit/s, and three of them more than a tempo of 72, if one machine answers all.
+    const slow = { upMbps: 800, learnersPerHotkey: 1 };
+    const held = planOf(slow, { downMbps: 1_000 });
+    expect(held.paidTokensADay).toBe(0);
+    expect(held.limits[1]).toMatch(
+      /^server: an audit is answered in 19\.\d min and redone in 17\.\d min, and 24 min are left/,
+    );
+    expect(planOf({ ...slow, learnersPerHotkey: 4 }, { downMbps: 20_000, count: 64 }).paidTokensADay).toBe(
+      held.tokensADay,
+    );
+    const few = planOf({}, { count: 1 });
+    expect(few.paidTokensADay / few.tokensADay).toBeCloseTo(1 / few.validators.needed, 6);
+    expect(few.limits.join('\n')).toContain('close unchecked');
+  });
+
+  it('says that a subnet has uids for so many hotkeys', () => {
+    const crowd = planOf({ learnersPerHotkey: 1, count: 250 }).limits.join('\n');
+    expect(crowd).toContain('a subnet has 256 uids: 250 hotkeys of miners and 16 validators want one');
+    expect(planOf({ count: 250 }).limits.join('\n')).not.toContain('uids');
   });
 
   it('leaves out machines whose memory does not hold the training, unless their speed is known', () => {

@@ -7,6 +7,7 @@
 import type { RunManifest } from '../protocol/manifest.ts';
 import type { Fleet } from '../simulate/fleet/fleet-file.ts';
 import { type FleetSizes, sizesOf } from '../simulate/fleet/sizes.ts';
+import { heldBecause } from './audits.ts';
 import { limitsOf } from './limits.ts';
 import { mean } from './pace.ts';
 import { journalOf, type PlannedJournal } from './planned-journal.ts';
@@ -71,7 +72,7 @@ export function planRun(manifest: RunManifest, fleet: Fleet, command: string, no
   const { tokensADay } = steady;
   const phases = phasesOf(manifest, steadies);
   const validators = validatorsOf(manifest, fleet, steady, 0);
-  const kinds = steady.kinds.map((kind) => ({ ...kind, isPaid: kind.isPaid && !validators.isTooLate }));
+  const kinds = paidKinds(manifest, fleet, steady, validators);
   const full = sumOf(kinds, ({ machines, tokensPerSecond }) => machines * tokensPerSecond * dayS);
   const outlook = outlookWith(sizes, manifest);
   return {
@@ -86,9 +87,23 @@ export function planRun(manifest: RunManifest, fleet: Fleet, command: string, no
     ...{ kinds, phases, journal: wholeJournal(manifest, fleet, steadies) },
     store: storeOf(manifest, steady, { phase: 0, validators }),
     validators,
-    limits: [...limitsOf(manifest, steady, validators), ...laterLimits(manifest, steadies)],
+    limits: [...limitsOf(manifest, { ...steady, kinds }, validators), ...laterLimits(manifest, steadies)],
     sensitivities: sensitivitiesOf(manifest, fleet, { now: outlook(manifest, fleet), outlook }),
   };
+}
+
+/** Whoever can answer audits is paid if they are also over before the pay of a tempo is reckoned. */
+function paidKinds(
+  manifest: RunManifest,
+  { machines }: Fleet,
+  { kinds }: Steady,
+  { isTooLate, replaySeconds }: PlannedValidators,
+): readonly PlannedKind[] {
+  return kinds.map((kind, i) => {
+    if (!kind.isPaid || isTooLate) return { ...kind, isPaid: false };
+    const held = heldBecause(manifest, machines[i]!, { ...kind.audits, replaySeconds });
+    return held === null ? kind : { ...kind, isPaid: false, limits: [held, ...kind.limits] };
+  });
 }
 
 const paidTokensOf = (kinds: readonly PlannedKind[]): number =>
@@ -138,11 +153,12 @@ function outlookWith(sizes: FleetSizes, { codec }: RunManifest) {
   return (changed: RunManifest, fleet: Fleet): Outlook => {
     const own = changed.codec === codec ? sizes : sizesOf(changed);
     const steadies = changed.phases.map((_, phase) => steadyState(changed, fleet, own, phase));
-    const { tokensADay, kinds } = steadies[0]!;
-    const { redoneShare } = validatorsOf(changed, fleet, steadies[0]!, 0);
+    const { tokensADay } = steadies[0]!;
+    const validators = validatorsOf(changed, fleet, steadies[0]!, 0);
+    const kinds = paidKinds(changed, fleet, steadies[0]!, validators);
     return {
       endDays: phasesOf(changed, steadies).at(-1)!.endDays,
-      paidShare: tokensADay > 0 ? (redoneShare * paidTokensOf(kinds)) / tokensADay : 0,
+      paidShare: tokensADay > 0 ? (validators.redoneShare * paidTokensOf(kinds)) / tokensADay : 0,
     };
   };
 }

@@ -20,6 +20,8 @@ export interface PlannedValidators {
   readonly replaysADay: number;
   /** Seconds of one validator, all work of a day added up: replays, gain tests, checks, and fetching for them. */
   readonly replaySecondsADay: number;
+  /** One replay and the fetching of its states. */
+  readonly replaySeconds: number;
   readonly gainSecondsADay: number;
   readonly checkSecondsADay: number;
   readonly fetchSecondsADay: number;
@@ -65,11 +67,12 @@ export function validatorsOf(manifest: RunManifest, fleet: Fleet, steady: Steady
   const needed = Math.max(evaluation.committee, Math.ceil((work + fetchSecondsADay) / dayS));
   const shareOfTraining = training === 0 ? 0 : work / training;
   const isAudited = audit.perTempo > 0;
-  const isTooLate = isAudited && down(answerBytes) + segment > auditCheckSeconds(manifest);
+  const replaySeconds = down(answerBytes) + segment;
+  const isTooLate = isAudited && replaySeconds > auditCheckSeconds(manifest);
   const times = { fetchStates: down(answerBytes), segment, fetchClaim: down(mean(sizes.claimBytes)), checkSeconds };
   return {
     ...{ count, tokensPerSecond: speed, auditsADay, replaysADay },
-    ...{ replaySecondsADay, gainSecondsADay, checkSecondsADay, fetchSecondsADay },
+    ...{ replaySecondsADay, replaySeconds, gainSecondsADay, checkSecondsADay, fetchSecondsADay },
     ...{ bytesDownADay: fetched / count, shareOfTraining, needed },
     isTooLate,
     redoneShare: isTooLate ? 0 : isAudited ? Math.min(1, count / needed) : 1,
