@@ -29,6 +29,7 @@ const { tiny, nano } = runSettings;
 const demo = fileOf(tiny, {
   ...{ template: 'demo', name: 'accrete-demo', seed: '0', model: { preset: 'tiny' } },
   recipe: { ...tiny.recipe, batchSequences: 4, microBatches: 2 },
+  audit: { ...tiny.audit, stateFormat: 'rounded' },
   phases: [
     {
       ...{ name: 'base', targetTokens: 120_000, sequenceLength: 64 },

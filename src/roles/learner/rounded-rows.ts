@@ -31,6 +31,10 @@ export function rowAt(bytes: Uint8Array, at: number, numbers: number, bits: RowB
   };
 }
 
+/** Of row `row` of the state after so many steps. */
+export const rowSeed = (innerSteps: number, row: number): number =>
+  (Math.imul(innerSteps % 2 ** 32, 0x27d4eb2f) + Math.imul(row + 1, 0x165667b1)) | 0;
+
 /** 32 bits of a draw (the finaliser of MurmurHash3, on number and seed). */
 function draw(number: number, seed: number): number {
   let h = Math.imul(number, 0x9e3779b1) ^ seed;

@@ -19,6 +19,7 @@ import {
   roundSecondMoments,
   rowAt,
   rowBytes,
+  rowSeed,
 } from './rounded-rows.ts';
 import { readAnyState, stateSizeBytes } from './state-format.ts';
 import { TracedLearner } from './test-support.ts';
@@ -73,6 +74,27 @@ describe('rows of one byte a number', () => {
       if (v[i]! <= 0) faults.push(`second moment ${i} is ${v[i]}`);
     }
     expect(faults).toEqual([]);
+  });
+
+  it('are those of docs/protocol.md, as another program reckons them', () => {
+    const x = Float32Array.of(0.1, -0.5, 0.003, 0, 0.25, -0.07, 1e-6, 0.33);
+    const rows = { eight: emptyRow(8), four: emptyRow(8, 4), first: emptyRow(8), second: emptyRow(8) };
+    roundDifference(rows.eight, x, null, rowSeed(7, 2));
+    roundDifference(rows.four, x, null, rowSeed(7, 2));
+    roundMoments(rows.first, x, rowSeed(7, 0));
+    roundSecondMoments(
+      rows.second,
+      x.map((value) => value * value),
+      rowSeed(7, 1),
+    );
+    expect(new Int8Array(rows.eight.codes)).toEqual(Int8Array.of(26, -127, 1, 0, 64, -18, 0, 84));
+    // 2, −7; 0, 0; 4, −1; 0, 5.
+    expect([...rows.four.codes]).toEqual([0x92, 0x00, 0xf4, 0x50]);
+    expect([...rows.first.codes]).toEqual([108, 255, 67, 0, 119, 232, 0, 122]);
+    expect([...rows.second.codes]).toEqual([216, 255, 136, 0, 239, 209, 1, 245]);
+    expect(Object.values(rows).map(({ scales }) => scales[0])).toEqual(
+      [0.5 / 127, 0.5 / 7, 0.5 / 1.875, 0.5 / 1.9375].map(Math.fround),
+    );
   });
 
   it('of half a byte: off by less than a seventh of the block’s greatest, for any count', () => {

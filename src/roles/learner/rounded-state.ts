@@ -38,6 +38,7 @@ import {
   roundSecondMoments,
   rowAt,
   rowBytes,
+  rowSeed,
 } from './rounded-rows.ts';
 
 export interface RoundedLayout {
@@ -106,7 +107,7 @@ export function roundState(
   let rows = 0;
   const next = (numbers: number, bits?: RowBits) => ({
     row: cursor.row(numbers, bits),
-    seed: seedOf(counters, rows++),
+    seed: rowSeed(counters.innerSteps, rows++),
   });
   const first = next(plan.elementCount);
   roundMoments(first.row, buffers.firstMoments, first.seed);
@@ -191,10 +192,6 @@ export function readRounded(layout: RoundedLayout, bytes: Uint8Array, taken: rea
     if (!numbers.every(Number.isFinite)) throw bad('a number is not finite');
   return state;
 }
-
-/** Another one for each row of each state. */
-const seedOf = ({ innerSteps }: LearnerCounters, row: number): number =>
-  (Math.imul(innerSteps % 2 ** 32, 0x27d4eb2f) + Math.imul(row + 1, 0x165667b1)) | 0;
 
 const aligned = (bytes: Uint8Array): Uint8Array => (bytes.byteOffset % 8 === 0 ? bytes : bytes.slice());
 
