@@ -6,6 +6,7 @@ import { CORPUS_DIR, loadCorpus } from '../src/data/prepared.ts';
 import type { Device } from '../src/engine/device.ts';
 import { artifactOf } from '../src/protocol/artifact.ts';
 import { hotkeyFromSeed } from '../src/protocol/keys.ts';
+import type { StateFormat } from '../src/protocol/manifest.ts';
 import type { TraceLine } from '../src/protocol/trace.ts';
 import type { AuditedSegment, ReplayFinding } from '../src/roles/learner/audited-segment.ts';
 import { Replayer } from '../src/roles/learner/replay.ts';
@@ -31,9 +32,18 @@ const learners = [native1, wasm];
 const replayers = [native1, native2, wasm];
 
 /** Segments of each learner, 4 audits come of a pair; and those of them that are attacked. */
-const plans: readonly { readonly preset: RunPresetName; readonly segments: number; readonly attacked: number }[] = [
-  { preset: 'tiny', segments: 50, attacked: 3 },
-  { preset: 'nano', segments: 6, attacked: 2 },
+interface AuditsPlan {
+  readonly preset: RunPresetName;
+  readonly segments: number;
+  readonly attacked: number;
+  readonly stateFormat: StateFormat;
+}
+
+const plans: readonly AuditsPlan[] = [
+  { preset: 'tiny', segments: 50, attacked: 3, stateFormat: 'exact' },
+  { preset: 'nano', segments: 6, attacked: 2, stateFormat: 'exact' },
+  { preset: 'tiny', segments: 30, attacked: 3, stateFormat: 'rounded' },
+  { preset: 'nano', segments: 4, attacked: 1, stateFormat: 'rounded' },
 ];
 
 export const audits: Bench = {
@@ -47,14 +57,14 @@ export const audits: Bench = {
 };
 
 /** A run of the preset with its prepared text. */
-export function openRun(preset: RunPresetName): TestRun {
+export function openRun(preset: RunPresetName, stateFormat: StateFormat = 'exact'): TestRun {
   const { catalog, loaded } = loadCorpus(CORPUS_DIR, preset);
-  const manifest = buildManifest({
+  const base = buildManifest({
     ...{ name: 'audits', preset, seed: '1', createdAtMs: 0, learners: 2, catalog },
     ledger: { chainId: 'bench', netuid: 1 },
     owner: hotkeyFromSeed(new Uint8Array(32).fill(1), 'ed25519'),
   });
-  return new TestRun(manifest, loaded);
+  return new TestRun({ ...base, audit: { ...base.audit, stateFormat } }, loaded);
 }
 
 /** One segment more: a claim every H steps of all learners, merged at once and taken in two steps later. */
@@ -79,8 +89,9 @@ export async function measureAudits({
   preset,
   segments,
   attacked,
-}: (typeof plans)[number]): Promise<readonly BenchRow[]> {
-  const run = openRun(preset);
+  stateFormat,
+}: AuditsPlan): Promise<readonly BenchRow[]> {
+  const run = openRun(preset, stateFormat);
   const { manifest, loaded } = run;
   const traced = learners.map((machine) => new TracedLearner(run, machine));
   const replayerOf = new Map(
@@ -108,7 +119,7 @@ export async function measureAudits({
   }
   for (const { learner } of traced) await learner.close();
   for (const replayer of replayerOf.values()) await replayer.close();
-  return [...findings].map(([what, list]) => rowOf(`${preset}: ${what}`, list));
+  return [...findings].map(([what, list]) => rowOf(`${preset}, ${stateFormat}: ${what}`, list));
 }
 
 function rowOf(what: string, findings: readonly ReplayFinding[]): BenchRow {

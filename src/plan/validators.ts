@@ -25,7 +25,7 @@ export interface PlannedValidators {
   readonly gainSecondsADay: number;
   readonly checkSecondsADay: number;
   readonly fetchSecondsADay: number;
-  /** Claims and states, of one of them. */
+  /** Claims, states and published fragments, of one of them. */
   readonly bytesDownADay: number;
   /** Computation over the learners' own training time; the bar is 0.2. */
   readonly shareOfTraining: number;
@@ -40,7 +40,7 @@ export interface PlannedValidators {
 
 export function validatorsOf(manifest: RunManifest, fleet: Fleet, steady: Steady, phase: number): PlannedValidators {
   const { sync, audit, evaluation } = manifest;
-  const { kinds, claimsADay, sizes, stepTokens, auditsADay } = steady;
+  const { kinds, claimsADay, sizes, stepTokens, auditsADay, outerStepSeconds } = steady;
   const { count, checkSeconds, downMbps, tokensPerSecond } = fleet.validators;
   const { sequenceLength } = manifest.phases[phase]!;
   const speeds = fleet.machines.flatMap((kind) => speedsOf(kind, sizes.activeParameters)).sort((a, b) => a - b);
@@ -64,7 +64,10 @@ export function validatorsOf(manifest: RunManifest, fleet: Fleet, steady: Steady
   );
   const work = replaySecondsADay + gainSecondsADay + checkSecondsADay;
   const fetchSecondsADay = down(fetched);
-  const needed = Math.max(evaluation.committee, Math.ceil((work + fetchSecondsADay) / dayS));
+  // Each holds what is published: gain tests are on it, and states stand on it.
+  const followed = (dayS / outerStepSeconds) * mean(sizes.fragmentBytes);
+  const left = Math.max(1, dayS - down(followed));
+  const needed = Math.max(evaluation.committee, Math.ceil((work + fetchSecondsADay) / left));
   const shareOfTraining = training === 0 ? 0 : work / training;
   const isAudited = audit.perTempo > 0;
   const replaySeconds = down(answerBytes) + segment;
@@ -73,7 +76,7 @@ export function validatorsOf(manifest: RunManifest, fleet: Fleet, steady: Steady
   return {
     ...{ count, tokensPerSecond: speed, auditsADay, replaysADay },
     ...{ replaySecondsADay, replaySeconds, gainSecondsADay, checkSecondsADay, fetchSecondsADay },
-    ...{ bytesDownADay: fetched / count, shareOfTraining, needed },
+    ...{ bytesDownADay: fetched / count + followed, shareOfTraining, needed },
     isTooLate,
     redoneShare: isTooLate ? 0 : isAudited ? Math.min(1, count / needed) : 1,
     limits: [

@@ -177,6 +177,7 @@ export function phaseFaults(
 export const rulesVersion = 4;
 
 export const stateFormats = ['exact', 'rounded'] as const;
+export type StateFormat = (typeof stateFormats)[number];
 
 /** Of pseudo-gradients; fragments travel in f32. */
 export const codecNames = ['f32', 'bf16', 'int8', 'int4', 'topk'] as const;
