@@ -65,6 +65,27 @@ describe('a fleet on a virtual clock', () => {
     expect(sizeOf(forgot!)).toBeLessThan(sizeOf(kept!) / 2);
   });
 
+  it('audits the learners of one hotkey side by side, and one of them at a time, so that slow links are paid', () => {
+    // Two states of tiny take two minutes at this uplink, and three audits one after another more than a tempo of six.
+    const slow = { ...machine, upMbps: 0.3, learnersPerHotkey: 4 };
+    const { fleet, outcome } = simulate(
+      fleetOf({ machines: [slow], run: { ...run, auditsPerTempo: 3, auditAnswerSeconds: 240, revealSeconds: 120 } }),
+      0.8,
+    );
+    const { audits } = fleet.journal.run;
+    const ended = [...audits.values()].filter(({ settledAtMs }) => settledAtMs !== null);
+    expect(ended.length).toBeGreaterThan(9);
+    const together = ended.flatMap((a) =>
+      ended.filter((b) => b.id > a.id && b.openedAtMs < a.settledAtMs!).map((b) => a.learner === b.learner),
+    );
+    expect(together.length).toBeGreaterThan(2);
+    expect(together.filter((isSame) => isSame)).toEqual([]);
+    expect(ended.filter(({ status }) => status !== 'passed')).toEqual([]);
+    const [earner] = outcome.fairness.earners;
+    expect(outcome.fairness.earners).toHaveLength(1);
+    expect(earner!.temposToFirstPay).toBeLessThanOrEqual(3);
+  });
+
   it('gives one journal for one seed, byte for byte, whatever goes wrong, and another for another', () => {
     const [first, again, other] = [
       simulate(troubled, 0.5),
