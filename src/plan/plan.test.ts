@@ -33,8 +33,8 @@ describe('a plan of quasar-10t', () => {
       expect.closeTo(1.01e13 / tokensADay, 1),
     ]);
     expect(plan.trainingBytes).toBe(16 * parameters);
-    // Three codes of a byte, one of a half, and their scales; what the recipe freezes, a quarter of a hundredth, is not in them.
-    expect(plan.stateBytes / ((3.5 + 16 / 256) * parameters)).toBeCloseTo(1, 2);
+    // Two codes of a byte, one of two, one of a half, and their scales; what the recipe freezes, a quarter of a hundredth, is not in them.
+    expect(plan.stateBytes / ((4.5 + 16 / 256) * parameters)).toBeCloseTo(1, 2);
     // Five arrays of float32.
     expect(planOf({}, {}, 'exact').stateBytes / (20 * parameters)).toBeCloseTo(1, 2);
     const [kind] = plan.kinds;
@@ -73,12 +73,12 @@ describe('a plan of quasar-10t', () => {
   });
 
   it('says that pay is held where the last audit of a tempo is never over in time, and pays as much as validators redo', () => {
-    // 118 GB take 20 minutes at 800 Mbit/s, and three of them more than a tempo of 72, if one machine answers all.
-    const slow = { upMbps: 800, learnersPerHotkey: 1 };
+    // 151 GB take 20 minutes at 1 Gbit/s up, and as long down: three times that is more than a tempo of 72, if one machine answers all.
+    const slow = { upMbps: 1_000, learnersPerHotkey: 1 };
     const held = planOf(slow, { downMbps: 1_000 });
     expect(held.paidTokensADay).toBe(0);
     expect(held.limits[1]).toMatch(
-      /^server: an audit is answered in 19\.\d min and redone in 17\.\d min, and 24 min are left/,
+      /^server: an audit is answered in 20\.\d min and redone in 21\.\d min, and 24 min are left/,
     );
     expect(planOf({ ...slow, learnersPerHotkey: 4 }, { downMbps: 20_000, count: 64 }).paidTokensADay).toBe(
       held.tokensADay,

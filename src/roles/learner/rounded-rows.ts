@@ -1,5 +1,5 @@
 /**
- * @file Rows of numbers in a byte or half a byte each, in blocks of 256 with one float32 scale (layout: `rounded-state.ts`). Rounding is a draw
+ * @file Rows of numbers in two bytes, one or half a byte each, in blocks of 256 with one float32 scale (layout: `rounded-state.ts`). Rounding is a draw
  * from (number, seed): right on average, and the same on every machine.
  */
 
@@ -8,7 +8,7 @@ const blockNumbers = 256;
 const leastScale = 2 ** -126;
 
 /** Of a code. */
-export type RowBits = 4 | 8;
+export type RowBits = 4 | 8 | 16;
 
 export const rowBytes = (numbers: number, bits: RowBits): number =>
   4 * Math.ceil(numbers / blockNumbers) + 4 * Math.ceil((numbers * bits) / 32);
@@ -16,7 +16,7 @@ export const rowBytes = (numbers: number, bits: RowBits): number =>
 export interface Row {
   readonly bits: RowBits;
   readonly scales: Float32Array;
-  /** Two of 4 bits in a byte, the first in the low half. */
+  /** Two of 4 bits in a byte, the first in the low half; 16 bits little endian. */
   readonly codes: Uint8Array;
 }
 
@@ -57,7 +57,7 @@ function eachBlock({ scales }: Row, numbers: number, use: (block: number, from: 
 /** x − base in whole codes (x itself where base is null). */
 export function roundDifference(row: Row, x: Float32Array, base: Float32Array | null, seed: number): void {
   const top = topOf(row);
-  const codes = new Int8Array(blockNumbers);
+  const codes = new Int16Array(blockNumbers);
   const difference = new Float64Array(blockNumbers);
   eachBlock(row, x.length, (block, from, to) => {
     let greatest = 0;
@@ -78,7 +78,7 @@ export function roundDifference(row: Row, x: Float32Array, base: Float32Array | 
 
 /** What `roundDifference` wrote, added to `base`. */
 export function readDifference(row: Row, base: Float32Array | null, out: Float32Array): void {
-  const codes = new Int8Array(blockNumbers);
+  const codes = new Int16Array(blockNumbers);
   eachBlock(row, out.length, (block, from, to) => {
     const scale = row.scales[block]!;
     readCodes(row, codes.subarray(0, to - from), from);
@@ -94,15 +94,17 @@ export function readDifference(row: Row, base: Float32Array | null, out: Float32
 const topOf = ({ bits }: Row): number => 2 ** (bits - 1) - 1;
 
 /** `from`: a multiple of the block. */
-function writeCodes({ bits, codes }: Row, block: Int8Array, from: number): void {
-  if (bits === 8) codes.set(block, from);
+function writeCodes({ bits, codes }: Row, block: Int16Array, from: number): void {
+  if (bits === 16) new Int16Array(codes.buffer, codes.byteOffset, codes.length / 2).set(block, from);
+  else if (bits === 8) codes.set(block, from);
   else
     for (let i = 0; i < block.length; i += 2)
       codes[(from + i) >> 1] = (block[i]! & 0xf) | (((block[i + 1] ?? 0) & 0xf) << 4);
 }
 
-function readCodes({ bits, codes }: Row, block: Int8Array, from: number): void {
-  if (bits === 8) block.set(codes.subarray(from, from + block.length));
+function readCodes({ bits, codes }: Row, block: Int16Array, from: number): void {
+  if (bits === 16) block.set(new Int16Array(codes.buffer, codes.byteOffset + 2 * from, block.length));
+  else if (bits === 8) block.set(new Int8Array(codes.buffer, codes.byteOffset + from, block.length));
   else for (let i = 0; i < block.length; i++) block[i] = ((codes[(from + i) >> 1]! >> (i & 1 ? 4 : 0)) << 28) >> 28;
 }
 

@@ -1,5 +1,5 @@
 /**
- * @file A learner's whole state in a fifth of the bytes, for models whose float32 state no uplink carries in time. The
+ * @file A learner's whole state in a quarter of the bytes, for models whose float32 state no uplink carries in time. The
  * learner goes on from what the file holds, not from what was rounded: the trace names the state to the bit, as without rounding.
  *
  * Version 2, little endian: 16 bytes `accrete-state/2` and a zero; the counters of version 1; of each fragment the version last
@@ -7,8 +7,9 @@
  * second moments in contract order, then of each fragment anchor − taken, θ − anchor and the codec's residue (`int4` and `topk`
  * only; it is 0 after a root else). A row of n numbers is ceil(n / 256) float32 scales, the codes, zeros up to a multiple of 4.
  *
- * Differences and residues: int8, scale max/127; anchor − taken: int4, the first in the low half of a byte, scale max/7, since what
- * it loses goes with the next take-in. First moments: sign, 4 bits of exponent, 3 of fraction, (1 + f/8)·2^(e − 15),
+ * θ − anchor: int16, scale max/32767: of machines whose numbers differ a little some are rounded apart, by a whole code, which must
+ * be small beside a segment's update. Residues: int8, max/127. Anchor − taken: int4, the first in the low half of a byte, max/7,
+ * since what it loses goes with the next take-in. First moments: sign, 4 bits of exponent, 3 of fraction, (1 + f/8)·2^(e − 15),
  * code 0 is 0; scale max/1.875. Second moments: their roots in 4 bits and 4, scale max/1.9375, and no code 0 but for 0. All are
  * rounded up or down by a draw from (number, inner steps): what moves by less than half a code would else never move
  * (arXiv:1502.02551). That moments of 8 bits train as float32 does is arXiv:2110.02861.
@@ -58,7 +59,8 @@ export function roundedSizeBytes(plan: FragmentPlan, codec: CodecName): number {
     ({ elementCount, selectionBiasCount }) =>
       8 +
       8 * selectionBiasCount +
-      (keepsResidue(codec) ? 2 : 1) * rowBytes(elementCount, 8) +
+      (keepsResidue(codec) ? rowBytes(elementCount, 8) : 0) +
+      rowBytes(elementCount, 16) +
       rowBytes(elementCount, 4),
   );
   return headerBytes + rows.reduce((sum, bytes) => sum + bytes, 2 * rowBytes(plan.elementCount, 8));
@@ -120,7 +122,7 @@ export function roundState(
     const moved = next(elementCount, 4);
     roundDifference(moved.row, anchor, base, moved.seed);
     const theta = gatherRanges(buffers.params, ranges[id]!.params, elementCount);
-    const away = next(elementCount);
+    const away = next(elementCount, 16);
     // Of the anchor as it was: what the learner has not claimed yet stays what it is.
     roundDifference(away.row, theta, anchor, away.seed);
     if (anchor !== base) readDifference(moved.row, base, anchor);
@@ -176,7 +178,7 @@ export function readRounded(layout: RoundedLayout, bytes: Uint8Array, taken: rea
     const anchor = new Float32Array(elementCount);
     readDifference(next(elementCount, 4), taken[id]!.params, anchor);
     const theta = new Float32Array(elementCount);
-    readDifference(next(elementCount), anchor, theta);
+    readDifference(next(elementCount, 16), anchor, theta);
     scatterRanges(theta, ranges[id]!.params, params!);
     const residue = new Float32Array(elementCount);
     if (keepsResidue(codec)) readDifference(next(elementCount), null, residue);
