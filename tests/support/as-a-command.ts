@@ -4,5 +4,7 @@
  */
 import { hashWith } from '../../src/protocol/hash.ts';
 import { nodePlatformSha256 } from '../../src/util/node-sha256.ts';
+import { compareBytesFast } from './compare-bytes.ts';
 
 hashWith(nodePlatformSha256);
+compareBytesFast();
