@@ -88,7 +88,7 @@ describe('HashSet', () => {
       true,
     );
     expect(() => {
-      for (let i = 0; i < 1e6; i++) set.add(i, i ^ 0x5555);
+      for (let i = 0; i < 1e6; i++) set.add(spread(i), i ^ 0x5555);
     }).toThrow(/--memory-mib/);
   });
 });
