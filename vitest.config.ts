@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 import { networks } from './tests/support/networks.ts';
 
 // Two processes for all files: to load the sources anew for each took more than most tests of them.
-const shared = { isolate: false, setupFiles: ['tests/support/as-at-the-start.ts'] };
+const shared = (setup: string) => ({ isolate: false, setupFiles: [`tests/support/${setup}`] });
 
 export default defineConfig({
   test: {
@@ -12,8 +12,8 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 120_000,
     projects: [
-      { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], ...shared } },
-      { extends: true, test: { name: 'dashboard', include: ['web/src/**/*.test.ts'], ...shared } },
+      { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], ...shared('as-a-command.ts') } },
+      { extends: true, test: { name: 'dashboard', include: ['web/src/**/*.test.ts'], ...shared('as-a-page.ts') } },
       { extends: true, test: { name: 'whole', include: ['tests/**/*.test.ts'], exclude: [...networks] } },
       // After all others, one file at a time.
       { extends: true, test: { name: 'networks', include: [...networks], maxWorkers: 1 } },

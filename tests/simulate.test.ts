@@ -61,7 +61,7 @@ describe('an attack', { timeout: 240_000 }, () => {
   const cases = { 'sign-flip': 'CLAIM', noise: 'STATE', 'cross-run-replay': 'WRONG_RUN' };
   for (const [name, code] of Object.entries(cases))
     it(`${name} earns nothing, by ${code}`, async () => {
-      const outcome = await simulate({ attack: attackNamed(name)!, honestMiners: 2 });
+      const outcome = await simulate({ attack: attackNamed(name)!, stepMs: 2_000 });
       expect(outcome.failures).toEqual([]);
       const attacker = named(outcome, 'attacker-0');
       const honest = named(outcome, 'honest-0');

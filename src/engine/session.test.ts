@@ -5,7 +5,7 @@ import { EngineError } from './errors.ts';
 import { gradients } from './grad.ts';
 import { GraphBuilder } from './graph.ts';
 import { runReference } from './reference.ts';
-import { openSession, type Session } from './session.ts';
+import { openSession, type Session, shareSessions } from './session.ts';
 import { seededFloats } from './test-support.ts';
 
 const rejectedCode = async (act: Promise<unknown>): Promise<string> => {
@@ -181,4 +181,25 @@ test('the arithmetic of the thread that opened it keeps its subnormals', async (
   const one = performance.now() > 0 ? 1 : 2;
   expect([single * one, double * one]).toEqual([2 ** -140, 2 ** -1060]);
   expect(new Float32Array([single])[0]! * one).toBeGreaterThan(0);
+});
+
+test('a shared session is open until the last of its users releases it', async () => {
+  shareSessions(true);
+  try {
+    const feeds = { x: floats([2, 3, 4], 'x'), w: floats([6, 4], 'w') };
+    const { heads: own } = await session.run(feeds, ['heads']);
+    const [a, b] = await Promise.all([openSession(freeSizes()), openSession(freeSizes())]);
+    const [ofA, ofB] = await Promise.all([a.run(feeds, ['heads']), b.run(feeds, ['heads'])]);
+    expect([ofA.heads, ofB.heads]).toEqual([own, own]);
+    await a.release();
+    await a.release();
+    expect(await rejectedCode(a.run(feeds))).toBe('SESSION_CLOSED');
+    expect((await b.run(feeds, ['heads'])).heads).toEqual(own);
+    await b.release();
+    const again = await openSession(freeSizes());
+    expect((await again.run(feeds, ['heads'])).heads).toEqual(own);
+    await again.release();
+  } finally {
+    shareSessions(false);
+  }
 });

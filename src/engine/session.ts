@@ -8,7 +8,9 @@ import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { dtypeOfArray } from '../tensor/dtype.ts';
 import { formatShape, isStatic, sizeOfShape } from '../tensor/shape.ts';
 import { type TensorView, zeros } from '../tensor/view.ts';
+import { toHex } from '../util/bytes.ts';
 import { assert } from '../util/errors.ts';
+import { nodeSha256 } from '../util/node-sha256.ts';
 import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { checkFeeds } from './feeds.ts';
@@ -89,17 +91,23 @@ async function open(graph: Graph, options: SessionOptions): Promise<Session> {
       new ort.Tensor(ortType[dtype], data as Float32Array, shape) as OrtTensor,
     ]);
   };
-  let session: InferenceSession | null;
+  let held: HeldSession | null;
   try {
     const { model, cpuNodes } = emitFor(graph, device, constants);
-    session = await ort.InferenceSession.create(model, runtimeOptions(options, cpuNodes));
+    const create = (): Promise<InferenceSession> =>
+      ort.InferenceSession.create(model, runtimeOptions(options, cpuNodes));
+    const isShared = isSharing && options.profilePrefix === undefined;
+    held = isShared
+      ? await holdShared([device, options.threads, toHex(nodeSha256(model))].join(), create)
+      : await holdOwn(create);
   } catch (cause) {
     throw refusal(cause, device);
   }
   const isInPlace = device !== 'wasm';
   return {
     async run(feeds, fetch = [...graph.outputs.keys()], into) {
-      if (session === null) throw new EngineError('SESSION_CLOSED', 'the session was released; open another');
+      if (held === null) throw new EngineError('SESSION_CLOSED', 'the session was released; open another');
+      const { session } = held;
       checkFeeds(fed, feeds);
       for (const name of fetch)
         if (!graph.outputs.has(name))
@@ -139,11 +147,50 @@ async function open(graph: Graph, options: SessionOptions): Promise<Session> {
       }
     },
     async release() {
-      const closing = session;
-      session = null;
+      const closing = held;
+      held = null;
       await closing?.release();
     },
   };
+}
+
+interface HeldSession {
+  readonly session: InferenceSession;
+  release(): Promise<void>;
+}
+
+async function holdOwn(create: () => Promise<InferenceSession>): Promise<HeldSession> {
+  const session = await create();
+  return { session, release: () => session.release() };
+}
+
+let isSharing = false;
+/** By what they were opened from. */
+const shared = new Map<string, { readonly opening: Promise<InferenceSession>; users: number }>();
+
+/**
+ * From here on, or no more, this process has one session for all that open the same graph alike, until the last of them releases it: for who
+ * simulates many machines, of which each opens the same. A session keeps nothing from one run to the next.
+ */
+export function shareSessions(isOn: boolean): void {
+  isSharing = isOn;
+}
+
+async function holdShared(key: string, create: () => Promise<InferenceSession>): Promise<HeldSession> {
+  const entry = shared.get(key) ?? { opening: create(), users: 0 };
+  shared.set(key, entry);
+  entry.users++;
+  const leave = async (): Promise<void> => {
+    if (--entry.users > 0) return;
+    shared.delete(key);
+    await (await entry.opening).release();
+  };
+  try {
+    return { session: await entry.opening, release: leave };
+  } catch (cause) {
+    shared.delete(key);
+    throw cause;
+  }
 }
 
 function refusal(cause: unknown, device: Device = 'cpu'): EngineError {
@@ -192,6 +239,27 @@ async function runUncopied(
   }
 }
 
+/**
+ * Rewrites of the runtime for operators that no graph here has (quantised ones, convolutions, the error function, whole attentions,
+ * dropout, float16): each walks the whole graph, twice or more, to find nothing. Without them the graph that is run is the same to
+ * the byte, and a session opens in three quarters of the time.
+ * An operator of one of these kinds that a graph gets has its rewrites taken out of the list.
+ */
+const idleRewrites = [
+  ...[
+    'EnsureUniqueDQForNodeUnit',
+    'DoubleQDQPairsRemover',
+    'QDQPropagationTransformer',
+    'QDQSelectorActionTransformer',
+  ],
+  ...['QDQS8ToU8Transformer', 'QDQFinalCleanupTransformer', 'WeightBiasQuantization', 'WhereDummyDq'],
+  ...['MatMulIntegerToFloatFusion', 'DynamicQuantizeMatMulFusion', 'MatMulNBitsFusion'],
+  ...['ConvActivationFusion', 'ConvAddActivationFusion', 'NchwcTransformer', 'NhwcTransformer'],
+  ...['SliceConcatToSpaceToDepthFusion', 'GeluFusionL1', 'GeluFusionL2', 'BiasGeluFusion', 'FastGeluFusion'],
+  ...['AttentionFusion', 'EmbedLayerNormFusion', 'GroupQueryAttentionFusion', 'GroupQueryAttentionPreNormFusion'],
+  ...['BiasDropoutFusion', 'CastFloat16Transformer', 'FuseFp16InitializerToFp32NodeTransformer'],
+];
+
 type Runtime = typeof import('onnxruntime-node');
 
 /** Both packages have the interface of onnxruntime-common. */
@@ -238,6 +306,7 @@ function runtimeOptions(
       // Set, the first session of a process makes its thread flush subnormals in all arithmetic, JavaScript's too: merges and
       // checks would depend on whether the process has a session. Without it `tiny` trains as fast (36.5 and 36.6 ms a step).
       'session.set_denormal_as_zero': '0',
+      ...(device === 'cpu' ? { 'optimization.disable_specified_optimizers': idleRewrites.join(';') } : {}),
     },
     ...(profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: profilePrefix }),
   };

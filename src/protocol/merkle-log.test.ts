@@ -1,8 +1,12 @@
 /** @file The growing tree against the plain one: every head, every proof of small trees. */
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../util/bytes.ts';
+import { hashWith } from './hash.ts';
 import { consistencyProof, inclusionProof, leafHash, treeHash } from './merkle.ts';
 import { MerkleLog } from './merkle-log.ts';
+
+// By the portable program, as in a browser.
+hashWith(null);
 
 describe('a Merkle log', () => {
   it('gives the heads and proofs of RFC 6962 at every size', () => {

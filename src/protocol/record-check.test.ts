@@ -4,8 +4,12 @@ import { makeLargeJournal } from '../../tests/support/large-journal.ts';
 import { chainAgain } from '../../tests/support/tampering.ts';
 import { nativeEquation } from '../cli/native-ed25519.ts';
 import { canonicalJson } from '../util/canonical-json.ts';
+import { hashWith } from './hash.ts';
 import type { JournalEntry } from './messages.ts';
 import { RecordCheck, type RecordFault } from './record-check.ts';
+
+// As in a browser.
+hashWith(null);
 
 let entries: readonly JournalEntry[];
 const faultOf = (lines: readonly string[]): RecordFault | null => {

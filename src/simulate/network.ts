@@ -4,6 +4,7 @@
  */
 import { InProcessBus } from '../bus/in-process.ts';
 import type { Bus } from '../bus/port.ts';
+import { shareSessions } from '../engine/session.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import type { RunState } from '../journal/state.ts';
 import { openEmbeddedLedger } from '../ledger/embedded.ts';
@@ -147,6 +148,8 @@ export class SimulatedNetwork {
 
   static async open(options: SimulationOptions): Promise<SimulatedNetwork> {
     const { settings, catalog, readCatalogFile, seed, minerCount } = options;
+    // Learners and replays of all machines run the same graphs: a quarter of a short run was opening them.
+    shareSessions(true);
     const clock = new VirtualClock(startMs);
     const store = new CorpusStore(options);
     const journal = new MemoryJournal();

@@ -20,27 +20,32 @@ import type { ArtifactAnswer, LedgerRecord, PublicRecord, ReleaseFile } from './
 const chunkBytes = 1 << 20;
 const maxLineBytes = 4 * maxMessageLength;
 const lineFeed = 0x0a;
-/** A line that is being written is whole after this. */
-const writingMs = 500;
+
+export interface FolderRecordOptions {
+  /** A line that is being written is whole after this; 500 by default, 0 where nobody writes. */
+  readonly writingMs?: number;
+}
 
 export class FolderRecord implements PublicRecord {
   readonly name: string;
   readonly #journal: FileHandle;
   #ledger: LedgerFile | null = null;
+  readonly #writingMs: number;
   #readTo = 0;
 
-  private constructor(dir: string, journal: FileHandle) {
+  private constructor(dir: string, journal: FileHandle, { writingMs = 500 }: FolderRecordOptions) {
     this.name = dir;
     this.#journal = journal;
+    this.#writingMs = writingMs;
   }
 
   /** @throws VerifyError UNREACHABLE if there is no journal in the folder */
-  static async open(dir: string): Promise<FolderRecord> {
+  static async open(dir: string, options: FolderRecordOptions = {}): Promise<FolderRecord> {
     const journal = await open(join(dir, journalFileName), 'r').catch((cause) => {
       const sentence = `${dir}: no run lies there (${journalFileName} cannot be read: ${codeOf(cause)}); give the folder of a run or the URL of its orchestrator`;
       throw new VerifyError('UNREACHABLE', sentence, { cause });
     });
-    return new FolderRecord(dir, journal);
+    return new FolderRecord(dir, journal, options);
   }
 
   async *journal(from: number): AsyncGenerator<readonly string[]> {
@@ -66,7 +71,7 @@ export class FolderRecord implements PublicRecord {
   async tornBytes(): Promise<number> {
     const { size } = await this.#journal.stat();
     if (size === this.#readTo) return 0;
-    await sleep(writingMs);
+    await sleep(this.#writingMs);
     const later = await this.#journal.stat();
     return later.size === size ? size - this.#readTo : 0;
   }

@@ -18,8 +18,15 @@ export interface OpenStore {
 }
 
 export function randomBytes(sizeBytes: number, seed: number): Uint8Array {
-  const rng = new Rng(seed);
-  const words = Uint32Array.from({ length: Math.ceil(sizeBytes / 4) }, () => rng.uint32());
+  // Xorshift (Marsaglia 2003), for its speed: some of them are many megabytes.
+  const words = new Uint32Array(Math.ceil(sizeBytes / 4));
+  let word = new Rng(seed).uint32() || 1;
+  for (let i = 0; i < words.length; i++) {
+    word ^= word << 13;
+    word ^= word >>> 17;
+    word ^= word << 5;
+    words[i] = word;
+  }
   return new Uint8Array(words.buffer, 0, sizeBytes);
 }
 

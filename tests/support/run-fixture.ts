@@ -16,12 +16,28 @@ import {
 } from '../../src/protocol/keys.ts';
 import { type ArtifactRef, manifestSchema, type RunManifest, rulesVersion } from '../../src/protocol/manifest.ts';
 import type { Admission, Envelope, EventBody, EventKind } from '../../src/protocol/messages.ts';
-import { messageId, type OpenedEntry, type OpenedMessage, signMessage } from '../../src/protocol/signing.ts';
+import {
+  messageId,
+  type OpenedEntry,
+  type OpenedMessage,
+  type SignContext,
+  signMessage,
+} from '../../src/protocol/signing.ts';
 
 const seedOf = (label: string): Uint8Array => Buffer.from(hashOfText(label), 'hex');
 
-export const testHotkey = (label: string): HotkeySigner => hotkeyFromSeed(seedOf(`hotkey ${label}`), 'ed25519');
-export const testSession = (label: string): SessionSigner => sessionKeyFromSeed(seedOf(`session ${label}`));
+/** Each key is made once: properties ask for the same ones in every case. */
+function once<Key>(make: (label: string) => Key): (label: string) => Key {
+  const made = new Map<string, Key>();
+  return (label) => {
+    const key = made.get(label) ?? make(label);
+    made.set(label, key);
+    return key;
+  };
+}
+
+export const testHotkey = once((label): HotkeySigner => hotkeyFromSeed(seedOf(`hotkey ${label}`), 'ed25519'));
+export const testSession = once((label): SessionSigner => sessionKeyFromSeed(seedOf(`session ${label}`)));
 export const testArtifact = (label: string, sizeBytes = 1000): ArtifactRef => ({ root: hashOfText(label), sizeBytes });
 
 export const owner = testHotkey('owner');
@@ -108,17 +124,15 @@ export class TestRun {
   readonly manifest: RunManifest;
   readonly syncer = testSession('syncer');
   nowMs = 10_000;
+  readonly context: SignContext;
 
   constructor(manifest = testManifest()) {
     this.manifest = manifest;
+    const { chainId, netuid } = manifest.ledger;
+    this.context = { chainId, netuid, run: runIdOf(manifest), seenHead: null };
     const start = Array.from({ length: manifest.fragments.count }, (_, i) => testArtifact(`start ${i}`));
     this.must('run', { manifest, start }, owner);
     this.delegate(owner, 'syncer', 'syncer', this.syncer);
-  }
-
-  get context() {
-    const { chainId, netuid } = this.manifest.ledger;
-    return { chainId, netuid, run: runIdOf(this.manifest), seenHead: null };
   }
 
   delegate(hotkey: HotkeySigner, role: 'syncer' | 'miner' | 'validator', name: string, session: SessionSigner): void {

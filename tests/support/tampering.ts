@@ -13,7 +13,7 @@ import { artifactPath } from '../../src/store/fs.ts';
 import { hashArtifact } from '../../src/store/node-hash.ts';
 import { nodeSha256 } from '../../src/util/node-sha256.ts';
 import type { Report } from '../../src/verify/findings.ts';
-import { FolderRecord } from '../../src/verify/folder-record.ts';
+import { FolderRecord, type FolderRecordOptions } from '../../src/verify/folder-record.ts';
 import { type VerifyOptions, verifyRecord } from '../../src/verify/verify.ts';
 
 const folders: string[] = [];
@@ -36,8 +36,11 @@ export function copyOf(dir: string): string {
 
 export const verifyOptions: VerifyOptions = { equation: nativeEquation, sha256: nodeSha256, artifactOf: hashArtifact };
 
-export async function verifyFolder(dir: string, options: Partial<VerifyOptions> = {}): Promise<Report> {
-  const record = await FolderRecord.open(dir);
+export async function verifyFolder(
+  dir: string,
+  { writingMs, ...options }: Partial<VerifyOptions> & FolderRecordOptions = {},
+): Promise<Report> {
+  const record = await FolderRecord.open(dir, writingMs === undefined ? {} : { writingMs });
   try {
     return await verifyRecord(record, { ...verifyOptions, ...options });
   } finally {

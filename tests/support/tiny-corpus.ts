@@ -20,10 +20,21 @@ export const tinyCheckpointConfig = () =>
     bos_token_id: endOfText + 1,
   });
 
-export function tinyCorpus(): {
+interface TinyCorpus {
   readonly catalog: Catalog;
   readonly readFile: (entry: { readonly file: string }) => Uint8Array;
-} {
+}
+
+let made: TinyCorpus | null = null;
+
+/** Made once a process; each caller has copies of its own, which it may spoil. */
+export function tinyCorpus(): TinyCorpus {
+  made ??= makeTinyCorpus();
+  const { catalog, readFile } = made;
+  return { catalog: structuredClone(catalog), readFile: (entry) => readFile(entry).slice() };
+}
+
+function makeTinyCorpus(): TinyCorpus {
   const files = new Map<string, Uint8Array>();
   const file = (name: string, bytes: Uint8Array) => {
     files.set(name, bytes);

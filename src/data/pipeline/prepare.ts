@@ -25,8 +25,7 @@ import { buildFilters, type FilterSpec } from './filters.ts';
 import { type DataReport, type InputRecord, reportText, type SourceReport } from './report.ts';
 import type { Source, SourceInput } from './sources.ts';
 
-/** Text of a chunk, about: what a crash may cost a thread. */
-export const chunkBytes = 4 << 20;
+const defaultChunkBytes = 4 << 20;
 
 export interface PrepareDataOptions {
   /** Holds `sources.json`; gets `downloads/`, `work/` and `prepared/`. */
@@ -44,6 +43,8 @@ export interface PrepareDataOptions {
   readonly forgetsOldest: boolean;
   readonly shardTokens: number;
   readonly threads: number;
+  /** Text of a chunk, about: what a crash may cost a thread. 4 MiB by default. */
+  readonly chunkBytes?: number;
   readonly maxDocumentBytes: number;
   readonly maxFileBytes: number;
   readonly maxHashBytes: number;
@@ -130,7 +131,15 @@ type KeyOf = (source: Source, input: InputRecord) => string;
 
 /** A chunk's folder is named by all that its bytes depend on. */
 async function chunkKeys(options: PrepareDataOptions): Promise<KeyOf> {
-  const { filters, filterModule, grams, tokenizer, maxDocumentBytes, skipBad } = options;
+  const {
+    filters,
+    filterModule,
+    grams,
+    tokenizer,
+    maxDocumentBytes,
+    skipBad,
+    chunkBytes = defaultChunkBytes,
+  } = options;
   const sha256 = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex');
   const settings = {
     ...{ version: chunkVersion, chunkBytes, filters, maxDocumentBytes, skipBad, tokenizer: sha256(tokenizer.json) },
@@ -195,6 +204,7 @@ async function chunkInput(
   },
 ): Promise<number> {
   const { folder, give, options } = work;
+  const { chunkBytes = defaultChunkBytes } = options;
   let index = 0;
   let held: (Document | null)[] = [];
   let heldBytes = 0;

@@ -75,7 +75,7 @@ export function fleetOutcome(fleet: FleetRun, options: OutcomeOptions): FleetOut
   const { journal, miners, validators, samples, counts, sizes, doneTokens, watched } = fleet;
   const { run } = journal;
   const mergedTokens = run.cellTokens / fleet.manifest.fragments.count;
-  const lossAt = (tokens: number): number => modelledLoss(sizes.activeParameters, tokens);
+  const lossAt = (tokens: number): number => modelledLoss(sizes, tokens);
   const { fairness, squareRule } = fairnessReports(fleet);
   const claims = [...run.learners.values()].reduce(
     (sum, { claims: own }) => ({

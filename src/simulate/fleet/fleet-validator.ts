@@ -111,7 +111,7 @@ export class FleetValidator {
       }
       case 'evaluate-release': {
         const counted = fromDecimal(run.releases[effect.release]!.body.countedTokens);
-        const losses = { 'held-out': toDecimal(modelledLoss(sizes.activeParameters, counted)) };
+        const losses = { 'held-out': toDecimal(modelledLoss(sizes, counted)) };
         const sequences = manifestOf(run).evaluation.heldOutSequences;
         journal.submit(session, 'evaluation', { release: effect.release, losses, sequences });
         return;

@@ -15,6 +15,7 @@ export interface FleetSizes {
   readonly parametersBytes: number;
   readonly totalParameters: number;
   readonly activeParameters: number;
+  readonly vocabSize: number;
 }
 
 export function sizesOf(manifest: RunManifest): FleetSizes {
@@ -28,5 +29,6 @@ export function sizesOf(manifest: RunManifest): FleetSizes {
     parametersBytes: 4 * total,
     totalParameters: total,
     activeParameters: active,
+    vocabSize: config.vocab_size,
   };
 }

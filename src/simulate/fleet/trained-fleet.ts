@@ -17,6 +17,7 @@ import { modelledLoss } from './loss-model.ts';
 import { Machine, Site } from './machine.ts';
 import { activeParametersOf } from './run-manifest.ts';
 import { withOverrides } from './run-overrides.ts';
+import { sizesOf } from './sizes.ts';
 
 export const trainedFormat = 'accrete-trained/1';
 /** Whole roles in one process: more would take hours of real time. */
@@ -108,7 +109,7 @@ async function sampleOf(
     doneTokens: network.miners.reduce((sum, { tokens }) => sum + tokens, 0),
     up: miners.filter(({ isUp }) => isUp).length,
     heldOut: await heldOutLoss(network),
-    modelled: modelledLoss(activeParametersOf('tiny'), mergedTokens),
+    modelled: modelledLoss(sizesOf(manifest), mergedTokens),
   };
 }
 
