@@ -133,6 +133,13 @@ describe.skipIf(!postgresProgram.isThere)(`PostgreSQL (${postgresProgram.need})`
         patiently,
       )
       .toBe(true);
+    // Readers have connections of their own, and for a moment they refuse what failed just now.
+    const isThere = (reader: JournalIndex): Promise<boolean> =>
+      reader.head().then(
+        () => true,
+        () => false,
+      );
+    for (const reader of [index, whole]) await expect.poll(() => isThere(reader), patiently).toBe(true);
     const undisturbed = await Indexer.open(whole, await journalOf());
     await undisturbed.flush(await follow(undisturbed));
     expect(await dump(index)).toEqual(await dump(whole));
