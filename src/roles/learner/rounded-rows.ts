@@ -35,12 +35,12 @@ export function rowAt(bytes: Uint8Array, at: number, numbers: number, bits: RowB
 export const rowSeed = (innerSteps: number, row: number): number =>
   (Math.imul(innerSteps % 2 ** 32, 0x27d4eb2f) + Math.imul(row + 1, 0x165667b1)) | 0;
 
-/** 32 bits of a draw (the finaliser of MurmurHash3, on number and seed). */
+/** 32 bits of a draw, as an int32 (the finaliser of MurmurHash3, on number and seed). */
 function draw(number: number, seed: number): number {
   let h = Math.imul(number, 0x9e3779b1) ^ seed;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return h ^ (h >>> 16);
 }
 
 /** Scale of a block whose greatest magnitude is to have the greatest code. */
@@ -49,139 +49,160 @@ function scaleOf(greatest: number, top: number): number {
   return scale < leastScale ? 0 : scale;
 }
 
-function eachBlock({ scales }: Row, numbers: number, use: (block: number, from: number, to: number) => void): void {
-  for (let block = 0; block < scales.length; block++)
-    use(block, block * blockNumbers, Math.min(numbers, (block + 1) * blockNumbers));
-}
-
 /** x − base in whole codes (x itself where base is null). */
 export function roundDifference(row: Row, x: Float32Array, base: Float32Array | null, seed: number): void {
-  const top = topOf(row);
+  const { scales } = row;
+  const top = 2 ** (row.bits - 1) - 1;
   const codes = new Int16Array(blockNumbers);
   const difference = new Float64Array(blockNumbers);
-  eachBlock(row, x.length, (block, from, to) => {
+  for (let from = 0; from < x.length; from += blockNumbers) {
+    const count = Math.min(blockNumbers, x.length - from);
     let greatest = 0;
-    for (let i = from; i < to; i++) {
-      const d = base === null ? x[i]! : x[i]! - base[i]!;
-      difference[i - from] = d;
-      greatest = Math.max(greatest, Math.abs(d));
+    for (let j = 0; j < count; j++) {
+      const d = base === null ? x[from + j]! : x[from + j]! - base[from + j]!;
+      difference[j] = d;
+      if (!(Math.abs(d) <= greatest)) greatest = Math.abs(d);
     }
     const scale = scaleOf(greatest, top);
-    row.scales[block] = scale;
-    for (let i = from; i < to; i++) {
-      const code = scale === 0 ? 0 : Math.floor(difference[i - from]! / scale + draw(i, seed) / 2 ** 32);
-      codes[i - from] = Math.max(-top, Math.min(top, code));
-    }
-    writeCodes(row, codes.subarray(0, to - from), from);
-  });
+    scales[from / blockNumbers] = scale;
+    if (scale === 0) codes.fill(0);
+    else
+      for (let j = 0; j < count; j++) {
+        const code = Math.floor(difference[j]! / scale + (draw(from + j, seed) >>> 0) * 2 ** -32);
+        codes[j] = code > top ? top : code < -top ? -top : code;
+      }
+    writeCodes(row, codes, from, count);
+  }
 }
 
 /** What `roundDifference` wrote, added to `base`. */
 export function readDifference(row: Row, base: Float32Array | null, out: Float32Array): void {
+  const { scales } = row;
   const codes = new Int16Array(blockNumbers);
-  eachBlock(row, out.length, (block, from, to) => {
-    const scale = row.scales[block]!;
-    readCodes(row, codes.subarray(0, to - from), from);
-    for (let i = from; i < to; i++) {
-      const code = codes[i - from]!;
-      // Where nothing is added, no bit of the base changes: −0 + 0 is 0.
-      const origin = base === null ? 0 : base[i]!;
-      out[i] = code === 0 ? origin : origin + code * scale;
-    }
-  });
+  for (let from = 0; from < out.length; from += blockNumbers) {
+    const count = Math.min(blockNumbers, out.length - from);
+    const scale = scales[from / blockNumbers]!;
+    readCodes(row, codes, from, count);
+    if (base === null) for (let j = 0; j < count; j++) out[from + j] = codes[j]! * scale;
+    // Where nothing is added, no bit of the base changes: −0 + 0 is 0.
+    else
+      for (let j = 0; j < count; j++)
+        out[from + j] = codes[j] === 0 ? base[from + j]! : base[from + j]! + codes[j]! * scale;
+  }
 }
-
-const topOf = ({ bits }: Row): number => 2 ** (bits - 1) - 1;
 
 /** `from`: a multiple of the block. */
-function writeCodes({ bits, codes }: Row, block: Int16Array, from: number): void {
-  if (bits === 16) new Int16Array(codes.buffer, codes.byteOffset, codes.length / 2).set(block, from);
-  else if (bits === 8) codes.set(block, from);
-  else
-    for (let i = 0; i < block.length; i += 2)
-      codes[(from + i) >> 1] = (block[i]! & 0xf) | (((block[i + 1] ?? 0) & 0xf) << 4);
+function writeCodes({ bits, codes }: Row, block: Int16Array, from: number, count: number): void {
+  if (bits === 16) new Int16Array(codes.buffer, codes.byteOffset + 2 * from, count).set(block.subarray(0, count));
+  else if (bits === 8) for (let j = 0; j < count; j++) codes[from + j] = block[j]!;
+  else {
+    if (count % 2 === 1) block[count] = 0;
+    for (let j = 0; j < count; j += 2) codes[(from + j) >> 1] = (block[j]! & 0xf) | ((block[j + 1]! & 0xf) << 4);
+  }
 }
 
-function readCodes({ bits, codes }: Row, block: Int16Array, from: number): void {
-  if (bits === 16) block.set(new Int16Array(codes.buffer, codes.byteOffset + 2 * from, block.length));
-  else if (bits === 8) block.set(new Int8Array(codes.buffer, codes.byteOffset + from, block.length));
-  else for (let i = 0; i < block.length; i++) block[i] = ((codes[(from + i) >> 1]! >> (i & 1 ? 4 : 0)) << 28) >> 28;
+function readCodes({ bits, codes }: Row, block: Int16Array, from: number, count: number): void {
+  if (bits === 16) block.set(new Int16Array(codes.buffer, codes.byteOffset + 2 * from, count));
+  else if (bits === 8) for (let j = 0; j < count; j++) block[j] = (codes[from + j]! << 24) >> 24;
+  else for (let j = 0; j < count; j++) block[j] = ((codes[(from + j) >> 1]! >> (4 * (j & 1))) << 28) >> 28;
 }
 
-interface Floats {
-  readonly fractionBits: number;
-  readonly isSigned: boolean;
+/** Magnitudes as codes of 4 bits of exponent and `fractionBits`: the float32's exponent counts from 127, ours from 15. */
+class Floats {
+  /** By code. */
+  readonly values: Float64Array;
   /** Greatest of a scale's. */
   readonly top: number;
-  /** By code without sign. */
-  readonly values: Float64Array;
-}
+  readonly #fractionBits: number;
+  readonly #ratios = new Float32Array(blockNumbers);
+  readonly #bits = new Uint32Array(this.#ratios.buffer);
 
-function floatsOf(fractionBits: number, isSigned: boolean): Floats {
-  const one = 1 << fractionBits;
-  const values = Float64Array.from({ length: 16 << fractionBits }, (_, code) =>
-    code === 0 ? 0 : (1 + (code % one) / one) * 2 ** ((code >> fractionBits) - 15),
-  );
-  return { fractionBits, isSigned, top: values.at(-1)!, values };
-}
+  constructor(fractionBits: number) {
+    const one = 1 << fractionBits;
+    this.#fractionBits = fractionBits;
+    this.values = Float64Array.from({ length: 16 << fractionBits }, (_, code) =>
+      code === 0 ? 0 : (1 + (code % one) / one) * 2 ** ((code >> fractionBits) - 15),
+    );
+    this.top = this.values.at(-1)!;
+  }
 
-const signed = floatsOf(3, true);
-const unsigned = floatsOf(4, false);
-
-const word = new Float32Array(1);
-const bitsOfWord = new Uint32Array(word.buffer);
-
-/** The code of a magnitude that a scale leaves; the float32's exponent counts from 127, ours from 15. */
-function codeOf({ fractionBits, values }: Floats, magnitude: number, drawn: number): number {
-  word[0] = magnitude;
-  const dropped = 23 - fractionBits;
-  const code = ((bitsOfWord[0]! + (drawn >>> (32 - dropped))) >>> dropped) - (112 << fractionBits);
-  return Math.max(0, Math.min(values.length - 1, code));
-}
-
-export function roundMoments(row: Row, x: Float32Array, seed: number): void {
-  eachBlock(row, x.length, (block, from, to) => {
-    let greatest = 0;
-    for (let i = from; i < to; i++) greatest = Math.max(greatest, Math.abs(x[i]!));
-    const scale = scaleOf(greatest, signed.top);
-    row.scales[block] = scale;
-    for (let i = from; i < to; i++) {
-      const code = scale === 0 ? 0 : codeOf(signed, Math.abs(x[i]!) / scale, draw(i, seed));
-      row.codes[i] = code === 0 || x[i]! > 0 ? code : code | 0x80;
+  /** Codes of `magnitudes` (a block of numbers from `from` on) over `scale`, which is not 0. */
+  encode(magnitudes: Float64Array, scale: number, out: Uint8Array, from: number, count: number, seed: number): void {
+    const ratios = this.#ratios;
+    const bits = this.#bits;
+    for (let j = 0; j < count; j++) ratios[j] = magnitudes[j]! / scale;
+    const dropped = 23 - this.#fractionBits;
+    const kept = 32 - dropped;
+    const zero = 112 << this.#fractionBits;
+    const most = this.values.length - 1;
+    for (let j = 0; j < count; j++) {
+      const code = ((bits[j]! + (draw(from + j, seed) >>> kept)) >>> dropped) - zero;
+      out[from + j] = code < 0 ? 0 : code > most ? most : code;
     }
-  });
+  }
 }
 
-export function readMoments(row: Row, out: Float32Array): void {
-  eachBlock(row, out.length, (block, from, to) => {
-    const scale = row.scales[block]!;
-    for (let i = from; i < to; i++) {
-      const code = row.codes[i]!;
-      const value = signed.values[code & 0x7f]! * scale;
+const signed = new Floats(3);
+const unsigned = new Floats(4);
+
+export function roundMoments({ scales, codes }: Row, x: Float32Array, seed: number): void {
+  const magnitudes = new Float64Array(blockNumbers);
+  for (let from = 0; from < x.length; from += blockNumbers) {
+    const count = Math.min(blockNumbers, x.length - from);
+    let greatest = 0;
+    for (let j = 0; j < count; j++) {
+      const magnitude = Math.abs(x[from + j]!);
+      magnitudes[j] = magnitude;
+      if (!(magnitude <= greatest)) greatest = magnitude;
+    }
+    const scale = scaleOf(greatest, signed.top);
+    scales[from / blockNumbers] = scale;
+    if (scale === 0) continue;
+    signed.encode(magnitudes, scale, codes, from, count, seed);
+    for (let i = from; i < from + count; i++) if (x[i]! < 0 && codes[i] !== 0) codes[i]! |= 0x80;
+  }
+}
+
+export function readMoments({ scales, codes }: Row, out: Float32Array): void {
+  const { values } = signed;
+  for (let from = 0; from < out.length; from += blockNumbers) {
+    const end = Math.min(out.length, from + blockNumbers);
+    const scale = scales[from / blockNumbers]!;
+    for (let i = from; i < end; i++) {
+      const code = codes[i]!;
+      const value = values[code & 0x7f]! * scale;
       out[i] = code > 0x7f ? -value : value;
     }
-  });
+  }
 }
 
 /** Of numbers that are not negative, by their roots. Never 0 where the number is not: a step divides by them. */
-export function roundSecondMoments(row: Row, x: Float32Array, seed: number): void {
-  eachBlock(row, x.length, (block, from, to) => {
+export function roundSecondMoments({ scales, codes }: Row, x: Float32Array, seed: number): void {
+  const roots = new Float64Array(blockNumbers);
+  for (let from = 0; from < x.length; from += blockNumbers) {
+    const count = Math.min(blockNumbers, x.length - from);
     let greatest = 0;
-    for (let i = from; i < to; i++) greatest = Math.max(greatest, x[i]!);
-    const scale = scaleOf(Math.sqrt(greatest), unsigned.top);
-    row.scales[block] = scale;
-    for (let i = from; i < to; i++)
-      row.codes[i] =
-        scale === 0 || x[i] === 0 ? 0 : Math.max(1, codeOf(unsigned, Math.sqrt(x[i]!) / scale, draw(i, seed)));
-  });
+    for (let j = 0; j < count; j++) {
+      const root = Math.sqrt(x[from + j]!);
+      roots[j] = root;
+      if (!(root <= greatest)) greatest = root;
+    }
+    const scale = scaleOf(greatest, unsigned.top);
+    scales[from / blockNumbers] = scale;
+    if (scale === 0) continue;
+    unsigned.encode(roots, scale, codes, from, count, seed);
+    for (let i = from; i < from + count; i++) if (codes[i] === 0 && x[i] !== 0) codes[i] = 1;
+  }
 }
 
-export function readSecondMoments(row: Row, out: Float32Array): void {
-  eachBlock(row, out.length, (block, from, to) => {
-    const scale = row.scales[block]!;
-    for (let i = from; i < to; i++) {
-      const root = unsigned.values[row.codes[i]!]! * scale;
+export function readSecondMoments({ scales, codes }: Row, out: Float32Array): void {
+  const { values } = unsigned;
+  for (let from = 0; from < out.length; from += blockNumbers) {
+    const end = Math.min(out.length, from + blockNumbers);
+    const scale = scales[from / blockNumbers]!;
+    for (let i = from; i < end; i++) {
+      const root = values[codes[i]!]! * scale;
       out[i] = root * root;
     }
-  });
+  }
 }

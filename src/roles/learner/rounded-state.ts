@@ -120,7 +120,8 @@ export function roundState(
   for (const { id, elementCount } of plan.fragments) {
     const [anchor, residue, base] = [buffers.anchors[id]!.params, buffers.residues[id]!, taken[id]!.values.params];
     const moved = next(elementCount, 4);
-    roundDifference(moved.row, anchor, base, moved.seed);
+    // The same array until the next claim: then all codes are 0, as they are already.
+    if (anchor !== base) roundDifference(moved.row, anchor, base, moved.seed);
     const theta = gatherRanges(buffers.params, ranges[id]!.params, elementCount);
     const away = next(elementCount, 16);
     // Of the anchor as it was: what the learner has not claimed yet stays what it is.
