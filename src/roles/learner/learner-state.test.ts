@@ -6,7 +6,7 @@ import { nodeSha256 as hash } from '../../util/node-sha256.ts';
 import { Learner } from './learner.ts';
 import { readState } from './learner-state.ts';
 import { stateSizeBytes } from './state-format.ts';
-import { TracedLearner } from './test-support.ts';
+import { goOn, TracedLearner } from './test-support.ts';
 import { adamw, muon, tinyRun } from './test-support-run.ts';
 
 const machine = { threads: 1, device: 'cpu' } as const;
@@ -37,14 +37,7 @@ describe("a learner's state", () => {
       const odd = concatBytes(new Uint8Array(1), middle).subarray(1);
       const resumed = new Learner({ manifest, loaded, hash, ...machine, start: readState(plan, odd) });
       expect(artifactOfParts(resumed.endSegment(4), hash)).toEqual(artifactOf(middle, hash));
-      for (const line of straight.lines.slice(lines)) {
-        for (const [fragment, version] of line.takenIn)
-          resumed.takeIn(fragment, { version, bytes: run.versions[fragment]![version]! });
-        for (const [fragment] of line.claimed) resumed.claim(fragment);
-        const { step, sequences, scheduleTokens } = line;
-        const warmup = Math.min(1, (step + 1) / manifest.recipe.joinWarmupSteps);
-        await resumed.step({ step, phase: 0, sequences, scheduleTokens, warmup, withStateRoot: false });
-      }
+      await goOn(resumed, run, straight.lines.slice(lines));
       const end = concatBytes(...resumed.endSegment(8));
       expect(Buffer.compare(end, straight.states.get(8)!), recipe.optimizer).toBe(0);
       const { counters, residues, selectionBiases, anchors, params } = readState(plan, end);

@@ -22,7 +22,7 @@ import {
   rowSeed,
 } from './rounded-rows.ts';
 import { readAnyState, stateSizeBytes } from './state-format.ts';
-import { TracedLearner } from './test-support.ts';
+import { goOn, TracedLearner } from './test-support.ts';
 import { adamw, muon, tinyRun } from './test-support-run.ts';
 
 const machine = { threads: 1, device: 'cpu' } as const;
@@ -185,14 +185,7 @@ describe('a rounded state', () => {
       expect(start.anchors[1]!.params).not.toEqual(start.taken![1]!.values.params);
       await live(straight, 4);
       const resumed = new Learner({ manifest, loaded, hash, ...machine, start });
-      for (const line of straight.lines.slice(4)) {
-        for (const [fragment, version] of line.takenIn)
-          resumed.takeIn(fragment, { version, bytes: run.versions[fragment]![version]! });
-        for (const [fragment] of line.claimed) resumed.claim(fragment);
-        const { step, sequences, scheduleTokens } = line;
-        const warmup = Math.min(1, (step + 1) / manifest.recipe.joinWarmupSteps);
-        await resumed.step({ step, phase: 0, sequences, scheduleTokens, warmup, withStateRoot: false });
-      }
+      await goOn(resumed, run, straight.lines.slice(4));
       expect(artifactOfParts(resumed.endSegment(8), hash)).toEqual(artifactOf(straight.states.get(8)!, hash));
       await resumed.close();
       await straight.learner.close();
@@ -201,7 +194,7 @@ describe('a rounded state', () => {
 
   it('passes on another class of machine, and a lie does not', async () => {
     const run = tinyRun({ stateFormat: 'rounded' });
-    const learner = new TracedLearner(run, machine);
+    const [learner, other] = [new TracedLearner(run, machine), new TracedLearner(run, machine)];
     const replayer = new Replayer({ manifest: run.manifest, loaded: run.loaded, hash, threads: 1, device: 'wasm' });
     try {
       await live(learner, 8);
@@ -209,18 +202,15 @@ describe('a rounded state', () => {
       const options = { isSameClass: false, signal: AbortSignal.timeout(170_000) };
       const finding = await replayer.replay(segment, options);
       expect(finding).toMatchObject({ outcome: 'pass', measurements: { steps: 4 } });
-      const { end } = learner.segment(4);
-      const lie = await replayer.replay(
-        {
-          ...segment,
-          end,
-          lines: segment.lines.with(-1, { ...segment.lines.at(-1)!, stateRoot: artifactOf(end, hash).root }),
-        },
-        options,
-      );
-      expect(lie).toMatchObject({ outcome: 'fail', code: 'STATE' });
+      // As many steps, on other text.
+      for (let i = 0; i < 8; i++) await other.step();
+      const end = other.states.get(8)!;
+      const lines = segment.lines.with(-1, { ...segment.lines.at(-1)!, stateRoot: artifactOf(end, hash).root });
+      const lie = await replayer.replay({ ...segment, end, lines }, options);
+      expect(lie).toMatchObject({ outcome: 'fail', code: 'REPLAY', measurements: { exact: 0 } });
     } finally {
       await replayer.close();
+      await other.learner.close();
       await learner.learner.close();
     }
   });
@@ -245,6 +235,10 @@ describe('a rounded state', () => {
     };
     const biases = model.plan.fragments.reduce((sum, { selectionBiasCount }) => sum + selectionBiasCount, 0);
     const firstScale = 64 + 8 * 4 + 2 * 4 * biases;
+    const [before, padded] = model.plan.fragments.map(({ elementCount }) => elementCount);
+    expect(padded! % 8).not.toBe(0);
+    const moments = 2 * rowBytes(model.plan.elementCount, 8);
+    const afterPadding = firstScale + moments + rowBytes(before!, 4) + rowBytes(before!, 16) + rowBytes(padded!, 4);
     const cases: [string, Uint8Array, RegExp][] = [
       ['empty', new Uint8Array(0), /expected \d+ bytes, got 0/],
       ['of the other form', changed(14, 0x31), /version 2/],
@@ -253,6 +247,7 @@ describe('a rounded state', () => {
       ['a version past all counting', changed(71, 0xff), /version is out of range/],
       ['a bias', changed(64 + 8 * 4, 0, 0, 0xc0, 0x7f), /not finite/],
       ['a scale below 0', changed(firstScale, 0, 0, 0x80, 0xbf), /scale/],
+      ['padding', changed(afterPadding - 1, 1), /padding/],
       ['an endless scale', changed(firstScale, 0, 0, 0x80, 0x7f), /scale/],
     ];
     for (const [what, bytes, why] of cases) await expect(read(bytes), what).rejects.toThrow(why);

@@ -170,6 +170,17 @@ export class TracedLearner {
   }
 }
 
+/** Does of a trace what comes after the state that the learner stands in; its run began with a join at step 0. */
+export async function goOn(learner: Learner, run: TestRun, lines: readonly TraceLine[]): Promise<void> {
+  for (const { step, sequences, scheduleTokens, takenIn, claimed } of lines) {
+    for (const [fragment, version] of takenIn)
+      learner.takeIn(fragment, { version, bytes: run.versions[fragment]![version]! });
+    for (const [fragment] of claimed) learner.claim(fragment);
+    const warmup = warmupOf(run.manifest.recipe.joinWarmupSteps, step);
+    await learner.step({ step, phase: 0, sequences, scheduleTokens, warmup, withStateRoot: false });
+  }
+}
+
 /** A learner that stands where the segment begins, and takes its take-ins and claims as the lines say. */
 export async function openForger(
   run: TestRun,
