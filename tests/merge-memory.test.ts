@@ -20,14 +20,14 @@ function run<Result>(file: string, args: readonly string[]): Result {
   return JSON.parse(child.stdout.trim().split('\n').at(-1)!) as Result;
 }
 
-it('merges and verifies a fragment twice as large as what it takes', { timeout: 300_000 }, () => {
-  // A 256th of the plan of 16.55B parameters: 64M, 2.3 GB in float32 with eight learners. Who held its state once would be above.
-  const job = run<MergeJobResult>('merge-job.ts', ['topk', '256', 'synthetic', 'verify']);
+it('merges and verifies a fragment several times as large as what it takes', { timeout: 300_000 }, () => {
+  // A 128th of the plan of 16.55B parameters: 129M, 4.6 GB in float32 with eight learners.
+  const job = run<MergeJobResult>('merge-job.ts', ['topk', '128', 'synthetic', 'verify']);
   const stateBytes = 4 * job.elements;
-  expect(stateBytes).toBeGreaterThan(250e6);
+  expect(stateBytes).toBeGreaterThan(400e6);
   expect(job.claimBytes).toBeLessThan((8 * stateBytes) / 140);
   expect(job.peakBytes - job.beforeBytes, JSON.stringify(job)).toBeLessThan(stateBytes);
-  expect(job.peakBytes).toBeLessThan(400 * 2 ** 20);
+  expect(job.peakBytes).toBeLessThan(512 * 2 ** 20);
 });
 
 it('a release is made from states that together are larger than what it takes', { timeout: 300_000 }, () => {

@@ -49,7 +49,7 @@ it.each(['0', '0.5'] as const)('outer momentum %s', { timeout: 240_000 }, async 
     for (const name of ['validator-0', 'validator-1']) await network.addValidator(name);
     for (const name of ['honest-0', 'honest-1']) network.addMiner({ name, stepMs: 1_000 });
     const heldStates: number[] = [];
-    for (const releases of [5, 10]) {
+    for (const releases of [6, 14]) {
       await network.pass(3_600_000, () => network.run.releases.length >= releases);
       await network.pass(20_000);
       expect(network.failures).toEqual([]);

@@ -260,15 +260,10 @@ describe('store over HTTP', () => {
       const from = Number(/\d+/.exec(request.headers.range ?? '0')![0]);
       const head = from === 0 ? {} : { 'content-range': `bytes ${from}-899999/900000` };
       response.writeHead(from === 0 ? 200 : 206, { 'content-length': 900_000 - from, ...head });
-      response.write(bytes.subarray(from, from + 200_000), () => setTimeout(() => response.destroy(), 20));
+      response.write(bytes.subarray(from, from + 200_000), () => setTimeout(() => response.destroy(), 200));
     });
     expect(Buffer.compare(await clientOf(urlOf(server), { attempts: 2 }).get(artifact), bytes)).toBe(0);
-    // Each goes on behind what has come; a client under load may lose the end of what was sent before a break.
-    const starts = ranges.map((range) => Number(/\d+/.exec(range ?? '0')![0]));
-    expect(starts).toHaveLength(4);
-    for (const [i, start] of starts.entries()) expect(start).toBeLessThanOrEqual(200_000 * i);
-    for (const [i, start] of starts.slice(1).entries()) expect(start).toBeGreaterThanOrEqual(starts[i]!);
-    expect(starts[3]).toBeGreaterThan(0);
+    expect(ranges).toEqual([undefined, 'bytes=200000-', 'bytes=400000-', 'bytes=600000-']);
   });
 
   it('tries again while the fault may pass, and then no more', async () => {
