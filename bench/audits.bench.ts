@@ -31,10 +31,11 @@ const wasm: Machine = { name: 'WebAssembly', threads: 1, device: 'wasm' };
 const learners = [native1, wasm];
 const replayers = [native1, native2, wasm];
 
-/** Segments of each learner, 4 audits come of a pair; and those of them that are attacked. */
 interface AuditsPlan {
   readonly preset: RunPresetName;
+  /** Of each learner; 4 audits come of a pair. */
   readonly segments: number;
+  /** Of them. */
   readonly attacked: number;
   readonly stateFormat: StateFormat;
 }
